@@ -1,0 +1,149 @@
+"""The values that travel between the parts of the toolkit, and the errors all of them raise.
+
+This module imports nothing of ours, so every layer may import it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "AlignmentError",
+    "AsrError",
+    "AudioError",
+    "BundleError",
+    "ConfigError",
+    "CorpusError",
+    "DecodingError",
+    "Hypothesis",
+    "ModelError",
+    "TimedToken",
+    "TokenError",
+    "TrainingError",
+    "Transcript",
+    "Waveform",
+    "Word",
+]
+
+
+class AsrError(Exception):
+    """Something a user can mend: *what* is wrong, *where* it was found, and the *remedy*.
+
+    ``str(error)`` is one line for a terminal: ``where: what (remedy)``. The server sends only
+    ``what`` and ``remedy`` to clients, because ``where`` may be a path of the machine.
+    """
+
+    def __init__(self, what: str, *, where: str | None = None, remedy: str | None = None) -> None:
+        self.what = what
+        self.where = where
+        self.remedy = remedy
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text} ({self.remedy})" if self.remedy else text
+
+    def public_message(self) -> str:
+        """The message without its location, safe to send to a client."""
+        return f"{self.what} ({self.remedy})" if self.remedy else self.what
+
+
+class AudioError(AsrError):
+    """Bytes or samples that are not usable audio, or audio beyond the limits."""
+
+
+class ConfigError(AsrError):
+    """An option, or a combination of options, that cannot work."""
+
+
+class TokenError(AsrError):
+    """Text with symbols outside the vocabulary, or a broken vocabulary."""
+
+
+class CorpusError(AsrError):
+    """A missing or damaged corpus folder, transcript or manifest row."""
+
+
+class ModelError(AsrError):
+    """Tensors or weights whose shape or type does not fit the model."""
+
+
+class AlignmentError(AsrError):
+    """A target that CTC cannot align: empty, or longer than its frames allow."""
+
+
+class TrainingError(AsrError):
+    """Training that cannot go on: a loss that is not finite, or a missing checkpoint."""
+
+
+class BundleError(AsrError):
+    """A model bundle that is missing, damaged, or made for something else."""
+
+
+class DecodingError(AsrError):
+    """An unknown decoder or decoder options out of range."""
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """Mono audio: ``samples`` is float32 ``(N,)`` in [-1, 1], ``sample_rate`` is in hertz."""
+
+    samples: NDArray[np.float32]
+    sample_rate: int
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.sample_rate
+
+
+@dataclass(frozen=True)
+class TimedToken:
+    """One emitted token. ``start`` and ``end`` are seconds; ``confidence`` lies in [0, 1]."""
+
+    token: str
+    start: float
+    end: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word. ``start`` and ``end`` are seconds; ``confidence`` lies in [0, 1]."""
+
+    text: str
+    start: float
+    end: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One decoding of one utterance.
+
+    ``score`` is the natural logarithm of the probability the decoder gave it: of the best path
+    for greedy decoding, of the labelling (summed over paths) for beam search.
+    ``confidence`` lies in [0, 1] and is comparable between utterances of any length.
+    """
+
+    text: str
+    score: float
+    confidence: float
+    tokens: tuple[TimedToken, ...] = field(default=())
+    words: tuple[Word, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What a recogniser says of one utterance: ``hypotheses`` best first, never empty."""
+
+    hypotheses: tuple[Hypothesis, ...]
+    duration: float
+
+    @property
+    def text(self) -> str:
+        """The text of the best hypothesis."""
+        return self.hypotheses[0].text
