@@ -1,0 +1,146 @@
+"""The acoustic model: features in, log-probabilities of tokens out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from asr.nn.kernels import get_kernel
+from asr.nn.recurrent import PeepholeLSTM
+from asr.types import ConfigError, ModelError
+
+__all__ = ["CELLS", "AcousticModel", "AcousticModelConfig"]
+
+CELLS = ("peephole", "torch-lstm")
+
+
+@dataclass(frozen=True)
+class AcousticModelConfig:
+    """The shape of an acoustic model and the noise it is trained with.
+
+    ``input_noise`` and ``weight_noise`` are standard deviations of Gaussian noise added in
+    training to normalised features (Graves et al. 2006, section 5.1: 0.6) and to weights, once a
+    batch (Graves et al. 2013, section 3: 0.075).
+    """
+
+    input_size: int
+    vocab_size: int
+    hidden_size: int = 192
+    num_layers: int = 3
+    cell: str = "peephole"
+    bidirectional: bool = True
+    dropout: float = 0.0
+    input_noise: float = 0.0
+    weight_noise: float = 0.0
+    kernel: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("input_size", 1),
+            ("vocab_size", 2),
+            ("hidden_size", 1),
+            ("num_layers", 1),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ConfigError(f"{name} is {value!r}", remedy=f"give an integer from {least} up")
+        if self.cell not in CELLS:
+            raise ConfigError(f"unknown cell {self.cell!r}", remedy=f"choose {' or '.join(CELLS)}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ConfigError(f"dropout is {self.dropout!r}", remedy="give a number in [0, 1)")
+        for name in ("input_noise", "weight_noise"):
+            if not 0.0 <= getattr(self, name) < float("inf"):
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)!r}", remedy="give a number from 0 up"
+                )
+        get_kernel(self.kernel)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> AcousticModelConfig:
+        """Inverse of :meth:`to_dict`.
+
+        Raises:
+            ConfigError: a key is unknown or missing, or a value is out of range.
+        """
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ConfigError(
+                f"unknown model options {', '.join(unknown)}",
+                remedy=f"known are {', '.join(sorted(known))}",
+            )
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ConfigError(f"model options do not fit: {error}") from None
+
+
+class AcousticModel(nn.Module):
+    """A recurrent stack and a softmax over tokens (Graves et al. 2006, section 3).
+
+    The sizes of the papers come out to the weight: 1x100 cells a direction on 26 features and 62
+    outputs has 114,662; 3x250 on 123 features and 62 outputs has 3,787,562.
+    """
+
+    def __init__(self, config: AcousticModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.recurrent = PeepholeLSTM(
+            config.input_size,
+            config.hidden_size,
+            config.num_layers,
+            bidirectional=config.bidirectional,
+            dropout=config.dropout,
+            cell=config.cell,
+            kernel=config.kernel,
+        )
+        width = config.hidden_size * (2 if config.bidirectional else 1)
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = nn.Linear(width, config.vocab_size)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Map ``features (B, T, F)`` with ``lengths (B,)`` to log-probabilities ``(B, T, V)``.
+
+        The result is float32 and natural-log normalised over V; frames beyond a length hold no
+        meaning and are the same for every padding.
+
+        Raises:
+            ModelError: the shapes do not fit the model.
+        """
+        self._check(features, lengths)
+        if self.training and self.config.input_noise > 0:
+            features = features + self.config.input_noise * torch.randn_like(features)
+        recurrent = self.recurrent
+        if self.training and self.config.weight_noise > 0:
+            hidden: Tensor = functional_call(recurrent, self._noisy_weights(), (features, lengths))
+        else:
+            hidden = recurrent(features, lengths)
+        logits = self.output(self.dropout(hidden))  # (B, T, V)
+        log_probs: Tensor = logits.float().log_softmax(dim=-1)
+        return log_probs
+
+    def _noisy_weights(self) -> dict[str, Tensor]:
+        """Recurrent weights plus fresh noise; the gradient goes to the weights themselves."""
+        return {
+            name: weight + self.config.weight_noise * torch.randn_like(weight)
+            for name, weight in self.recurrent.named_parameters()
+        }
+
+    def _check(self, features: Tensor, lengths: Tensor) -> None:
+        if features.dim() != 3 or features.shape[2] != self.config.input_size:
+            raise ModelError(
+                f"features have shape {tuple(features.shape)}",
+                remedy=f"give (B, T, {self.config.input_size})",
+            )
+        if lengths.shape != features.shape[:1]:
+            raise ModelError(
+                f"lengths have shape {tuple(lengths.shape)}",
+                remedy=f"give ({features.shape[0]},)",
+            )
