@@ -1,0 +1,64 @@
+# One word for each habit; `make` alone lists them. Every target sets up what it needs by itself.
+
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH_VERSION := 2.13.0
+
+# The first of these that runs and is of a supported version, or choose: make PYTHON=/path/to/python
+PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3.10; do \
+	$$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+	&& { echo $$python; break; }; done)
+
+# Stamps: a second run has nothing to install and starts at once.
+TORCH := $(VENV)/.torch-$(TORCH_VERSION)
+INSTALLED := $(VENV)/.installed
+
+heading = @printf '\n== %s ==\n'
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check install proto clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED)  ## train on synthesised speech, serve the model, transcribe unseen voices
+	$(heading) 'demo'
+	@$(BIN)/python -m recipes.demo
+
+test: check  ## formatter, linter, type checker, tests; stops at the first failure
+	$(heading) 'tests: pytest'
+	@$(BIN)/python -m pytest
+
+check: $(INSTALLED)  ## formatter, linter and type checker only
+	$(heading) 'format: ruff format --check'
+	@$(BIN)/ruff format --check
+	$(heading) 'lint: ruff check'
+	@$(BIN)/ruff check
+	$(heading) 'types: mypy'
+	@$(BIN)/mypy
+
+install: $(INSTALLED)  ## create .venv and install everything (the others do so by themselves)
+
+proto: $(INSTALLED)  ## regenerate the gRPC stubs in server/pb from proto/
+	$(BIN)/python -m grpc_tools.protoc -Iserver/pb/v1=proto/asr/v1 \
+		--python_out=. --pyi_out=. --grpc_python_out=. $(wildcard proto/asr/v1/*.proto)
+
+clean:  ## remove caches and build products; .venv and exp/ (trained models) stay
+	rm -rf build dist *.egg-info lightning_logs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find asr server recipes tests -name __pycache__ -type d -exec rm -rf {} +
+
+$(TORCH):
+	$(heading) 'environment: $(VENV) with torch $(TORCH_VERSION) (a few minutes, once)'
+	@test -n '$(PYTHON)' || { echo 'No Python 3.10 to 3.13 found: install Python 3.11' \
+		'or name one with make PYTHON=/path/to/python'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install torch==$(TORCH_VERSION)
+	@touch $@
+
+$(INSTALLED): $(TORCH) pyproject.toml constraints.txt
+	$(heading) 'environment: peephole-asr and its dependencies'
+	$(BIN)/pip install -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,165 @@
+"""Waveforms in, transcripts out: a bundle and a decoder on one device."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asr.audio import AudioLimits, resample
+from asr.bundle import Bundle, load_bundle, select_device
+from asr.decoding import DecoderConfig, make_decoder
+from asr.tokens import Tokenizer
+from asr.types import AsrError, AudioError, Transcript, Waveform
+
+__all__ = ["Recognizer"]
+
+
+class Recognizer:
+    """Recognises speech. One utterance gives the same transcript alone and in any batch.
+
+    ``limits`` are what callers should decode audio with before they hand it over.
+    """
+
+    def __init__(
+        self, bundle: Bundle, device: str = "cpu", *, limits: AudioLimits | None = None
+    ) -> None:
+        """Ready ``bundle`` on ``device``.
+
+        Raises:
+            ConfigError: there is no such device here.
+        """
+        self.device = select_device(device)
+        self.bundle = bundle
+        self.limits = limits or AudioLimits()
+        self._extractor = bundle.extractor.to(self.device).eval()
+        self._model = bundle.model.to(self.device).eval()
+        self._min_samples = self._shortest()
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        device: str = "cpu",
+        *,
+        limits: AudioLimits | None = None,
+    ) -> Recognizer:
+        """The recogniser of the bundle in the folder ``path``.
+
+        Raises:
+            BundleError: see :func:`asr.bundle.load_bundle`.
+            ConfigError: there is no such device here.
+        """
+        return cls(load_bundle(path, device), device, limits=limits)
+
+    @property
+    def name(self) -> str:
+        """The bundle's name."""
+        return self.bundle.name
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self.bundle.tokenizer
+
+    @property
+    def sample_rate(self) -> int:
+        """The model's sample rate in hertz; other rates are resampled to it."""
+        return self._extractor.config.sample_rate
+
+    @property
+    def seconds_per_frame(self) -> float:
+        """Seconds from one row of the log-probabilities to the next."""
+        return self._extractor.config.seconds_per_frame
+
+    def prepare(self, waveform: Waveform) -> Waveform:
+        """``waveform`` at the model's rate, known to be usable.
+
+        Raises:
+            AudioError: not one row of finite samples, or too short for one frame.
+        """
+        samples = waveform.samples
+        if samples.ndim != 1:
+            raise AudioError(f"samples have shape {samples.shape}", remedy="give one channel, (N,)")
+        finite = np.isfinite(samples)
+        if not finite.all():
+            raise AudioError(
+                f"sample {int(finite.argmin())} is NaN or infinite",
+                remedy="repair the audio where it is made",
+            )
+        if waveform.sample_rate != self.sample_rate and len(samples):
+            waveform = resample(waveform, self.sample_rate)
+        if len(waveform.samples) < self._min_samples:
+            raise AudioError(
+                f"{waveform.duration:.3f} s of audio is too short to recognise",
+                remedy=f"give at least {self._min_samples / self.sample_rate:.3f} s",
+            )
+        return waveform
+
+    def log_probs(self, waveforms: Sequence[Waveform]) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of tokens by frame.
+
+        Returns:
+            float32 ``(B, T, V)``, natural logarithm, and int64 lengths ``(B,)``, both on the CPU.
+
+        Raises:
+            AudioError: see :meth:`prepare`.
+            AsrError: the device has not enough memory for the batch.
+        """
+        if not waveforms:
+            return torch.zeros(0, 0, self.tokenizer.size), torch.zeros(0, dtype=torch.int64)
+        samples, lengths = _pad([self.prepare(waveform).samples for waveform in waveforms])
+        try:
+            with torch.inference_mode():
+                features, frames = self._extractor(samples.to(self.device), lengths.to(self.device))
+                log_probs = self._model(features, frames)
+                return log_probs.cpu(), frames.cpu()
+        except torch.OutOfMemoryError:
+            raise AsrError(
+                f"{len(waveforms)} utterances of up to {samples.shape[1] / self.sample_rate:.0f} s "
+                f"do not fit into the memory of {self.device}",
+                remedy="make the batch smaller or the audio shorter, or choose cpu",
+            ) from None
+
+    def recognize(
+        self, waveforms: Sequence[Waveform], decoder: DecoderConfig | None = None
+    ) -> list[Transcript]:
+        """Transcripts, in the order of ``waveforms``; ``decoder`` None: the bundle's default.
+
+        Raises:
+            AudioError, AsrError: see :meth:`log_probs`.
+        """
+        if not waveforms:
+            return []
+        log_probs, lengths = self.log_probs(waveforms)
+        config = decoder or self.bundle.decoder
+        decode = make_decoder(config, self.tokenizer, self.seconds_per_frame).decode
+        return [
+            Transcript(tuple(hypotheses), waveform.duration)
+            for waveform, hypotheses in zip(waveforms, decode(log_probs, lengths), strict=True)
+        ]
+
+    def _shortest(self) -> int:
+        """The least number of samples that make a frame, by bisection (more never make fewer)."""
+        low, high = 0, 1
+        while self._extractor.num_frames(high) < 1:
+            low, high = high, 2 * high
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._extractor.num_frames(middle) < 1:
+                low = middle
+            else:
+                high = middle
+        return high
+
+
+def _pad(rows: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
+    """Rows of any length as ``(B, N)``, zeros behind each, and their lengths ``(B,)``."""
+    lengths = torch.tensor([len(row) for row in rows])
+    batch = torch.zeros(len(rows), int(lengths.max()))
+    for index, row in enumerate(rows):
+        batch[index, : len(row)] = torch.from_numpy(np.ascontiguousarray(row, dtype=np.float32))
+    return batch, lengths

@@ -1,0 +1,153 @@
+"""The four commands of every recipe: prepare, fit, evaluate, export."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from asr.decoding import DECODERS, DecoderConfig
+from asr.tokens import Tokenizer
+from asr.types import AsrError, CorpusError
+from recipes.common.data import manifest_path, tokens_path
+from recipes.common.evaluate import EvaluateOptions, evaluate
+from recipes.common.export import best_checkpoint, export
+from recipes.common.manifests import Utterance, read_manifest, write_manifest
+from recipes.common.recipe import Recipe
+
+__all__ = ["main", "prepare"]
+
+COMMANDS = ("prepare", "fit", "evaluate", "export")
+
+
+def main(recipe: Recipe, argv: Sequence[str] | None = None) -> int:
+    """Run one command of ``recipe``; returns the exit code, 2 for what the user can mend."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if argv[:1] == ["fit"]:
+            from recipes.common.fit import fit  # Lightning's command line parses the rest
+
+            fit(recipe, argv[1:])
+            return 0
+        arguments = _parser(recipe).parse_args(argv)
+        arguments.run(recipe, arguments)
+    except AsrError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser(recipe: Recipe) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m recipes.{recipe.name}", description=recipe.title
+    )
+    commands = parser.add_subparsers(required=True, metavar="{" + ",".join(COMMANDS) + "}")
+
+    part = commands.add_parser("prepare", help="write manifests and the token list")
+    _add_corpus(part, recipe, required=recipe.obtain is None)
+    part.add_argument("--data", type=Path, default=recipe.paths.data, help="folder to write")
+    part.set_defaults(run=_prepare)
+
+    commands.add_parser("fit", help="train; `fit --help` lists every option")
+
+    part = commands.add_parser("evaluate", help="decode a split and print error rates")
+    _add_model(part, recipe)
+    _add_corpus(part, recipe, required=False)
+    part.add_argument("--data", type=Path, default=recipe.paths.data, help="prepared folder")
+    part.add_argument("--split", default="dev", help="train, dev or test (default: dev)")
+    part.add_argument("--decoder", choices=sorted(DECODERS), default="greedy")
+    part.add_argument("--beam-width", type=int, default=DecoderConfig().beam_width)
+    part.add_argument("--batch-size", type=int, default=16)
+    part.add_argument("--device", default="cpu", help="cpu or cuda")
+    part.add_argument("--output", type=Path, help="file for each utterance's result (JSON lines)")
+    part.set_defaults(run=_evaluate)
+
+    part = commands.add_parser("export", help="write the model bundle that `asr-server` serves")
+    _add_model(part, recipe)
+    part.add_argument("--output", type=Path, default=recipe.paths.bundle, help="bundle to write")
+    part.set_defaults(run=_export)
+    return parser
+
+
+def _add_corpus(part: argparse.ArgumentParser, recipe: Recipe, *, required: bool) -> None:
+    part.add_argument("--corpus", type=Path, required=required, help=f"folder of {recipe.title}")
+
+
+def _add_model(part: argparse.ArgumentParser, recipe: Recipe) -> None:
+    part.add_argument("--run", dest="run_dir", type=Path, default=recipe.paths.run)
+    part.add_argument("--checkpoint", type=Path, help="default: the best one of the run")
+
+
+def _prepare(recipe: Recipe, arguments: argparse.Namespace) -> None:
+    corpus = arguments.corpus
+    if corpus is None and recipe.obtain is not None:
+        corpus = recipe.paths.corpus
+        recipe.obtain(corpus)
+    prepare(recipe, corpus, arguments.data)
+
+
+def prepare(recipe: Recipe, corpus: Path, data: Path) -> None:
+    """Read ``corpus`` and write manifests and the token list to ``data``; prints a table.
+
+    Raises:
+        CorpusError: the corpus is not laid out as published.
+    """
+    splits = {split: recipe.utterances(corpus, split) for split in recipe.splits}
+    _check_speakers(splits)
+    data.mkdir(parents=True, exist_ok=True)
+    for split, utterances in splits.items():
+        write_manifest(manifest_path(data, split), utterances)
+    tokenizer = Tokenizer.from_texts([u.text for u in splits["train"]], recipe.token_kind)
+    tokenizer.save(tokens_path(data))
+    table = Table("split", "utterances", "speakers", "hours", title=f"{recipe.title} → {data}")
+    for split, utterances in splits.items():
+        seconds = sum(cut.duration for cut in read_manifest(manifest_path(data, split)))
+        speakers = {u.speaker for u in utterances}
+        table.add_row(split, str(len(utterances)), str(len(speakers)), f"{seconds / 3600:.2f}")
+    console = Console()
+    console.print(table)
+    console.print(f"{tokenizer.size} tokens with the blank: {' '.join(tokenizer.tokens)}")
+
+
+def _check_speakers(splits: dict[str, list[Utterance]]) -> None:
+    """Raise when a speaker is in two splits: error rates would flatter the model."""
+    seen: dict[str, str] = {}
+    for split, utterances in splits.items():
+        for speaker in sorted({u.speaker for u in utterances}):
+            if speaker in seen:
+                raise CorpusError(
+                    f"speaker {speaker} is in both {seen[speaker]} and {split}",
+                    remedy="give each speaker to one split",
+                )
+            seen[speaker] = split
+
+
+def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
+    decoder = DecoderConfig(name=arguments.decoder, beam_width=arguments.beam_width)
+    evaluate(
+        recipe,
+        EvaluateOptions(
+            checkpoint=arguments.checkpoint or best_checkpoint(arguments.run_dir),
+            split=arguments.split,
+            data=arguments.data,
+            corpus=arguments.corpus,
+            decoder=decoder,
+            batch_size=arguments.batch_size,
+            device=arguments.device,
+            output=arguments.output or arguments.run_dir / f"{arguments.split}.jsonl",
+        ),
+    )
+
+
+def _export(recipe: Recipe, arguments: argparse.Namespace) -> None:
+    checkpoint = arguments.checkpoint or best_checkpoint(arguments.run_dir)
+    export(checkpoint, arguments.output, recipe.name)
+    print(f"{checkpoint} → {arguments.output}{os.sep}")

@@ -1,0 +1,178 @@
+"""From manifests to batches of waveforms: dataset, bucketing and pre-flight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from lhotse import CutSet
+from lhotse.dataset import DynamicBucketingSampler
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from asr.audio import resample
+from asr.augment import SpeedPerturbation
+from asr.nn.ctc import Preflight, preflight
+from asr.tokens import Tokenizer
+from recipes.common.manifests import load_samples, read_manifest
+
+__all__ = ["Batch", "SpeechDataModule", "SpeechDataset", "manifest_path", "tokens_path"]
+
+
+def manifest_path(data_dir: Path, split: str) -> Path:
+    """Where ``prepare`` writes the manifest of a split."""
+    return data_dir / f"{split}.jsonl.gz"
+
+
+def tokens_path(data_dir: Path) -> Path:
+    """Where ``prepare`` writes the token list."""
+    return data_dir / "tokens.txt"
+
+
+class Batch(NamedTuple):
+    """Utterances padded to one length."""
+
+    waveforms: Tensor  # (B, N) float32
+    lengths: Tensor  # (B,) samples
+    targets: Tensor  # (B, S) token ids
+    target_lengths: Tensor  # (B,)
+    ids: list[str]
+    speakers: list[str]
+    texts: list[str]
+
+
+class SpeechDataset(Dataset[Batch]):
+    """Turns the cuts that a sampler chose into a :class:`Batch`, with speed perturbation if asked.
+
+    Random numbers are seeded from torch's generator, so they repeat under one seed and differ
+    between loader workers.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        sample_rate: int,
+        perturb: SpeedPerturbation | None = None,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.sample_rate = sample_rate
+        self.perturb = perturb
+
+    def __getitem__(self, cuts: CutSet) -> Batch:
+        rng = np.random.default_rng(int(torch.randint(2**62, (1,)).item()))
+        samples = []
+        for cut in cuts:
+            waveform = resample(load_samples(cut), self.sample_rate)
+            perturbed = self.perturb(waveform.samples, rng) if self.perturb else waveform.samples
+            samples.append(torch.from_numpy(perturbed))
+        texts = [cut.supervisions[0].text for cut in cuts]
+        targets = [torch.tensor(self.tokenizer.encode(text)) for text in texts]
+        return Batch(
+            waveforms=_pad(samples),
+            lengths=torch.tensor([len(s) for s in samples]),
+            targets=_pad(targets),
+            target_lengths=torch.tensor([len(t) for t in targets]),
+            ids=[cut.id for cut in cuts],
+            speakers=[cut.supervisions[0].speaker for cut in cuts],
+            texts=texts,
+        )
+
+
+def _pad(sequences: Sequence[Tensor]) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence(list(sequences), batch_first=True)
+
+
+class SpeechDataModule(pl.LightningDataModule):
+    """Manifests of a prepared corpus as bucketed batches.
+
+    Args:
+        data_dir: the folder that ``prepare`` wrote.
+        batch_size: most utterances in a training batch.
+        batch_seconds: most seconds of audio in a batch, padding counted.
+        num_buckets: groups of similar duration from which each batch is drawn.
+        speed_factors: each training utterance is played at one of these speeds, by chance.
+        num_workers: processes that read audio beside the training; 0 reads in the training process.
+        sample_rate: rate of the features, in hertz.
+        seed: order of the batches.
+    """
+
+    def __init__(
+        self,
+        data_dir: str,
+        batch_size: int = 16,
+        batch_seconds: float = 120.0,
+        num_buckets: int = 8,
+        speed_factors: tuple[float, ...] = (1.0,),
+        num_workers: int = 0,
+        sample_rate: int = 16_000,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.data_dir = Path(data_dir)
+        self.batch_size = batch_size
+        self.batch_seconds = batch_seconds
+        self.num_buckets = num_buckets
+        self.num_workers = num_workers
+        self.sample_rate = sample_rate
+        self.seed = seed
+        self.perturb = SpeedPerturbation(speed_factors) if set(speed_factors) != {1.0} else None
+        self.tokenizer = Tokenizer.load(tokens_path(self.data_dir))
+        self.usable: dict[str, frozenset[str]] = {}
+
+    def manifest(self, split: str) -> CutSet:
+        """Return the cuts of a split, checked."""
+        return read_manifest(manifest_path(self.data_dir, split))
+
+    def preflight(self, split: str, num_frames: Callable[[int], int]) -> Preflight:
+        """Find the utterances CTC can align, and keep to them from now on.
+
+        ``num_frames`` maps samples at the features' rate to frames; the fastest speed
+        perturbation is allowed for.
+        """
+        fastest = max(self.perturb.factors) if self.perturb and split == "train" else 1.0
+        report = preflight(self._item(cut, fastest, num_frames) for cut in self.manifest(split))
+        self.usable[split] = frozenset(report.usable)
+        return report
+
+    def _item(
+        self, cut, fastest: float, num_frames: Callable[[int], int]
+    ) -> tuple[str, int, list[int] | None, list[str]]:
+        text = cut.supervisions[0].text or ""
+        unknown = self.tokenizer.unknown(text)
+        labels = None if unknown else self.tokenizer.encode(text)
+        samples = int(cut.duration * self.sample_rate / fastest)
+        return cut.id, num_frames(samples), labels, unknown
+
+    def train_dataloader(self) -> DataLoader:
+        """Shuffled, bucketed batches with augmentation of the waveform."""
+        sampler = DynamicBucketingSampler(
+            self._cuts("train"),
+            max_duration=self.batch_seconds,
+            max_cuts=self.batch_size,
+            num_buckets=self.num_buckets,
+            shuffle=True,
+            seed=self.seed,
+        )
+        return self._loader(sampler, SpeechDataset(self.tokenizer, self.sample_rate, self.perturb))
+
+    def val_dataloader(self) -> DataLoader:
+        """The development split in batches of similar length, once each."""
+        sampler = DynamicBucketingSampler(
+            self._cuts("dev"),
+            max_duration=2 * self.batch_seconds,
+            max_cuts=2 * self.batch_size,
+            num_buckets=self.num_buckets,
+        )
+        return self._loader(sampler, SpeechDataset(self.tokenizer, self.sample_rate))
+
+    def _cuts(self, split: str) -> CutSet:
+        cuts = CutSet.from_jsonl_lazy(manifest_path(self.data_dir, split))
+        usable = self.usable.get(split)
+        return cuts if usable is None else cuts.filter(lambda cut: cut.id in usable)
+
+    def _loader(self, sampler: DynamicBucketingSampler, dataset: SpeechDataset) -> DataLoader:
+        return DataLoader(dataset, sampler=sampler, batch_size=None, num_workers=self.num_workers)

@@ -1,0 +1,170 @@
+"""The training module: features, augmentation, model, CTC, optimiser and development scores."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from asr.augment import SpecAugment, SpecAugmentConfig
+from asr.decoding import DecoderConfig, make_decoder
+from asr.features import FeatureConfig, FeatureExtractor
+from asr.nn.ctc import AllBlankDetector, CTCLoss
+from asr.nn.model import AcousticModel, AcousticModelConfig
+from asr.scoring import ErrorCounts, token_errors
+from asr.tokens import Tokenizer
+from recipes.common.data import Batch
+from recipes.common.metric import WER, Metric
+
+__all__ = ["CHECKPOINT_KEY", "SpeechModule"]
+
+CHECKPOINT_KEY = "peephole_asr"
+
+
+class SpeechModule(pl.LightningModule):
+    """A bidirectional peephole LSTM trained with CTC.
+
+    Args:
+        tokens: the token list, set from the data folder.
+        token_kind: ``"characters"`` or ``"phones"``, set from the data folder.
+        features: the front end.
+        hidden_size: cells per direction.
+        num_layers: recurrent layers.
+        cell: ``"peephole"``, or ``"torch-lstm"`` for ``torch.nn.LSTM`` of the same size.
+        bidirectional: read each utterance in both directions.
+        dropout: between layers and before the output.
+        input_noise: deviation of Gaussian noise on normalised features.
+        weight_noise: deviation of Gaussian noise on recurrent weights.
+        kernel: the recurrence's kernel, ``"auto"`` for the fastest.
+        spec_augment: masks on the features.
+        learning_rate: peak of the schedule.
+        weight_decay: of AdamW, on matrices.
+        warmup_steps: steps of linear rise.
+        final_fraction: the cosine's last learning rate, as a fraction of the peak.
+    """
+
+    def __init__(
+        self,
+        tokens: list[str],
+        token_kind: str,
+        features: FeatureConfig,
+        hidden_size: int = 192,
+        num_layers: int = 3,
+        cell: str = "peephole",
+        bidirectional: bool = True,
+        dropout: float = 0.0,
+        input_noise: float = 0.0,
+        weight_noise: float = 0.0,
+        kernel: str = "auto",
+        spec_augment: SpecAugmentConfig | None = None,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 1e-2,
+        warmup_steps: int = 200,
+        final_fraction: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.tokenizer = Tokenizer(tokens, token_kind)
+        self.extractor = FeatureExtractor(features)
+        self.augment = SpecAugment(spec_augment) if spec_augment else None
+        self.model = AcousticModel(
+            AcousticModelConfig(
+                input_size=features.size,
+                vocab_size=self.tokenizer.size,
+                hidden_size=hidden_size,
+                num_layers=num_layers,
+                cell=cell,
+                bidirectional=bidirectional,
+                dropout=dropout,
+                input_noise=input_noise,
+                weight_noise=weight_noise,
+                kernel=kernel,
+            )
+        )
+        self.loss = CTCLoss()
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.warmup_steps = warmup_steps
+        self.final_fraction = final_fraction
+        self.metric: Metric = WER
+        self.greedy = make_decoder(
+            DecoderConfig(name="greedy"), self.tokenizer, features.seconds_per_frame
+        )
+        self.all_blank = AllBlankDetector()
+        self._errors = ErrorCounts()
+        self._token_errors = ErrorCounts()
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities ``(B, T, V)`` and their lengths ``(B,)``."""
+        with torch.no_grad():
+            frames, lengths = self.extractor.frames(batch.waveforms, batch.lengths, batch.speakers)
+            if self.augment is not None and self.training:
+                frames = self.augment(frames, lengths)
+            features, lengths = self.extractor.stack(frames, lengths)
+        return self.model(features, lengths), lengths
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """CTC loss per label of one batch."""
+        loss = self._loss(batch, *self(batch))
+        self.log("train/loss", loss, prog_bar=True, on_epoch=True, batch_size=len(batch.ids))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and greedy errors of one batch."""
+        log_probs, lengths = self(batch)
+        loss = self._loss(batch, log_probs, lengths)
+        self.log("dev/loss", loss, on_epoch=True, batch_size=len(batch.ids))
+        self.all_blank.update(log_probs, lengths)
+        for text, hypotheses in zip(
+            batch.texts, self.greedy.decode(log_probs, lengths), strict=True
+        ):
+            self._errors += self.metric.count(text, hypotheses[0].text)
+            self._token_errors += token_errors(
+                self.tokenizer.encode(text), self.tokenizer.encode(hypotheses[0].text)
+            )
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the error rates of the pass and speak up about a model of blanks."""
+        self.log("dev/error_rate", self._errors.rate, prog_bar=True)
+        self.log("dev/token_error_rate", self._token_errors.rate)
+        self._errors = ErrorCounts()
+        self._token_errors = ErrorCounts()
+        if not self.trainer.sanity_checking and (warning := self.all_blank.finish_pass()):
+            self.print(f"warning: {warning}")
+            self.all_blank.passes = 0
+
+    def _loss(self, batch: Batch, log_probs: Tensor, lengths: Tensor) -> Tensor:
+        return self.loss(log_probs, lengths, batch.targets, batch.target_lengths, batch.ids)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW; the learning rate rises linearly, then falls along a cosine over the epochs."""
+        matrices = [p for p in self.model.parameters() if p.dim() > 1]
+        vectors = [p for p in self.model.parameters() if p.dim() <= 1]
+        optimizer = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors}],
+            lr=self.learning_rate,
+            weight_decay=0.0,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate_factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def _learning_rate_factor(self, step: int) -> float:
+        """Epochs measure the cosine, since bucketing gives epochs of varying numbers of steps."""
+        progress = min(1.0, self.trainer.current_epoch / (self.trainer.max_epochs or 1))
+        cosine = 0.5 * (1 + math.cos(math.pi * progress))
+        warmup = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        return warmup * (self.final_fraction + (1 - self.final_fraction) * cosine)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add plain values from which a bundle can be made without this run's data folder."""
+        checkpoint[CHECKPOINT_KEY] = {
+            "features": self.extractor.config.to_dict(),
+            "model": self.model.config.to_dict(),
+            "tokens": list(self.tokenizer.tokens),
+            "token_kind": self.tokenizer.kind,
+        }

@@ -1,0 +1,81 @@
+"""What a corpus adds to the common recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from recipes.common.manifests import Utterance
+from recipes.common.metric import Metric
+
+__all__ = ["Recipe", "RunPaths"]
+
+
+class UtteranceReader(Protocol):
+    """Reads one split (train, dev or test) of a corpus in its published layout."""
+
+    def __call__(self, corpus: Path, split: str) -> list[Utterance]:
+        """Return the split's utterances, or raise CorpusError."""
+        ...
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A corpus for the common commands.
+
+    Attributes:
+        name: the folder under ``recipes/``.
+        title: the corpus in words.
+        utterances: reads a split of the corpus.
+        token_kind: ``"characters"`` or ``"phones"``.
+        metric: chooses the best checkpoint and heads the tables.
+        splits: the splits that ``prepare`` writes.
+        obtain: makes the corpus where it is not given by the user.
+    """
+
+    name: str
+    title: str
+    utterances: UtteranceReader
+    token_kind: str
+    metric: Metric
+    splits: tuple[str, ...] = ("train", "dev")
+    obtain: Callable[[Path], None] | None = None
+
+    @property
+    def config(self) -> Path:
+        """The default training configuration."""
+        return Path(__file__).parents[1] / self.name / "config.yaml"
+
+    @property
+    def paths(self) -> RunPaths:
+        """Default places for everything the recipe writes."""
+        return RunPaths(Path("exp") / self.name)
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Where a recipe writes, all under one folder."""
+
+    root: Path
+
+    @property
+    def corpus(self) -> Path:
+        """A corpus that the recipe makes itself."""
+        return self.root / "corpus"
+
+    @property
+    def data(self) -> Path:
+        """Manifests and the token list."""
+        return self.root / "data"
+
+    @property
+    def run(self) -> Path:
+        """Checkpoints, configuration and TensorBoard logs of a training run."""
+        return self.root / "run"
+
+    @property
+    def bundle(self) -> Path:
+        """The exported model."""
+        return self.root / "bundle"
