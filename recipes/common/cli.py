@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -150,4 +149,4 @@ def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
 def _export(recipe: Recipe, arguments: argparse.Namespace) -> None:
     checkpoint = arguments.checkpoint or best_checkpoint(arguments.run_dir)
     export(checkpoint, arguments.output, recipe.name)
-    print(f"{checkpoint} → {arguments.output}{os.sep}")
+    print(f"{checkpoint} → {arguments.output}")

@@ -10,7 +10,8 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from lhotse import CutSet
-from lhotse.dataset import DynamicBucketingSampler
+from lhotse.dataset import DynamicBucketingSampler, SimpleCutSampler
+from lhotse.dataset.sampling.base import CutSampler
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -169,10 +170,15 @@ class SpeechDataModule(pl.LightningDataModule):
         )
         return self._loader(sampler, SpeechDataset(self.tokenizer, self.sample_rate))
 
+    def plain_dataloader(self, split: str) -> DataLoader:
+        """A split in its own order without augmentation, for statistics of the features."""
+        sampler = SimpleCutSampler(self._cuts(split), max_cuts=self.batch_size)
+        return self._loader(sampler, SpeechDataset(self.tokenizer, self.sample_rate))
+
     def _cuts(self, split: str) -> CutSet:
         cuts = CutSet.from_jsonl_lazy(manifest_path(self.data_dir, split))
         usable = self.usable.get(split)
         return cuts if usable is None else cuts.filter(lambda cut: cut.id in usable)
 
-    def _loader(self, sampler: DynamicBucketingSampler, dataset: SpeechDataset) -> DataLoader:
+    def _loader(self, sampler: CutSampler, dataset: SpeechDataset) -> DataLoader:
         return DataLoader(dataset, sampler=sampler, batch_size=None, num_workers=self.num_workers)

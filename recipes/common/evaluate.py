@@ -61,9 +61,7 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> list[Scored]:
     Raises:
         AsrError: a missing checkpoint, split or corpus, or audio that cannot be read.
     """
-    recognizer = Recognizer(
-        bundle_from_checkpoint(options.checkpoint, recipe.name), options.device
-    )
+    recognizer = Recognizer(bundle_from_checkpoint(options.checkpoint, recipe.name), options.device)
     cuts = _cuts(recipe, options)
     started = time.monotonic()
     scored = score_cuts(recipe, recognizer, cuts, options.decoder, options.batch_size)
@@ -126,9 +124,7 @@ def _recognise(recognizer: Recognizer, batch: list, decoder: DecoderConfig | Non
         yield cut, transcript.text, transcript.hypotheses[0].confidence
 
 
-def _score(
-    recipe: Recipe, recognizer: Recognizer, cut, text: str, confidence: float
-) -> Scored:
+def _score(recipe: Recipe, recognizer: Recognizer, cut, text: str, confidence: float) -> Scored:
     reference = cut.supervisions[0].text
     return Scored(
         id=cut.id,

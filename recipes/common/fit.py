@@ -146,9 +146,7 @@ class SpeechCLI(LightningCLI):
 
     def _fit_statistics(self) -> None:
         splits = ["train", "dev"] if self._normalises_by_speaker() else ["train"]
-        loaders = [
-            self.datamodule.plain_dataloader(split) for split in splits
-        ]
+        loaders = [self.datamodule.plain_dataloader(split) for split in splits]
         self.model.extractor.fit_statistics(
             (batch.waveforms, batch.lengths, batch.speakers)
             for loader in loaders
@@ -166,9 +164,7 @@ class RunConfigCallback(SaveConfigCallback):
         """Write ``config.yaml``."""
         path = Path(trainer.default_root_dir) / self.config_filename
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.parser.save(
-            self.config, str(path), skip_none=False, overwrite=True, multifile=False
-        )
+        self.parser.save(self.config, str(path), skip_none=False, overwrite=True, multifile=False)
 
 
 def _tokens(data_dir: str) -> list[str]:
