@@ -380,7 +380,9 @@ def _check_shapes(found: Mapping[str, Tensor], parts: dict[str, nn.Module], wher
 def _check_finite(weights: Mapping[str, Tensor], where: str, remedy: str) -> None:
     for name, tensor in weights.items():
         if not torch.isfinite(tensor).all():
-            raise BundleError(f"{name} has values that are NaN or infinite", where=where, remedy=remedy)
+            raise BundleError(
+                f"{name} has values that are NaN or infinite", where=where, remedy=remedy
+            )
 
 
 def _check_checksums(folder: Path, checksums: dict[str, Any]) -> None:

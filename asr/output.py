@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from asr.types import Hypothesis, TimedToken, Transcript, Word
+from asr.types import AsrError, Hypothesis, TimedToken, Transcript, Word
 
-__all__ = ["FORMATS", "file_ids", "to_ctm", "to_dict", "to_json", "to_srt", "to_text"]
+__all__ = ["file_ids", "timed_words", "to_ctm", "to_dict", "to_json", "to_srt", "to_text"]
 
 # A cue stays readable: two lines of 42 characters for at most six seconds, and a pause ends it.
 MAX_CUE_CHARACTERS = 84
@@ -43,9 +43,13 @@ def to_dict(transcript: Transcript, file: str) -> dict[str, Any]:
     }
 
 
-def to_json(transcript: Transcript, file: str) -> str:
-    """:func:`to_dict` on one line."""
-    return json.dumps(to_dict(transcript, file), ensure_ascii=False) + "\n"
+def to_json(outcome: Transcript | AsrError, file: str) -> str:
+    """:func:`to_dict` on one line, or the error that kept the file from a transcript."""
+    if isinstance(outcome, AsrError):
+        values: dict[str, Any] = {"file": file, "error": outcome.public_message()}
+    else:
+        values = to_dict(outcome, file)
+    return json.dumps(values, ensure_ascii=False) + "\n"
 
 
 def to_srt(transcript: Transcript) -> str:
@@ -85,15 +89,6 @@ def file_ids(files: Sequence[str]) -> list[str]:
     if len(set(stems)) < len(set(files)):
         stems = [str(Path(file).with_suffix("")) for file in files]
     return ["_".join(stem.split()) for stem in stems]
-
-
-# Formats for which several files may share one stream; SRT numbers cues from 1 in each file.
-FORMATS: dict[str, Callable[..., str]] = {
-    "text": to_text,
-    "json": to_json,
-    "srt": to_srt,
-    "ctm": to_ctm,
-}
 
 
 def _as_word(token: TimedToken) -> Word:

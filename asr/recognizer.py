@@ -14,7 +14,7 @@ from asr.audio import AudioLimits, resample
 from asr.bundle import Bundle, load_bundle, select_device
 from asr.decoding import DecoderConfig, make_decoder
 from asr.tokens import Tokenizer
-from asr.types import AsrError, AudioError, Transcript, Waveform
+from asr.types import AsrError, AudioError, Hypothesis, Transcript, Waveform
 
 __all__ = ["Recognizer"]
 
@@ -132,15 +132,24 @@ class Recognizer:
         Raises:
             AudioError, AsrError: see :meth:`log_probs`.
         """
-        if not waveforms:
-            return []
         log_probs, lengths = self.log_probs(waveforms)
-        config = decoder or self.bundle.decoder
-        decode = make_decoder(config, self.tokenizer, self.seconds_per_frame).decode
         return [
             Transcript(tuple(hypotheses), waveform.duration)
-            for waveform, hypotheses in zip(waveforms, decode(log_probs, lengths), strict=True)
+            for waveform, hypotheses in zip(
+                waveforms, self.decode(log_probs, lengths, decoder), strict=True
+            )
         ]
+
+    def decode(
+        self, log_probs: Tensor, lengths: Tensor, decoder: DecoderConfig | None = None
+    ) -> list[list[Hypothesis]]:
+        """Hypotheses, best first, of each row of :meth:`log_probs`'s result."""
+        if not len(lengths):
+            return []
+        config = decoder or self.bundle.decoder
+        return make_decoder(config, self.tokenizer, self.seconds_per_frame).decode(
+            log_probs, lengths
+        )
 
     def _shortest(self) -> int:
         """The least number of samples that make a frame, by bisection (more never make fewer)."""

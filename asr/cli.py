@@ -1,0 +1,268 @@
+"""The ``asr`` command: transcribe files, draw an utterance."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from asr import __version__
+from asr.output import file_ids, to_ctm, to_json, to_srt, to_text
+from asr.types import AsrError, ConfigError, Transcript
+
+if TYPE_CHECKING:
+    from asr.decoding import DecoderConfig
+
+__all__ = ["main"]
+
+FAILURE = 2  # as argparse
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+FORMATS = ("text", "json", "srt", "ctm")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status.
+
+    0: all done. 2: something failed, said on stderr in one line each. 130: interrupted.
+    """
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except AsrError as error:
+        _complain(str(error))
+    except BrokenPipeError:
+        # The reader (say, `head`) has enough; without this Python would complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _complain(f"{where}{error.strerror or error}")
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return FAILURE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="asr", description="Speech to text with a model bundle.")
+    parser.add_argument("--version", action="version", version=f"peephole-asr {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_transcribe(commands.add_parser("transcribe", help="write what is said in audio files"))
+    _add_plot(commands.add_parser("plot", help="draw one utterance and what the model makes of it"))
+    return parser
+
+
+def _add_transcribe(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Write what is said in audio files, in the order given."
+    parser.set_defaults(run=_transcribe)
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder of the model bundle")
+    parser.add_argument("files", metavar="FILE", nargs="+", help="WAV, FLAC, OGG or NIST SPHERE")
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="text",
+        help="text; json: one object a line; srt: subtitles; ctm: timed words (default: text)",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="PATH",
+        help="file to write, or folder for the subtitles of several files (default: stdout)",
+    )
+    parser.add_argument(
+        "--batch-seconds",
+        type=float,
+        default=120.0,
+        metavar="S",
+        help="audio recognised at once, in seconds (default: 120)",
+    )
+    _add_recognition(parser)
+
+
+def _add_plot(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Draw waveform, spectrogram, token posteriors and tokens of one utterance."
+    parser.set_defaults(run=_plot)
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder of the model bundle")
+    parser.add_argument("file", metavar="FILE", help="WAV, FLAC, OGG or NIST SPHERE")
+    parser.add_argument("--output", metavar="PNG", required=True, help="picture to write")
+    _add_recognition(parser)
+
+
+def _add_recognition(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--decoder", help="greedy or beam (default: the bundle's)")
+    parser.add_argument(
+        "--beam-width", type=int, metavar="K", help="hypotheses kept while decoding"
+    )
+    parser.add_argument("--alternatives", type=int, metavar="N", help="hypotheses to give")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+
+
+def _decoder(options: argparse.Namespace, default: DecoderConfig) -> DecoderConfig:
+    """The bundle's decoder with what the command line changes; a beam's options ask for a beam."""
+    from asr.decoding import DecoderConfig
+
+    beam = {"beam_width": options.beam_width, "alternatives": options.alternatives}
+    chosen = {key: value for key, value in beam.items() if value is not None}
+    if options.decoder is None and not chosen:
+        return default
+    name = options.decoder or "beam"
+    kept = default.to_dict() if name == default.name else {}
+    return DecoderConfig.from_dict({**kept, "name": name, **chosen})
+
+
+def _transcribe(options: argparse.Namespace) -> int:
+    from asr.recognizer import Recognizer
+    from asr.transcribe import in_order, transcribe_files
+
+    files: list[str] = options.files
+    with _writer(options) as write:
+        recognizer = Recognizer.load(options.bundle, options.device)
+        decoder = _decoder(options, recognizer.bundle.decoder)
+        failures = 0
+        with _progress(len(files)) as advance:
+            outcomes = transcribe_files(
+                recognizer, files, decoder, batch_seconds=options.batch_seconds, on_done=advance
+            )
+            for index, outcome in in_order(outcomes):
+                if isinstance(outcome, AsrError):
+                    failures += 1
+                    _complain(str(outcome))
+                write(index, outcome)
+    if failures and len(files) > 1:
+        _complain(f"{failures} of {len(files)} files could not be transcribed")
+    return FAILURE if failures else 0
+
+
+def _plot(options: argparse.Namespace) -> int:
+    from asr.audio import read_audio
+    from asr.plots import check_picture_path, draw_utterance, save_picture
+    from asr.recognizer import Recognizer
+
+    check_picture_path(options.output)
+    recognizer = Recognizer.load(options.bundle, options.device)
+    decoder = _decoder(options, recognizer.bundle.decoder)
+    waveform = read_audio(options.file, limits=recognizer.limits)
+    log_probs, lengths = recognizer.log_probs([waveform])
+    figure = draw_utterance(
+        waveform,
+        log_probs[0, : int(lengths[0])].numpy(),
+        recognizer.tokenizer.tokens,
+        recognizer.decode(log_probs, lengths, decoder)[0][0],
+        recognizer.seconds_per_frame,
+        title=Path(options.file).name,
+    )
+    save_picture(figure, options.output)
+    return 0
+
+
+# Where results go
+
+Write = Callable[[int, "Transcript | AsrError"], None]
+
+
+@contextmanager
+def _writer(options: argparse.Namespace) -> Iterator[Write]:
+    """A function that writes the result of the file of that index, to be called in order."""
+    files: list[str] = options.files
+    if options.format == "srt" and len(files) > 1:
+        yield _subtitle_writer(files, options.output)
+        return
+    render = _renderer(options.format, files)
+    with _stream(options.output) as stream:
+
+        def write(index: int, outcome: Transcript | AsrError) -> None:
+            # Look stdout up each time: the progress display replaces it while it is shown.
+            print(render(index, outcome), end="", file=stream or sys.stdout, flush=True)
+
+        yield write
+
+
+def _renderer(form: str, files: Sequence[str]) -> Callable[[int, Transcript | AsrError], str]:
+    """Formats one result. JSON and CTM tell of a failure too, so that no file goes missing."""
+    ids = file_ids(files)
+
+    def render(index: int, outcome: Transcript | AsrError) -> str:
+        file = files[index]
+        if isinstance(outcome, AsrError):
+            return {"json": to_json(outcome, file), "ctm": f";; {_one_line(outcome)}\n"}.get(
+                form, ""
+            )
+        if form == "json":
+            return to_json(outcome, file)
+        if form == "srt":
+            return to_srt(outcome)
+        if form == "ctm":
+            return to_ctm(outcome, ids[index])
+        return to_text(outcome, file if len(files) > 1 else None)
+
+    return render
+
+
+def _subtitle_writer(files: Sequence[str], output: str | None) -> Write:
+    """Subtitles number their cues from 1, so each file has its own."""
+    if output is None:
+        raise ConfigError(
+            "subtitles of several files do not fit into one stream",
+            remedy="give --output FOLDER, or one file at a time",
+        )
+    stems = [Path(file).stem for file in files]
+    if len(set(stems)) < len(stems):
+        twice = next(stem for stem in stems if stems.count(stem) > 1)
+        raise ConfigError(
+            f"two files would both write {twice}.srt", remedy="transcribe them separately"
+        )
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write(index: int, outcome: Transcript | AsrError) -> None:
+        if isinstance(outcome, Transcript):
+            (folder / f"{stems[index]}.srt").write_text(to_srt(outcome), encoding="utf-8")
+
+    return write
+
+
+@contextmanager
+def _stream(output: str | None) -> Iterator[TextIO | None]:
+    """The file to write, or None for stdout."""
+    if output is None:
+        yield None
+        return
+    if Path(output).is_dir():
+        raise ConfigError("this is a folder", where=output, remedy="give --output a file name")
+    with open(output, "w", encoding="utf-8") as stream:
+        yield stream
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr if that is a terminal; gives a function that advances it."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    progress = Progress(
+        *Progress.get_default_columns(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+        # The bar's console is stderr: text may pass through it only if stdout is a terminal too.
+        redirect_stdout=sys.stdout.isatty(),
+        transient=True,
+    )
+    with progress:
+        task = progress.add_task("transcribing", total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+def _complain(message: str) -> None:
+    print(f"asr: error: {_one_line(message)}", file=sys.stderr, flush=True)
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

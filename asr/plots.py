@@ -1,0 +1,183 @@
+"""Pictures of one utterance and what a model makes of it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from asr.types import ConfigError, Hypothesis, Waveform
+
+__all__ = ["check_picture_path", "draw_utterance", "save_picture"]
+
+BLANK_COLOUR = "0.6"
+INCHES_PER_SECOND = 2.5
+MIN_WIDTH, MAX_WIDTH = 8.0, 60.0  # inches
+ENVELOPE_POINTS = 4000  # of the waveform; more than that many cannot be told apart
+SPECTROGRAM_WINDOW_MS = 20.0
+MAX_SPECTROGRAM_COLUMNS = 4000
+DYNAMIC_RANGE_DB = 80.0
+
+
+def check_picture_path(path: str | os.PathLike[str]) -> None:
+    """Refuse early what :func:`save_picture` could not write.
+
+    Raises:
+        ConfigError: the suffix is not .png, or there is no such folder.
+    """
+    place = Path(path)
+    if place.suffix.lower() != ".png":
+        raise ConfigError("pictures are PNG", where=str(path), remedy="give a name ending in .png")
+    if not place.absolute().parent.is_dir():
+        raise ConfigError("no such folder", where=str(place.parent), remedy="make it first")
+
+
+def save_picture(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write ``figure`` as PNG.
+
+    Raises:
+        ConfigError: see :func:`check_picture_path`.
+    """
+    check_picture_path(path)
+    with warnings.catch_warnings():
+        # A script that the font lacks shows as boxes; the rest of the picture still serves.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        FigureCanvasAgg(figure)
+        figure.savefig(path, format="png")
+
+
+def draw_utterance(
+    waveform: Waveform,
+    log_probs: NDArray[np.float32],
+    tokens: Sequence[str],
+    hypothesis: Hypothesis,
+    seconds_per_frame: float,
+    *,
+    title: str = "",
+) -> Figure:
+    """Waveform, spectrogram, posteriors with their spikes, and decoded tokens over one time axis.
+
+    The posteriors are drawn as in Graves et al. (2006), Figure 1: the blank in grey, and in colour
+    each token that is decoded.
+
+    Args:
+        log_probs: ``(T, V)``, natural logarithms; token 0 is the blank.
+        tokens: the V tokens' names.
+    """
+    width = float(np.clip(INCHES_PER_SECOND * waveform.duration, MIN_WIDTH, MAX_WIDTH))
+    figure = Figure(figsize=(width, 8.0), layout="constrained")
+    axes = figure.subplots(4, 1, sharex=True, gridspec_kw={"height_ratios": [1, 2, 2, 0.7]})
+    figure.suptitle(title or hypothesis.text, parse_math=False)
+    _draw_waveform(axes[0], waveform)
+    _draw_spectrogram(axes[1], waveform)
+    colours = _draw_posteriors(axes[2], log_probs, tokens, hypothesis, seconds_per_frame)
+    _draw_tokens(axes[3], hypothesis, colours)
+    axes[3].set_xlim(0.0, max(waveform.duration, seconds_per_frame))
+    axes[3].set_xlabel("time (s)")
+    return figure
+
+
+def _draw_waveform(axes: Any, waveform: Waveform) -> None:
+    """The highest and lowest sample of each short stretch, which Agg can draw at any length."""
+    samples = waveform.samples
+    stretch = max(1, len(samples) // ENVELOPE_POINTS)
+    starts = np.arange(0, len(samples), stretch)
+    time = starts / waveform.sample_rate
+    low, high = np.minimum.reduceat(samples, starts), np.maximum.reduceat(samples, starts)
+    axes.fill_between(time, low, high, linewidth=0.5, color="C0")
+    axes.set_ylabel("amplitude")
+
+
+def _draw_spectrogram(axes: Any, waveform: Waveform) -> None:
+    decibels = _spectrogram(waveform)  # (frequencies, columns)
+    axes.imshow(
+        decibels,
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        vmin=decibels.max() - DYNAMIC_RANGE_DB,
+        vmax=max(decibels.max(), decibels.max() - DYNAMIC_RANGE_DB + 1),
+        extent=(0.0, waveform.duration, 0.0, waveform.sample_rate / 2000),
+    )
+    axes.set_ylabel("frequency (kHz)")
+
+
+def _spectrogram(waveform: Waveform) -> NDArray[np.float32]:
+    """Power in decibels, ``(frequencies, columns)``, of Hann windows."""
+    size = max(2, round(SPECTROGRAM_WINDOW_MS / 1000 * waveform.sample_rate))
+    samples = np.pad(waveform.samples, (0, max(0, size - len(waveform.samples))))
+    step = max(size // 2, -(-len(samples) // MAX_SPECTROGRAM_COLUMNS))
+    windows = np.lib.stride_tricks.sliding_window_view(samples, size)[::step]
+    power = np.abs(np.fft.rfft(windows * np.hanning(size).astype(np.float32), axis=1)) ** 2
+    decibels: NDArray[np.float32] = (10 * np.log10(power + 1e-10)).T.astype(np.float32)
+    return decibels
+
+
+def _draw_posteriors(
+    axes: Any,
+    log_probs: NDArray[np.float32],
+    tokens: Sequence[str],
+    hypothesis: Hypothesis,
+    seconds_per_frame: float,
+) -> dict[str, str]:
+    """Draw a line a token and mark each spike with its name; returns the colours used."""
+    posteriors = np.exp(log_probs)  # (T, V)
+    time = (np.arange(len(posteriors)) + 0.5) * seconds_per_frame  # middles of the frames
+    axes.plot(time, posteriors[:, 0], "--", color=BLANK_COLOUR, linewidth=1.0, label=tokens[0])
+    column = {token: index for index, token in enumerate(tokens)}
+    shown = dict.fromkeys(timed.token for timed in hypothesis.tokens)
+    colours = {token: f"C{index % 10}" for index, token in enumerate(shown)}
+    for token, colour in colours.items():
+        if token in column:
+            axes.plot(time, posteriors[:, column[token]], color=colour, linewidth=1.2)
+    for timed in hypothesis.tokens:
+        if timed.token in column:
+            frame = _peak(posteriors[:, column[timed.token]], timed.start, timed.end, time)
+            axes.annotate(
+                timed.token,
+                (time[frame], posteriors[frame, column[timed.token]]),
+                xytext=(0, 2),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+                color=colours[timed.token],
+                parse_math=False,
+            )
+    axes.set_ylim(0.0, 1.12)
+    axes.set_ylabel("posterior")
+    axes.legend(loc="upper right", fontsize=8)
+    return colours
+
+
+def _peak(posterior: NDArray[np.float32], start: float, end: float, time: NDArray[Any]) -> int:
+    """The frame of the highest posterior between ``start`` and ``end`` (seconds)."""
+    first = min(int(np.searchsorted(time, start)), len(time) - 1)
+    last = max(int(np.searchsorted(time, end)), first + 1)
+    return first + int(posterior[first:last].argmax())
+
+
+def _draw_tokens(axes: Any, hypothesis: Hypothesis, colours: dict[str, str]) -> None:
+    """Each token from its start to its end, the darker the surer, and the text below."""
+    for timed in hypothesis.tokens:
+        axes.axvspan(
+            timed.start,
+            max(timed.end, timed.start + 1e-3),
+            color=colours[timed.token],
+            alpha=0.15 + 0.6 * min(max(timed.confidence, 0.0), 1.0),
+            linewidth=0,
+        )
+        middle = (timed.start + timed.end) / 2
+        axes.text(middle, 0.7, timed.token, ha="center", va="center", fontsize=8, parse_math=False)
+    for word in hypothesis.words:
+        middle = (word.start + word.end) / 2
+        axes.text(middle, 0.25, word.text, ha="center", va="center", clip_on=True, parse_math=False)
+    axes.set_ylim(0.0, 1.0)
+    axes.set_yticks([])
+    axes.set_ylabel("tokens")

@@ -1,0 +1,114 @@
+"""Many files through one recogniser: batches of like length, results in the order of the files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from asr.audio import probe, read_audio
+from asr.decoding import DecoderConfig
+from asr.recognizer import Recognizer
+from asr.types import AsrError, ConfigError, Transcript, Waveform
+
+__all__ = ["Outcome", "in_order", "plan_batches", "transcribe_files"]
+
+Outcome = Transcript | AsrError
+
+
+def plan_batches(durations: Sequence[float], batch_seconds: float) -> list[list[int]]:
+    """Indices of ``durations`` in batches of like length.
+
+    A batch, counted with its padding, holds at most ``batch_seconds``, or one utterance.
+
+    Raises:
+        ConfigError: ``batch_seconds`` is not above 0.
+    """
+    if not batch_seconds > 0:
+        raise ConfigError(f"batch seconds are {batch_seconds:g}", remedy="give a number above 0")
+    batches: list[list[int]] = []
+    for index in sorted(range(len(durations)), key=lambda i: (durations[i], i)):
+        # Shortest first, so this utterance is the longest of its batch and sets the padding.
+        if batches and durations[index] * (len(batches[-1]) + 1) <= batch_seconds:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches
+
+
+def transcribe_files(
+    recognizer: Recognizer,
+    files: Sequence[str],
+    decoder: DecoderConfig | None = None,
+    *,
+    batch_seconds: float = 120.0,
+    on_done: Callable[[int], None] = lambda count: None,
+) -> Iterator[tuple[int, Outcome]]:
+    """Yield each file's index with its transcript, or with the error that kept it from one.
+
+    The order is that of the batches; :func:`in_order` gives that of the files. Only one batch of
+    audio is in memory. ``on_done`` is told how many files each batch finished.
+    """
+    durations: dict[int, float] = {}
+    for index, file in enumerate(files):
+        try:
+            durations[index] = probe(file).duration
+        except AsrError as error:
+            yield index, error
+            on_done(1)
+    known = list(durations)
+    for batch in plan_batches([durations[index] for index in known], batch_seconds):
+        indices = [known[position] for position in batch]
+        yield from _transcribe_batch(recognizer, files, indices, decoder)
+        on_done(len(indices))
+
+
+def in_order(outcomes: Iterator[tuple[int, Outcome]]) -> Iterator[tuple[int, Outcome]]:
+    """The same pairs by rising index, each as early as that allows. Indices run from 0."""
+    waiting: dict[int, Outcome] = {}
+    due = 0
+    for index, outcome in outcomes:
+        waiting[index] = outcome
+        while due in waiting:
+            yield due, waiting.pop(due)
+            due += 1
+
+
+def _transcribe_batch(
+    recognizer: Recognizer,
+    files: Sequence[str],
+    indices: Sequence[int],
+    decoder: DecoderConfig | None,
+) -> Iterator[tuple[int, Outcome]]:
+    waveforms: dict[int, Waveform] = {}
+    for index in indices:
+        try:
+            waveform = read_audio(files[index], limits=recognizer.limits)
+            recognizer.prepare(waveform)  # a file that cannot be used must not fail the batch
+            waveforms[index] = waveform
+        except AsrError as error:
+            yield index, _placed(error, files[index])
+    try:
+        transcripts = recognizer.recognize(list(waveforms.values()), decoder)
+        yield from zip(waveforms, transcripts, strict=True)
+    except AsrError:
+        for index, waveform in waveforms.items():
+            yield index, _transcribe_alone(recognizer, files[index], waveform, decoder)
+
+
+def _transcribe_alone(
+    recognizer: Recognizer,
+    file: str,
+    waveform: Waveform,
+    decoder: DecoderConfig | None,
+) -> Outcome:
+    """What one file gives by itself, after its batch failed."""
+    try:
+        return recognizer.recognize([waveform], decoder)[0]
+    except AsrError as own:
+        return _placed(own, file)
+
+
+def _placed(error: AsrError, file: str) -> AsrError:
+    """``error`` with the file it is about."""
+    if error.where is not None:
+        return error
+    return type(error)(error.what, where=file, remedy=error.remedy)
