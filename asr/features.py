@@ -1,0 +1,354 @@
+"""Waveforms to features: front end, deltas, normalisation, stacking. The same in training and use.
+
+No value depends on the batch: frames lie wholly inside their utterance, deltas repeat the
+utterance's own edge frames, and statistics are those of the utterance, its speaker or the corpus.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from asr._torchaudio import torchaudio
+from asr.frontends import KaldiFrontEnd, LibrosaFrontEnd, TorchaudioFrontEnd
+from asr.types import ConfigError
+
+__all__ = ["FeatureConfig", "FeatureExtractor"]
+
+DELTA_WINDOW = 5  # frames of the regression, two on each side
+MIN_STD = 1e-3  # of log energies; digital silence has none at all
+
+CHOICES = {
+    "kind": ("fbank", "mfcc"),
+    "deltas": (0, 1, 2),
+    "normalisation": ("none", "utterance", "speaker", "global"),
+    "style": ("default", "kaldi"),
+    "backend": ("torchaudio", "librosa"),
+}
+
+Frames = TypeVar("Frames", int, Tensor)
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """What a frame of features is.
+
+    Attributes:
+        kind: ``"fbank"``, log energies of ``num_mels`` mel filters, or ``"mfcc"``, their cepstral
+            coefficients 1 to ``num_ceps``.
+        sample_rate: hertz.
+        frame_length_ms: length of the window.
+        frame_shift_ms: from one frame to the next.
+        num_mels: mel filters (HTK's mel scale).
+        num_ceps: cepstral coefficients.
+        energy: append the frame's log energy.
+        deltas: 1 appends first, 2 also second differences.
+        stack: neighbouring frames joined into one.
+        subsample: keep each n-th stacked frame.
+        normalisation: zero mean and unit variance by utterance, speaker, corpus, or not at all.
+        style: ``"default"``, or ``"kaldi"`` for Kaldi's window, scale and mel filters.
+        backend: ``"torchaudio"``, or ``"librosa"`` for the slow reference.
+        preemphasis: coefficient of the high-pass before the window; 0 for none.
+        low_hz: lower end of the lowest filter.
+        high_hz: upper end of the highest filter; 0 for half the sample rate.
+    """
+
+    kind: str = "fbank"
+    sample_rate: int = 16_000
+    frame_length_ms: float = 25.0
+    frame_shift_ms: float = 10.0
+    num_mels: int = 40
+    num_ceps: int = 12
+    energy: bool = False
+    deltas: int = 0
+    stack: int = 1
+    subsample: int = 1
+    normalisation: str = "utterance"
+    style: str = "default"
+    backend: str = "torchaudio"
+    preemphasis: float = 0.97
+    low_hz: float = 20.0
+    high_hz: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ConfigError(
+                    f"feature option {name} is {getattr(self, name)!r}",
+                    remedy=f"choose one of {', '.join(map(str, choices))}",
+                )
+        for name in ("sample_rate", "num_mels", "num_ceps", "stack", "subsample"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ConfigError(
+                    f"feature option {name} is {getattr(self, name)!r}",
+                    remedy="give a positive integer",
+                )
+        self._check_signal()
+
+    def _check_signal(self) -> None:
+        if not 0 < self.frame_shift_ms <= self.frame_length_ms <= 1000 or self.hop_length < 1:
+            raise ConfigError(
+                f"frames of {self.frame_length_ms} ms every {self.frame_shift_ms} ms",
+                remedy="use 0 < shift <= length <= 1000 ms and at least one sample a shift",
+            )
+        if not 0 <= self.low_hz < self.top_hz <= self.sample_rate / 2:
+            raise ConfigError(
+                f"mel filters from {self.low_hz} to {self.top_hz} Hz",
+                remedy=f"use 0 <= low_hz < high_hz <= {self.sample_rate / 2:g}",
+            )
+        if not 0 <= self.preemphasis < 1:
+            raise ConfigError(
+                f"preemphasis is {self.preemphasis}", remedy="give a number in [0, 1)"
+            )
+        if self.kind == "mfcc" and self.num_ceps >= self.num_mels:
+            raise ConfigError(
+                f"{self.num_ceps} cepstral coefficients of {self.num_mels} mel filters",
+                remedy="use more filters or fewer coefficients",
+            )
+        if self.style == "kaldi" and self.backend == "librosa":
+            raise ConfigError(
+                "librosa has no Kaldi style", remedy="use the torchaudio backend with it"
+            )
+
+    @classmethod
+    def preset(cls, name: str) -> FeatureConfig:
+        """The front end of a paper.
+
+        ``"graves2006"``: 12 cepstra of 26 filters and log energy with first differences, 26 in all
+        (Graves et al. 2006, section 5). ``"graves2013"``: 40 mel filters and energy with first and
+        second differences, 123 in all (Graves et al. 2013, section 4).
+
+        Raises:
+            ConfigError: there is no such preset.
+        """
+        presets = {
+            "graves2006": cls(
+                kind="mfcc", num_mels=26, energy=True, deltas=1, normalisation="global"
+            ),
+            "graves2013": cls(energy=True, deltas=2, normalisation="global"),
+        }
+        if name not in presets:
+            raise ConfigError(
+                f"unknown feature preset {name!r}", remedy=f"choose {' or '.join(presets)}"
+            )
+        return presets[name]
+
+    @property
+    def win_length(self) -> int:
+        """Samples of the window."""
+        return round(self.sample_rate * self.frame_length_ms / 1000)
+
+    @property
+    def hop_length(self) -> int:
+        """Samples from one frame to the next."""
+        return round(self.sample_rate * self.frame_shift_ms / 1000)
+
+    @property
+    def n_fft(self) -> int:
+        """Points of the Fourier transform: the window's length, up to a power of two."""
+        return int(2 ** math.ceil(math.log2(max(2, self.win_length))))
+
+    @property
+    def frame_span(self) -> int:
+        """Samples a frame needs: Kaldi counts by the window, the others by the transform."""
+        return self.win_length if self.style == "kaldi" else self.n_fft
+
+    @property
+    def top_hz(self) -> float:
+        """Upper end of the highest filter."""
+        return self.high_hz or self.sample_rate / 2
+
+    @property
+    def frame_size(self) -> int:
+        """Values of a frame before stacking."""
+        base = (self.num_mels if self.kind == "fbank" else self.num_ceps) + self.energy
+        return base * (1 + self.deltas)
+
+    @property
+    def size(self) -> int:
+        """F, values of a frame of the result."""
+        return self.frame_size * self.stack
+
+    @property
+    def seconds_per_frame(self) -> float:
+        """Seconds from one frame of the result to the next."""
+        return self.subsample * self.hop_length / self.sample_rate
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> FeatureConfig:
+        """Inverse of :meth:`to_dict`.
+
+        Raises:
+            ConfigError: a key is unknown, or a value impossible.
+        """
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ConfigError(
+                f"unknown feature options {', '.join(unknown)}",
+                remedy=f"known are {', '.join(sorted(known))}",
+            )
+        return cls(**values)
+
+
+class FeatureExtractor(nn.Module):
+    """Maps padded waveforms ``(B, N)`` to features ``(B, T, F)``; padding comes out as 0."""
+
+    mean: Tensor
+    inv_std: Tensor
+
+    def __init__(self, config: FeatureConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.front_end = _front_end(config)
+        self.register_buffer("mean", torch.zeros(config.frame_size))
+        self.register_buffer("inv_std", torch.ones(config.frame_size))
+        self.speakers: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def forward(
+        self, waveforms: Tensor, lengths: Tensor, speakers: Sequence[str] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return features ``(B, T, F)`` and their lengths ``(B,)``.
+
+        Args:
+            waveforms: ``(B, N)`` in [-1, 1] at the configured rate.
+            lengths: valid samples ``(B,)``.
+            speakers: names, for normalisation by speaker; unknown ones use their utterance.
+        """
+        return self.stack(*self.frames(waveforms, lengths, speakers))
+
+    def frames(
+        self, waveforms: Tensor, lengths: Tensor, speakers: Sequence[str] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return normalised frames ``(B, T, F0)`` before stacking, and their lengths."""
+        frames, lengths = self._raw(waveforms, lengths)
+        valid = _mask(frames, lengths)
+        mean, inv_std = self._statistics(frames, lengths, valid, speakers)
+        return ((frames - mean) * inv_std).masked_fill(~valid, 0.0), lengths
+
+    def stack(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Join and thin out frames: ``(B, T, F0)`` to ``(B, T', F)``."""
+        config = self.config
+        if config.stack > 1:
+            short = config.stack - frames.shape[1]
+            if short > 0:
+                frames = nn.functional.pad(frames, (0, 0, 0, short))
+            frames = frames.unfold(1, config.stack, 1)  # (B, T - stack + 1, F0, stack)
+            frames = frames.transpose(2, 3).flatten(2)  # (B, T - stack + 1, F)
+        lengths = self._stacked(lengths)
+        frames = frames[:, :: config.subsample]
+        return frames.masked_fill(~_mask(frames, lengths), 0.0), lengths
+
+    def num_frames(self, num_samples: Frames) -> Frames:
+        """Frames of the result for a number of samples, or a tensor of them."""
+        return self._stacked(self._unstacked(num_samples))
+
+    def _unstacked(self, num_samples: Frames) -> Frames:
+        frames = 1 + (num_samples - self.config.frame_span) // self.config.hop_length
+        return _at_least_zero(frames)
+
+    def _stacked(self, frames: Frames) -> Frames:
+        return _at_least_zero((frames - self.config.stack) // self.config.subsample + 1)
+
+    @torch.no_grad()
+    def fit_statistics(
+        self, batches: Iterable[tuple[Tensor, Tensor, Sequence[str] | None]]
+    ) -> None:
+        """Set the corpus' statistics and those of each speaker from batches of waveforms."""
+        total = _Moments(self.config.frame_size)
+        speakers: dict[str, _Moments] = {}
+        for waveforms, lengths, names in batches:
+            frames, lengths = self._raw(waveforms, lengths)
+            for b, length in enumerate(lengths.tolist()):
+                values = frames[b, :length].double().cpu()
+                total.add(values)
+                if names is not None:
+                    speakers.setdefault(names[b], _Moments(self.config.frame_size)).add(values)
+        mean, inv_std = total.result()
+        self.mean.copy_(mean)
+        self.inv_std.copy_(inv_std)
+        self.speakers = {name: moments.result() for name, moments in speakers.items()}
+
+    def _raw(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames with deltas before normalisation."""
+        lengths = self._unstacked(lengths)
+        short = self.config.frame_span - waveforms.shape[1]
+        if short > 0:
+            waveforms = nn.functional.pad(waveforms, (0, short))
+        frames = self.front_end(waveforms, lengths)  # (B, T, C)
+        parts = [frames]
+        for _ in range(self.config.deltas):
+            parts.append(_deltas(parts[-1], lengths))
+        return torch.cat(parts, dim=2), lengths
+
+    def _statistics(
+        self, frames: Tensor, lengths: Tensor, valid: Tensor, speakers: Sequence[str] | None
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and inverse deviation that broadcast over ``frames``."""
+        kind = self.config.normalisation
+        if kind in ("none", "global"):
+            return self.mean, self.inv_std
+        count = lengths.clamp(min=1).view(-1, 1, 1)
+        mean = frames.masked_fill(~valid, 0.0).sum(1, keepdim=True) / count  # (B, 1, F0)
+        squares = (frames - mean).masked_fill(~valid, 0.0).square().sum(1, keepdim=True)
+        inv_std = 1 / (squares / count).sqrt().clamp(min=MIN_STD)
+        if kind == "speaker" and speakers is not None:
+            for b, name in enumerate(speakers):
+                if name in self.speakers:
+                    mean[b, 0], inv_std[b, 0] = self.speakers[name]
+        return mean, inv_std
+
+
+class _Moments:
+    """Running sums for a mean and a deviation, in float64."""
+
+    def __init__(self, size: int) -> None:
+        self.count = 0
+        self.sum = torch.zeros(size, dtype=torch.float64)
+        self.squares = torch.zeros(size, dtype=torch.float64)
+
+    def add(self, values: Tensor) -> None:
+        self.count += len(values)
+        self.sum += values.sum(0)
+        self.squares += values.square().sum(0)
+
+    def result(self) -> tuple[Tensor, Tensor]:
+        """Mean and inverse deviation, float32."""
+        mean = self.sum / max(1, self.count)
+        variance = (self.squares / max(1, self.count) - mean.square()).clamp(min=0)
+        return mean.float(), (1 / variance.sqrt().clamp(min=MIN_STD)).float()
+
+
+def _front_end(config: FeatureConfig) -> nn.Module:
+    if config.style == "kaldi":
+        return KaldiFrontEnd(config)
+    return LibrosaFrontEnd(config) if config.backend == "librosa" else TorchaudioFrontEnd(config)
+
+
+def _mask(frames: Tensor, lengths: Tensor) -> Tensor:
+    """True where a frame is valid, ``(B, T, 1)``."""
+    t = torch.arange(frames.shape[1], device=frames.device)
+    return (t < lengths.unsqueeze(1)).unsqueeze(2)
+
+
+def _deltas(frames: Tensor, lengths: Tensor) -> Tensor:
+    """Regression slope over five frames; the first and last valid frame repeat beyond the ends."""
+    t = torch.arange(frames.shape[1], device=frames.device)
+    source = torch.minimum(t, (lengths - 1).clamp(min=0).unsqueeze(1))  # (B, T)
+    held = frames.gather(1, source.unsqueeze(2).expand_as(frames))
+    slopes: Tensor = torchaudio.functional.compute_deltas(
+        held.transpose(1, 2), win_length=DELTA_WINDOW
+    )
+    return slopes.transpose(1, 2)
+
+
+def _at_least_zero(count: Frames) -> Frames:
+    return count.clamp(min=0) if isinstance(count, Tensor) else max(0, count)

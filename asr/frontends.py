@@ -1,0 +1,151 @@
+"""Base features of a padded batch of waveforms: log-mel energies or cepstra, frame by frame.
+
+Three front ends behind one call, ``(waveforms (B, N), lengths (B,)) -> (B, T, C)``: torchaudio
+(batched, any device), librosa (numpy in float64, the reference) and Kaldi's recipe. A frame is a
+window of samples that lies wholly inside the utterance, so no frame sees padding.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import librosa
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from asr._torchaudio import torchaudio
+
+if TYPE_CHECKING:
+    from asr.features import FeatureConfig
+
+__all__ = ["KaldiFrontEnd", "LibrosaFrontEnd", "TorchaudioFrontEnd"]
+
+POWER_FLOOR = 1e-7  # below the quantisation noise of 16 bits; keeps log finite in digital silence
+KALDI_SCALE = 32768.0  # Kaldi's samples are 16-bit integers
+
+
+class TorchaudioFrontEnd(nn.Module):
+    """Features by torchaudio's functions, batched, on the device of the waveforms."""
+
+    def __init__(self, config: FeatureConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("window", torch.hann_window(config.win_length), persistent=False)
+        mel = torchaudio.functional.melscale_fbanks(
+            config.n_fft // 2 + 1,
+            config.low_hz,
+            config.top_hz,
+            config.num_mels,
+            config.sample_rate,
+            norm=None,
+            mel_scale="htk",
+        )
+        self.register_buffer("mel", mel, persistent=False)
+        dct = torchaudio.functional.create_dct(config.num_ceps + 1, config.num_mels, norm="ortho")
+        self.register_buffer("dct", dct[:, 1:], persistent=False)  # without the zeroth
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        """Map ``(B, N)`` to ``(B, T, C)``."""
+        config = self.config
+        x = waveforms.float()
+        if config.preemphasis:
+            x = torch.cat([x[:, :1], x[:, 1:] - config.preemphasis * x[:, :-1]], dim=1)
+        power = torchaudio.functional.spectrogram(
+            x,
+            pad=0,
+            window=self.window,
+            n_fft=config.n_fft,
+            hop_length=config.hop_length,
+            win_length=config.win_length,
+            power=2.0,
+            normalized=False,
+            center=False,
+        ).transpose(1, 2)  # (B, T, n_fft // 2 + 1)
+        features = (power @ self.mel).clamp(min=POWER_FLOOR).log()  # (B, T, num_mels)
+        if config.kind == "mfcc":
+            features = features @ self.dct  # (B, T, num_ceps)
+        if config.energy:
+            frames = x.unfold(1, config.n_fft, config.hop_length)  # (B, T, n_fft)
+            energy = frames.square().sum(2, keepdim=True).clamp(min=POWER_FLOOR).log()
+            features = torch.cat([features, energy], dim=2)
+        return features
+
+
+class LibrosaFrontEnd(nn.Module):
+    """The same features by librosa in float64, utterance by utterance."""
+
+    def __init__(self, config: FeatureConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        """Map ``(B, N)`` to ``(B, T, C)``."""
+        rows = [self._one(row) for row in waveforms.double().cpu().numpy()]
+        return torch.from_numpy(np.stack(rows)).float().to(waveforms.device)
+
+    def _one(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        config = self.config
+        if config.preemphasis:
+            x = np.concatenate([x[:1], x[1:] - config.preemphasis * x[:-1]])
+        power = librosa.feature.melspectrogram(
+            y=x,
+            sr=config.sample_rate,
+            n_fft=config.n_fft,
+            hop_length=config.hop_length,
+            win_length=config.win_length,
+            center=False,
+            n_mels=config.num_mels,
+            fmin=config.low_hz,
+            fmax=config.top_hz,
+            htk=True,
+            norm=None,
+            dtype=np.float64,
+        )  # (num_mels, T)
+        features = np.log(np.maximum(power, POWER_FLOOR))
+        if config.kind == "mfcc":
+            features = librosa.feature.mfcc(S=features, n_mfcc=config.num_ceps + 1, norm="ortho")
+            features = features[1:]
+        if config.energy:
+            frames = librosa.util.frame(x, frame_length=config.n_fft, hop_length=config.hop_length)
+            energy = np.log(np.maximum((frames**2).sum(axis=0), POWER_FLOOR))
+            features = np.vstack([features, energy])
+        return np.asarray(features.T)
+
+
+class KaldiFrontEnd(nn.Module):
+    """Kaldi's features without dither, by ``torchaudio.compliance.kaldi``; energy comes last."""
+
+    def __init__(self, config: FeatureConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        """Map ``(B, N)`` to ``(B, T, C)``."""
+        rows = [self._one(row) for row in waveforms.float()]
+        return torch.stack(rows)
+
+    def _one(self, x: Tensor) -> Tensor:
+        config = self.config
+        options = {
+            "sample_frequency": float(config.sample_rate),
+            "frame_length": config.frame_length_ms,
+            "frame_shift": config.frame_shift_ms,
+            "num_mel_bins": config.num_mels,
+            "low_freq": config.low_hz,
+            "high_freq": config.top_hz,
+            "preemphasis_coefficient": config.preemphasis,
+            "dither": 0.0,
+            "use_energy": config.energy,
+        }
+        x = (x * KALDI_SCALE).unsqueeze(0)  # (1, N)
+        if config.kind == "mfcc":
+            features = torchaudio.compliance.kaldi.mfcc(
+                x, num_ceps=config.num_ceps + 1, **options
+            )  # energy, if used, stands in for the zeroth coefficient
+        else:
+            features = torchaudio.compliance.kaldi.fbank(x, **options)
+        if config.energy:
+            return torch.cat([features[:, 1:], features[:, :1]], dim=1)
+        return features[:, 1:] if config.kind == "mfcc" else features
