@@ -1,0 +1,323 @@
+"""The ``asr`` command: right text, right order, one line for each thing that goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asr import __version__
+from asr.audio import read_audio, write_wav
+from asr.cli import main
+from asr.decoding import DecoderConfig
+from asr.transcribe import in_order, plan_batches, transcribe_files
+from asr.types import AsrError, ConfigError
+
+SECONDS = (1.1, 0.3, 0.9, 0.3, 0.6)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, waveform_of) -> list[str]:
+    folder = tmp_path_factory.mktemp("audio")
+    paths = [folder / f"u{index}.wav" for index in range(len(SECONDS))]
+    for index, (path, seconds) in enumerate(zip(paths, SECONDS, strict=True)):
+        write_wav(path, waveform_of(index + 10, seconds))
+    return [str(path) for path in paths]
+
+
+@pytest.fixture(scope="module")
+def texts(tiny_recognizer, files) -> list[str]:
+    return [tiny_recognizer.recognize([read_audio(file)])[0].text for file in files]
+
+
+@pytest.fixture
+def bad(tmp_path) -> dict[str, str]:
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "text.wav").write_text("this is no audio at all, " * 20)
+    (tmp_path / "short.wav").write_bytes(b"")
+    return {name: str(tmp_path / f"{name}.wav") for name in ("empty", "text", "missing")}
+
+
+def run(capsys, *arguments: object) -> tuple[int, str, str]:
+    status = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return status, out, err
+
+
+# asr transcribe
+
+
+def test_text_of_one_file_is_that_of_the_recogniser(capsys, tiny_bundle_path, files, texts):
+    status, out, err = run(capsys, "transcribe", tiny_bundle_path, files[0])
+    assert (status, out, err) == (0, texts[0] + "\n", "")
+
+
+@pytest.mark.parametrize("batch_seconds", ["0.1", "2", "1000"])
+def test_text_of_many_files_in_the_order_given(
+    capsys, tiny_bundle_path, files, texts, batch_seconds
+):
+    expected = "".join(f"{file}\t{text}\n" for file, text in zip(files, texts, strict=True))
+    status, out, err = run(
+        capsys, "transcribe", tiny_bundle_path, *files, "--batch-seconds", batch_seconds
+    )
+    assert (status, out, err) == (0, expected, "")
+
+
+def test_one_bad_file_does_not_lose_the_others(capsys, tiny_bundle_path, files, texts, bad):
+    mixed = [files[0], bad["empty"], files[1], bad["text"], bad["missing"], files[2]]
+    status, out, err = run(capsys, "transcribe", tiny_bundle_path, *mixed)
+    assert status == 2
+    assert [line.split("\t") for line in out.splitlines()] == [
+        [files[0], texts[0]],
+        [files[1], texts[1]],
+        [files[2], texts[2]],
+    ]
+    lines = err.splitlines()
+    assert len(lines) == 4
+    for line, file in zip(lines, bad.values(), strict=False):
+        assert line.startswith(f"asr: error: {file}: ")
+    assert "3 of 6 files" in lines[3]
+
+
+def test_a_file_too_short_is_told_by_its_name(
+    capsys, tiny_bundle_path, files, texts, tmp_path, waveform_of
+):
+    write_wav(tmp_path / "short.wav", waveform_of(1, 0.005))
+    status, out, err = run(capsys, "transcribe", tiny_bundle_path, tmp_path / "short.wav", files[1])
+    assert (status, out) == (2, f"{files[1]}\t{texts[1]}\n")
+    assert f"{tmp_path / 'short.wav'}: " in err
+    assert "too short" in err
+
+
+def test_json_has_every_file_once(capsys, tiny_bundle_path, files, texts, bad):
+    status, out, _ = run(
+        capsys, "transcribe", tiny_bundle_path, files[0], bad["empty"], files[1], "--format", "json"
+    )
+    assert status == 2
+    first, failed, second = map(json.loads, out.splitlines())
+    assert (first["file"], first["text"]) == (files[0], texts[0])
+    assert first["duration"] == pytest.approx(SECONDS[0])
+    assert failed.keys() == {"file", "error"}
+    assert (second["file"], second["text"]) == (files[1], texts[1])
+
+
+def test_ctm_of_many_files(capsys, tiny_bundle_path, files, texts, bad):
+    status, out, _ = run(
+        capsys, "transcribe", tiny_bundle_path, bad["empty"], *files, "--format", "ctm"
+    )
+    assert status == 2
+    comment, *lines = out.splitlines()
+    assert comment.startswith(";; ")
+    heard: dict[str, list[str]] = {}
+    for line in lines:
+        file, channel, start, duration, word, confidence = line.split()
+        assert channel == "1"
+        assert float(start) >= 0
+        assert float(duration) >= 0
+        assert 0 <= float(confidence) <= 1
+        heard.setdefault(file, []).append(word)
+    assert {file: " ".join(words) for file, words in heard.items()} == {
+        f"u{index}": " ".join(text.split()) for index, text in enumerate(texts) if text.split()
+    }
+
+
+def test_srt_of_one_file(capsys, tiny_bundle_path, files):
+    status, out, _ = run(capsys, "transcribe", tiny_bundle_path, files[0], "--format", "srt")
+    assert status == 0
+    assert re.match(r"1\n00:00:0\d,\d{3} --> 00:00:0\d,\d{3}\n", out)
+
+
+def test_srt_of_many_files_goes_into_a_folder(capsys, tiny_bundle_path, files, bad, tmp_path):
+    folder = tmp_path / "subtitles"
+    status, out, _ = run(
+        capsys,
+        *("transcribe", tiny_bundle_path, *files, bad["text"]),
+        *("--format", "srt", "--output", folder),
+    )
+    assert (status, out) == (2, "")
+    assert sorted(entry.name for entry in folder.iterdir()) == [f"u{i}.srt" for i in range(5)]
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_srt_that_would_be_lost(capsys, tiny_bundle_path, files, tmp_path, twice):
+    names = [files[0], str(Path(files[0]).with_suffix(".flac"))] if twice else files
+    output = ["--output", tmp_path / "s"] if twice else []
+    status, out, err = run(
+        capsys, "transcribe", tiny_bundle_path, *names, "--format", "srt", *output
+    )
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+
+
+def test_output_to_a_file(capsys, tiny_bundle_path, files, texts, tmp_path):
+    output = tmp_path / "out.txt"
+    status, out, _ = run(capsys, "transcribe", tiny_bundle_path, files[0], "--output", output)
+    assert (status, out) == (0, "")
+    assert output.read_text("utf-8") == texts[0] + "\n"
+
+
+def test_beam_alternatives(capsys, tiny_bundle_path, tiny_recognizer, files):
+    config = DecoderConfig(name="beam", beam_width=8, alternatives=3)
+    (transcript,) = tiny_recognizer.recognize([read_audio(files[0])], config)
+    status, out, _ = run(
+        capsys,
+        *("transcribe", tiny_bundle_path, files[0]),
+        *("--decoder", "beam", "--beam-width", "8", "--alternatives", "3"),
+    )
+    assert status == 0
+    assert out.splitlines() == [
+        f"{rank}\t{hypothesis.text}" for rank, hypothesis in enumerate(transcript.hypotheses, 1)
+    ]
+
+
+def test_beam_options_ask_for_the_beam(capsys, tiny_bundle_path, files):
+    said = run(capsys, "transcribe", tiny_bundle_path, files[0], "--decoder", "beam")
+    assert run(capsys, "transcribe", tiny_bundle_path, files[0], "--beam-width", "16") == said
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--decoder", "oracle"], "greedy"),
+        (["--beam-width", "0"], "beam"),
+        (["--beam-width", "2", "--alternatives", "3"], "alternatives"),
+        (["--device", "abacus"], "choose cpu"),
+        (["--device", "cuda:77"], "choose cpu"),
+        (["--batch-seconds", "0"], "above 0"),
+        (["--batch-seconds", "nan"], "above 0"),
+        (["--output", "/nowhere/at/all.txt"], "/nowhere/at/all.txt"),
+        (["--output", "/"], "folder"),
+    ],
+)
+def test_bad_options_in_one_line(capsys, tiny_bundle_path, files, options, named):
+    status, out, err = run(capsys, "transcribe", tiny_bundle_path, files[0], *options)
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert named in err
+
+
+@pytest.mark.parametrize("command", ["transcribe", "plot"])
+def test_a_missing_bundle_in_one_line(capsys, tmp_path, files, command):
+    output = ["--output", tmp_path / "x.png"] if command == "plot" else []
+    status, out, err = run(capsys, command, tmp_path / "none", files[0], *output)
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert str(tmp_path / "none") in err
+
+
+# asr plot, asr itself
+
+
+def test_plot(capsys, tiny_bundle_path, files, tmp_path):
+    status, out, err = run(
+        capsys, "plot", tiny_bundle_path, files[0], "--output", tmp_path / "u.png"
+    )
+    assert (status, out, err) == (0, "", "")
+    assert (tmp_path / "u.png").stat().st_size > 20_000
+
+
+@pytest.mark.parametrize("output", ["u.txt", "no/such/folder/u.png"])
+def test_plot_that_cannot_be_written(capsys, tiny_bundle_path, files, tmp_path, output):
+    status, _, err = run(capsys, "plot", tiny_bundle_path, files[0], "--output", tmp_path / output)
+    assert (status, len(err.splitlines())) == (2, 1)
+
+
+def test_plot_of_no_audio(capsys, tiny_bundle_path, bad, tmp_path):
+    status, _, err = run(
+        capsys, "plot", tiny_bundle_path, bad["text"], "--output", tmp_path / "u.png"
+    )
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert not (tmp_path / "u.png").exists()
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"peephole-asr {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["transcribe"], ["sing"], ["transcribe", "b"]])
+def test_usage_errors_exit_2(arguments):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+
+
+def test_the_real_command_survives_a_reader_that_leaves(tiny_bundle_path, files, texts):
+    """As in ``asr transcribe … | head -1``, in a process of its own."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "asr.cli", "transcribe", str(tiny_bundle_path), *files],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert done.stderr == ""
+    assert done.returncode == 2
+
+
+def test_help_does_not_wait_for_torch():
+    code = "import sys, asr.cli; sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+# Batches
+
+
+@given(st.lists(st.floats(0.01, 100), max_size=40), st.floats(0.1, 200))
+def test_batches_hold_every_file_once_within_the_cap(durations, cap):
+    batches = plan_batches(durations, cap)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(durations)))
+    for batch in batches:
+        padded = max(durations[index] for index in batch) * len(batch)
+        assert len(batch) == 1 or padded <= cap
+
+
+@pytest.mark.parametrize("cap", [0.0, -1.0, float("nan")])
+def test_a_cap_that_cannot_be(cap):
+    with pytest.raises(ConfigError):
+        plan_batches([1.0], cap)
+
+
+@given(st.permutations(range(8)))
+def test_results_come_in_order_and_as_early_as_that_allows(arrival):
+    seen: list[int] = []
+
+    def arriving():
+        for index in arrival:
+            seen.append(index)
+            yield index, AsrError(str(index))
+
+    given_out = []
+    for index, outcome in in_order(arriving()):
+        assert outcome.what == str(index)
+        assert set(range(index + 1)) <= set(seen)
+        given_out.append(index)
+    assert given_out == list(range(8))
+
+
+def test_a_batch_that_fails_is_tried_file_by_file(tiny_recognizer, files, texts, monkeypatch):
+    """As when the memory of a graphics card does not hold the batch."""
+    honest = tiny_recognizer.recognize
+
+    def cramped(waveforms, decoder=None):
+        if len(waveforms) > 1 or waveforms[0].duration > 1.0:
+            raise AsrError("no memory", remedy="smaller batches")
+        return honest(waveforms, decoder)
+
+    monkeypatch.setattr(tiny_recognizer, "recognize", cramped)
+    done: list[int] = []
+    outcomes = dict(transcribe_files(tiny_recognizer, files, on_done=done.append))
+    assert str(outcomes[0]) == f"{files[0]}: no memory (smaller batches)"
+    assert [outcomes[i].text for i in range(1, 5)] == texts[1:]
+    assert sum(done) == len(files)

@@ -1,0 +1,157 @@
+"""Each format says what the transcript says, and its own readers understand it."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asr.output import file_ids, to_ctm, to_json, to_srt, to_text
+from asr.types import AudioError, Hypothesis, TimedToken, Transcript, Word
+
+CUE = re.compile(r"(\d+)\n(\d\d:\d\d:\d\d,\d{3}) --> (\d\d:\d\d:\d\d,\d{3})\n(.+)\n\n")
+
+
+def transcript_of(words: list[Word], duration: float = 4000.0) -> Transcript:
+    text = " ".join(word.text for word in words)
+    return Transcript((Hypothesis(text, -1.5, 0.9, (), tuple(words)),), duration)
+
+
+ONE_TWO = transcript_of([Word("one", 0.1, 0.42, 0.9), Word("two", 0.5, 0.75, 0.25)], 1.0)
+EMPTY = Transcript((Hypothesis("", -0.1, 1.0),), 2.0)
+
+
+@st.composite
+def transcripts(draw: st.DrawFn) -> Transcript:
+    """Words in order of time, with gaps, some without length, as decoders give them."""
+    spans = draw(
+        st.lists(
+            st.tuples(
+                st.text("abcäø'", min_size=1, max_size=12), st.floats(0, 3), st.floats(0, 1.5)
+            ),
+            max_size=40,
+        )
+    )
+    words, now = [], 0.0
+    for text, gap, length in spans:
+        words.append(Word(text, now + gap, now + gap + length, 0.5))
+        now += gap + length
+    return transcript_of(words)
+
+
+def seconds(stamp: str) -> float:
+    hours, minutes, rest = stamp.split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + float(rest.replace(",", "."))
+
+
+def read_srt(text: str) -> list[tuple[int, float, float, str]]:
+    assert CUE.sub("", text) == "", "something is not a cue"
+    return [(int(n), seconds(a), seconds(b), words) for n, a, b, words in CUE.findall(text)]
+
+
+# Text
+
+
+def test_text_is_the_transcript_alone():
+    assert to_text(ONE_TWO) == "one two\n"
+    assert to_text(EMPTY) == "\n"
+
+
+def test_text_of_several_files_names_each():
+    assert to_text(ONE_TWO, "a.wav") == "a.wav\tone two\n"
+
+
+def test_text_ranks_alternatives():
+    both = Transcript((Hypothesis("one", -1, 0.6), Hypothesis("on", -2, 0.3)), 1.0)
+    assert to_text(both, "a.wav") == "a.wav\t1\tone\na.wav\t2\ton\n"
+
+
+# JSON
+
+
+def test_json_is_one_line_with_everything():
+    tokens = (TimedToken("o", 0.1, 0.2, 0.87654),)
+    hypothesis = Hypothesis("öne", -3.14159, 0.5, tokens, (Word("öne", 0.1, 0.2, 0.5),))
+    line = to_json(Transcript((hypothesis, Hypothesis("two", -4.0, 0.1)), 1.5), "a.wav")
+    assert line.count("\n") == 1
+    assert line.endswith("\n")
+    assert "öne" in line
+    values = json.loads(line)
+    assert values["file"] == "a.wav"
+    assert values["duration"] == 1.5
+    assert values["text"] == "öne"
+    first, second = values["hypotheses"]
+    assert first["words"] == [{"text": "öne", "start": 0.1, "end": 0.2, "confidence": 0.5}]
+    assert first["tokens"] == [{"token": "o", "start": 0.1, "end": 0.2, "confidence": 0.877}]
+    assert first["score"] == -3.142
+    assert second["text"] == "two"
+
+
+def test_json_of_a_failure_says_why():
+    values = json.loads(to_json(AudioError("empty", where="/x/a.wav", remedy="record"), "a.wav"))
+    assert values == {"file": "a.wav", "error": "empty (record)"}
+
+
+# SRT
+
+
+def test_srt_by_the_book():
+    assert to_srt(ONE_TWO) == "1\n00:00:00,100 --> 00:00:00,750\none two\n\n"
+    assert to_srt(EMPTY) == ""
+
+
+def test_srt_beyond_an_hour():
+    late = transcript_of([Word("late", 3725.0405, 3726.9999, 1.0)])
+    assert "01:02:05,040 --> 01:02:07,000" in to_srt(late)
+
+
+def test_a_pause_begins_a_new_cue():
+    cues = read_srt(to_srt(transcript_of([Word("a", 0, 0.5, 1), Word("b", 2.0, 2.5, 1)])))
+    assert [cue[3] for cue in cues] == ["a", "b"]
+
+
+@given(transcripts())
+def test_srt_parses_in_order_with_every_word(transcript):
+    cues = read_srt(to_srt(transcript))
+    assert [cue[0] for cue in cues] == list(range(1, len(cues) + 1))
+    assert " ".join(cue[3] for cue in cues) == transcript.text
+    for _, start, end, text in cues:
+        assert start <= end
+        assert len(text) <= 84
+    for before, after in pairwise(cues):
+        assert before[2] <= after[1] + 1e-9
+
+
+# CTM
+
+
+@given(transcripts())
+def test_ctm_lines_parse(transcript):
+    lines = to_ctm(transcript, "utt").splitlines()
+    words = transcript.hypotheses[0].words
+    assert len(lines) == len(words)
+    for line, word in zip(lines, words, strict=True):
+        file, channel, start, duration, text, confidence = line.split(" ")
+        assert (file, channel, text) == ("utt", "1", word.text)
+        assert float(start) == pytest.approx(word.start, abs=6e-4)
+        assert float(start) + float(duration) == pytest.approx(word.end, abs=1.1e-3)
+        assert float(duration) >= 0
+        assert 0 <= float(confidence) <= 1
+
+
+def test_phones_stand_in_for_words():
+    phones = (TimedToken("sil", 0, 0.1, 1), TimedToken("aa", 0.1, 0.3, 0.5))
+    transcript = Transcript((Hypothesis("sil aa", -1, 0.7, phones),), 0.4)
+    assert to_ctm(transcript, "u") == "u 1 0.000 0.100 sil 1.000\nu 1 0.100 0.200 aa 0.500\n"
+
+
+def test_file_ids_have_no_folder_suffix_or_space():
+    assert file_ids(["x/a b.wav", "y/c.flac"]) == ["a_b", "c"]
+
+
+def test_file_ids_stay_distinct():
+    assert file_ids(["x/a.wav", "y/a.wav", "b.wav"]) == ["x/a", "y/a", "b"]

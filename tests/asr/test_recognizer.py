@@ -1,0 +1,156 @@
+"""An utterance's transcript is its own: alone, in any batch, in any order, at any padding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from asr.audio import AudioLimits, resample
+from asr.decoding import DecoderConfig
+from asr.recognizer import Recognizer
+from asr.types import AsrError, AudioError, ConfigError, DecodingError, Waveform
+
+GREEDY = DecoderConfig(name="greedy")
+BEAM = DecoderConfig(name="beam", beam_width=4, alternatives=3)
+
+utterances = st.lists(
+    st.tuples(
+        st.integers(0, 50),
+        st.sampled_from([0.06, 0.2, 0.35, 0.5, 0.81, 1.2]),
+        st.sampled_from([16000, 16000, 8000, 44100]),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@pytest.mark.parametrize("decoder", [GREEDY, BEAM], ids=["greedy", "beam"])
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(recipe=utterances, order=st.randoms(use_true_random=False))
+def test_same_transcript_alone_in_any_batch_in_any_order(
+    tiny_recognizer, waveform_of, decoder, recipe, order
+):
+    waveforms = [waveform_of(*one) for one in recipe]
+    alone = [tiny_recognizer.recognize([waveform], decoder)[0].text for waveform in waveforms]
+    shuffled = list(range(len(waveforms)))
+    order.shuffle(shuffled)
+    batch = tiny_recognizer.recognize([waveforms[i] for i in shuffled], decoder)
+    assert [transcript.text for transcript in batch] == [alone[i] for i in shuffled]
+
+
+def test_log_probs_alone_equal_those_in_a_batch(tiny_recognizer, waveform_of):
+    waveforms = [waveform_of(seed, seconds) for seed, seconds in enumerate((0.3, 1.4, 0.1, 0.9))]
+    batch, lengths = tiny_recognizer.log_probs(waveforms)
+    assert batch.dtype == torch.float32
+    assert lengths.dtype == torch.int64
+    for row, length, waveform in zip(batch, lengths, waveforms, strict=True):
+        alone, frames = tiny_recognizer.log_probs([waveform])
+        assert frames.tolist() == [length]
+        torch.testing.assert_close(alone[0], row[:length], rtol=0, atol=1e-5)
+
+
+def test_the_model_says_enough_for_these_tests(tiny_recognizer, waveform_of):
+    texts = {tiny_recognizer.recognize([waveform_of(i, 1.0)])[0].text for i in range(8)}
+    assert len(texts) >= 4
+    assert max(map(len, texts)) >= 3
+
+
+def test_log_probs_are_normalised(tiny_recognizer, waveform_of):
+    log_probs, lengths = tiny_recognizer.log_probs([waveform_of(1, 0.5)])
+    assert log_probs.shape == (1, int(lengths[0]), tiny_recognizer.tokenizer.size)
+    torch.testing.assert_close(log_probs.exp().sum(-1), torch.ones(1, int(lengths[0])))
+
+
+def test_the_transcript_knows_its_duration_and_alternatives(tiny_recognizer, waveform_of):
+    (transcript,) = tiny_recognizer.recognize([waveform_of(3, 0.7, 8000)], BEAM)
+    assert transcript.duration == pytest.approx(0.7)
+    assert 1 <= len(transcript.hypotheses) <= 3
+    scores = [hypothesis.score for hypothesis in transcript.hypotheses]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_the_bundles_decoder_is_the_default(bundle_of, waveform_of):
+    recognizer = Recognizer(bundle_of(**BEAM.to_dict()))
+    waveform = waveform_of(4, 1.0)
+    assert recognizer.recognize([waveform]) == recognizer.recognize([waveform], BEAM)
+
+
+def test_nothing_in_nothing_out(tiny_recognizer):
+    assert tiny_recognizer.recognize([]) == []
+    log_probs, lengths = tiny_recognizer.log_probs([])
+    assert (log_probs.shape, lengths.shape) == ((0, 0, 7), (0,))
+
+
+def test_other_rates_are_resampled(tiny_recognizer, waveform_of):
+    waveform = waveform_of(5, 0.8, 44100)
+    assert tiny_recognizer.sample_rate == 16000
+    ours, _ = tiny_recognizer.log_probs([waveform])
+    theirs, _ = tiny_recognizer.log_probs([resample(waveform, 16000)])
+    assert torch.equal(ours, theirs)
+
+
+def test_too_short_says_how_long_it_must_be(tiny_recognizer):
+    with pytest.raises(AudioError, match=r"too short") as caught:
+        tiny_recognizer.recognize([Waveform(np.zeros(100, np.float32), 16000)])
+    least = float(str(caught.value.remedy).split()[3])
+    enough = Waveform(np.zeros(round(least * 16000), np.float32), 16000)
+    assert len(tiny_recognizer.recognize([enough])) == 1
+    short = Waveform(np.zeros(round(least * 16000) - 1, np.float32), 16000)
+    with pytest.raises(AudioError):
+        tiny_recognizer.recognize([short])
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_no_samples_at_all(tiny_recognizer, rate):
+    with pytest.raises(AudioError, match="too short"):
+        tiny_recognizer.recognize([Waveform(np.zeros(0, np.float32), rate)])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_samples_that_are_not_finite_are_named(tiny_recognizer, bad):
+    samples = np.zeros(16000, np.float32)
+    samples[1234] = bad
+    with pytest.raises(AudioError, match="sample 1234"):
+        tiny_recognizer.recognize([Waveform(samples, 16000)])
+
+
+def test_two_channels_are_refused(tiny_recognizer):
+    with pytest.raises(AudioError, match="one channel"):
+        tiny_recognizer.recognize([Waveform(np.zeros((2, 16000), np.float32), 16000)])
+
+
+def test_silence_is_no_failure(tiny_recognizer):
+    (transcript,) = tiny_recognizer.recognize([Waveform(np.zeros(16000, np.float32), 16000)])
+    assert transcript.duration == 1.0
+
+
+def test_an_unknown_decoder_lists_the_known(tiny_recognizer, waveform_of):
+    with pytest.raises(DecodingError, match="greedy"):
+        tiny_recognizer.recognize([waveform_of(1, 0.5)], DecoderConfig(name="oracle"))
+
+
+def test_an_unknown_device(bundle_of):
+    with pytest.raises(ConfigError, match="choose cpu"):
+        Recognizer(bundle_of(), "abacus")
+
+
+def test_running_out_of_memory_is_explained(bundle_of, waveform_of, monkeypatch):
+    recognizer = Recognizer(bundle_of())
+
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(recognizer.bundle.model, "forward", fail)
+    with pytest.raises(AsrError, match=r"1 utterances of up to .*batch smaller"):
+        recognizer.recognize([waveform_of(1, 0.5)])
+
+
+def test_limits_are_for_callers_to_keep(tiny_bundle_path):
+    limits = AudioLimits(max_seconds=3.0)
+    assert Recognizer.load(tiny_bundle_path, limits=limits).limits == limits
+    assert Recognizer.load(tiny_bundle_path).limits == AudioLimits()
