@@ -1,0 +1,34 @@
+"""Log-probabilities in, hypotheses out: every decoder behind one interface."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+from asr.decoding.beam import BeamDecoder
+from asr.decoding.config import DecoderConfig
+from asr.decoding.greedy import GreedyDecoder
+from asr.tokens import Tokenizer
+from asr.types import Hypothesis
+
+__all__ = ["DECODERS", "Decoder", "DecoderConfig", "make_decoder"]
+
+
+class Decoder(Protocol):
+    """What every decoder does."""
+
+    def decode(self, log_probs: Tensor, lengths: Tensor) -> list[list[Hypothesis]]:
+        """Return hypotheses, best first, for each utterance of ``log_probs (B, T, V)``."""
+        ...
+
+
+DECODERS: dict[str, type[GreedyDecoder] | type[BeamDecoder]] = {
+    "greedy": GreedyDecoder,
+    "beam": BeamDecoder,
+}
+
+
+def make_decoder(config: DecoderConfig, tokenizer: Tokenizer, seconds_per_frame: float) -> Decoder:
+    """Return the decoder that ``config`` names, for one vocabulary and frame rate."""
+    return DECODERS[config.name](config, tokenizer, seconds_per_frame)

@@ -1,0 +1,76 @@
+"""Which decoder, and its options."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from asr.types import DecodingError
+
+__all__ = ["MAX_BEAM_WIDTH", "NAMES", "DecoderConfig"]
+
+NAMES = ("greedy", "beam")
+MAX_BEAM_WIDTH = 1024
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Options of decoding.
+
+    Attributes:
+        name: ``"greedy"`` takes the best token of each frame, ``"beam"`` searches over prefixes.
+        beam_width: K, prefixes kept after each frame; beam search only.
+        alternatives: hypotheses to return at most; greedy search has one.
+        token_min_log_prob: beam search extends prefixes in a frame only by tokens at least this
+            probable (natural logarithm), and by the best one in any case.
+    """
+
+    name: str = "greedy"
+    beam_width: int = 16
+    alternatives: int = 1
+    token_min_log_prob: float = -8.0
+
+    def __post_init__(self) -> None:
+        if self.name not in NAMES:
+            raise DecodingError(
+                f"unknown decoder {self.name!r}", remedy=f"choose one of {', '.join(NAMES)}"
+            )
+        if not _is_integer(self.beam_width) or not 1 <= self.beam_width <= MAX_BEAM_WIDTH:
+            raise DecodingError(
+                f"beam width is {self.beam_width!r}",
+                remedy=f"give an integer from 1 to {MAX_BEAM_WIDTH}",
+            )
+        most = self.beam_width if self.name == "beam" else MAX_BEAM_WIDTH
+        if not _is_integer(self.alternatives) or not 1 <= self.alternatives <= most:
+            raise DecodingError(
+                f"alternatives is {self.alternatives!r}",
+                remedy=f"give an integer from 1 to {most}, no more than the beam is wide",
+            )
+        if not self.token_min_log_prob <= 0.0:  # also refuses NaN
+            raise DecodingError(
+                f"token_min_log_prob is {self.token_min_log_prob!r}",
+                remedy="give a natural logarithm of a probability, 0 or less",
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> DecoderConfig:
+        """Inverse of :meth:`to_dict`.
+
+        Raises:
+            DecodingError: a key is unknown, or a value impossible.
+        """
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise DecodingError(
+                f"unknown decoder options {', '.join(unknown)}",
+                remedy=f"known are {', '.join(sorted(known))}",
+            )
+        return cls(**values)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

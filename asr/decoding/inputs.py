@@ -1,0 +1,41 @@
+"""What every decoder checks before it starts."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asr.types import DecodingError
+
+__all__ = ["checked"]
+
+
+def checked(log_probs: Tensor, lengths: Tensor, vocab_size: int) -> list[NDArray[np.float32]]:
+    """Split ``log_probs (B, T, V)`` into utterances of their own lengths, each ``(T_b, V)``.
+
+    Raises:
+        DecodingError: shapes or lengths do not fit, or an utterance has NaN among its values.
+    """
+    if log_probs.dim() != 3 or log_probs.shape[2] != vocab_size:
+        raise DecodingError(
+            f"log-probabilities have shape {tuple(log_probs.shape)}",
+            remedy=f"give (B, T, {vocab_size}), as many tokens as the vocabulary has",
+        )
+    counts = lengths.tolist()
+    if len(counts) != log_probs.shape[0] or any(
+        not 0 <= count <= log_probs.shape[1] for count in counts
+    ):
+        raise DecodingError(
+            f"lengths {counts} do not fit log-probabilities of shape {tuple(log_probs.shape)}",
+            remedy="give one length from 0 to T for each utterance",
+        )
+    values = log_probs.detach().float().cpu().numpy()
+    utterances = [values[b, :count] for b, count in enumerate(counts)]
+    for b, frames in enumerate(utterances):
+        if np.isnan(frames).any():
+            raise DecodingError(
+                f"log-probabilities of utterance {b} of the batch are NaN",
+                remedy="the model's weights or this utterance's audio are broken",
+            )
+    return utterances
