@@ -37,18 +37,8 @@ __all__ = ["FORMAT_VERSION", "Bundle", "load_bundle", "save_bundle", "select_dev
 FORMAT = "peephole-asr bundle"
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS, TOKENS = "config.json", "model.safetensors", "tokens.txt"
-KEYS = (
-    "format",
-    "format_version",
-    "name",
-    "features",
-    "model",
-    "decoder",
-    "versions",
-    "facts",
-    "checksums",
-    "golden",
-)
+SECTIONS = ("features", "model", "decoder", "versions", "facts", "checksums", "golden")
+KEYS = ("format", "format_version", "name", *SECTIONS)
 LIBRARIES = ("torch", "torchaudio", "librosa", "numpy")
 RENEW = "copy the bundle again from its source, or export it anew"
 
@@ -144,14 +134,18 @@ def _write_files(bundle: Bundle, weights: dict[str, Tensor], folder: Path) -> No
         "golden": compute_golden(bundle.extractor, bundle.model),
     }
     try:
-        text = json.dumps(config, indent=1, ensure_ascii=False, allow_nan=False)
+        sections = [
+            f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}"
+            for key, value in config.items()
+        ]
     except (TypeError, ValueError) as error:
         raise BundleError(
             f"the bundle's facts are not JSON: {error}",
             where=bundle.name,
             remedy="give texts, finite numbers, lists and dictionaries",
         ) from None
-    (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+    text = "{\n" + ",\n".join(sections) + "\n}\n"  # a line a section, for people who look
+    (folder / CONFIG).write_text(text, encoding="utf-8")
 
 
 def _check_place(target: Path) -> None:
@@ -270,7 +264,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     if missing or unknown:
         fault = f"key {missing[0]!r} is missing" if missing else f"key {unknown[0]!r} is unknown"
         raise BundleError(fault, where=where, remedy=RENEW)
-    for key in ("features", "model", "decoder", "versions", "facts", "checksums", "golden"):
+    for key in SECTIONS:
         if not isinstance(config[key], dict):
             raise BundleError(f"{key!r} is not an object", where=where, remedy=RENEW)
     return config

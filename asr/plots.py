@@ -18,7 +18,7 @@ from asr.types import ConfigError, Hypothesis, Waveform
 __all__ = ["check_picture_path", "draw_utterance", "save_picture"]
 
 BLANK_COLOUR = "0.6"
-INCHES_PER_SECOND = 2.5
+INCHES_PER_SECOND = 4.0
 MIN_WIDTH, MAX_WIDTH = 8.0, 60.0  # inches
 ENVELOPE_POINTS = 4000  # of the waveform; more than that many cannot be told apart
 SPECTROGRAM_WINDOW_MS = 20.0
@@ -141,7 +141,7 @@ def _draw_posteriors(
         if timed.token in column:
             frame = _peak(posteriors[:, column[timed.token]], timed.start, timed.end, time)
             axes.annotate(
-                timed.token,
+                _label(timed.token),
                 (time[frame], posteriors[frame, column[timed.token]]),
                 xytext=(0, 2),
                 textcoords="offset points",
@@ -154,6 +154,11 @@ def _draw_posteriors(
     axes.set_ylabel("posterior")
     axes.legend(loc="upper right", fontsize=8)
     return colours
+
+
+def _label(token: str) -> str:
+    """A token as short as it can be drawn: an open box for the space."""
+    return "\u2423" if token == "<space>" else token
 
 
 def _peak(posterior: NDArray[np.float32], start: float, end: float, time: NDArray[Any]) -> int:
@@ -174,7 +179,9 @@ def _draw_tokens(axes: Any, hypothesis: Hypothesis, colours: dict[str, str]) -> 
             linewidth=0,
         )
         middle = (timed.start + timed.end) / 2
-        axes.text(middle, 0.7, timed.token, ha="center", va="center", fontsize=8, parse_math=False)
+        axes.text(
+            middle, 0.7, _label(timed.token), ha="center", va="center", fontsize=8, parse_math=False
+        )
     for word in hypothesis.words:
         middle = (word.start + word.end) / 2
         axes.text(middle, 0.25, word.text, ha="center", va="center", clip_on=True, parse_math=False)

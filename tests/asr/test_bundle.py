@@ -418,7 +418,7 @@ def test_the_golden_waveform_excites_every_band():
     assert spectrum.mean(axis=0)[1:].min() > 1e-3 * spectrum.mean(axis=0).max()
 
 
-PINNED = [0.0, 0.0, 0.0, 0.0]
+PINNED = [-0.052708894, -0.024885934, 0.020856019, 0.029890977]
 
 
 def test_no_pickle_is_ever_read(path, monkeypatch):

@@ -51,7 +51,8 @@ def test_log_probs_alone_equal_those_in_a_batch(tiny_recognizer, waveform_of):
     for row, length, waveform in zip(batch, lengths, waveforms, strict=True):
         alone, frames = tiny_recognizer.log_probs([waveform])
         assert frames.tolist() == [length]
-        torch.testing.assert_close(alone[0], row[:length], rtol=0, atol=1e-5)
+        # Relative too: this model's exaggerated weights make log-probabilities of tens.
+        torch.testing.assert_close(alone[0], row[:length], rtol=1e-5, atol=1e-5)
 
 
 def test_the_model_says_enough_for_these_tests(tiny_recognizer, waveform_of):
