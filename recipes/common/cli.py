@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -19,7 +19,7 @@ from recipes.common.export import best_checkpoint, export
 from recipes.common.manifests import Utterance, read_manifest, write_manifest
 from recipes.common.recipe import Recipe
 
-__all__ = ["main", "prepare"]
+__all__ = ["main", "prepare", "run_guarded"]
 
 COMMANDS = ("prepare", "fit", "evaluate", "export")
 
@@ -27,14 +27,23 @@ COMMANDS = ("prepare", "fit", "evaluate", "export")
 def main(recipe: Recipe, argv: Sequence[str] | None = None) -> int:
     """Run one command of ``recipe``; returns the exit code, 2 for what the user can mend."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    try:
-        if argv[:1] == ["fit"]:
-            from recipes.common.fit import fit  # Lightning's command line parses the rest
+    return run_guarded(lambda: _dispatch(recipe, argv))
 
-            fit(recipe, argv[1:])
-            return 0
-        arguments = _parser(recipe).parse_args(argv)
-        arguments.run(recipe, arguments)
+
+def _dispatch(recipe: Recipe, argv: list[str]) -> None:
+    if argv[:1] == ["fit"]:
+        from recipes.common.fit import fit  # Lightning's command line parses the rest
+
+        fit(recipe, argv[1:])
+        return
+    arguments = _parser(recipe).parse_args(argv)
+    arguments.run(recipe, arguments)
+
+
+def run_guarded(command: Callable[[], None]) -> int:
+    """Run ``command``; returns 0, 2 after one line on what the user can mend, or 130."""
+    try:
+        command()
     except AsrError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from lhotse import CutSet
+from lhotse.cut import Cut
 from lhotse.dataset import DynamicBucketingSampler, SimpleCutSampler
 from lhotse.dataset.sampling.base import CutSampler
 from torch import Tensor
@@ -87,6 +89,16 @@ def _pad(sequences: Sequence[Tensor]) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(list(sequences), batch_first=True)
 
 
+@dataclass(frozen=True)
+class _IsAmong:
+    """Whether a cut is one of these; unlike a lambda, it can travel to loader processes."""
+
+    ids: frozenset[str]
+
+    def __call__(self, cut: Cut) -> bool:
+        return cut.id in self.ids
+
+
 class SpeechDataModule(pl.LightningDataModule):
     """Manifests of a prepared corpus as bucketed batches.
 
@@ -140,7 +152,7 @@ class SpeechDataModule(pl.LightningDataModule):
         return report
 
     def _item(
-        self, cut, fastest: float, num_frames: Callable[[int], int]
+        self, cut: Cut, fastest: float, num_frames: Callable[[int], int]
     ) -> tuple[str, int, list[int] | None, list[str]]:
         text = cut.supervisions[0].text or ""
         unknown = self.tokenizer.unknown(text)
@@ -178,7 +190,7 @@ class SpeechDataModule(pl.LightningDataModule):
     def _cuts(self, split: str) -> CutSet:
         cuts = CutSet.from_jsonl_lazy(manifest_path(self.data_dir, split))
         usable = self.usable.get(split)
-        return cuts if usable is None else cuts.filter(lambda cut: cut.id in usable)
+        return cuts if usable is None else cuts.filter(_IsAmong(usable))
 
     def _loader(self, sampler: CutSampler, dataset: SpeechDataset) -> DataLoader:
         return DataLoader(dataset, sampler=sampler, batch_size=None, num_workers=self.num_workers)

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from asr.tokens import Tokenizer
-from asr.types import TrainingError
+from asr.types import TokenError, TrainingError
 from recipes.common.data import SpeechDataModule, tokens_path
 from recipes.common.module import SpeechModule
 from recipes.common.recipe import Recipe
@@ -38,7 +38,7 @@ def fit(recipe: Recipe, argv: Sequence[str]) -> None:
         AsrError: data that is not prepared, nothing to train on, a run folder in use, a loss
             that is not finite.
     """
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    _quieten()
     cli = SpeechCLI(recipe, list(argv))
     started = time.monotonic()
     checkpoint = cli.checkpoint_to_resume()
@@ -49,6 +49,16 @@ def fit(recipe: Recipe, argv: Sequence[str]) -> None:
     if cli.trainer.interrupted:
         raise KeyboardInterrupt
     _print_results(recipe, cli, time.monotonic() - started)
+
+
+def _quieten() -> None:
+    """Silence advice that does not apply here; everything else is still shown."""
+    for message in (
+        ".*does not have many workers.*",  # audio is small beside the recurrence
+        ".*args parameter is intended to run.*",  # the command before it is ours
+        ".*is deprecated, use .isinstance.treespec.*",  # inside Lightning
+    ):
+        warnings.filterwarnings("ignore", message)
 
 
 class SpeechCLI(LightningCLI):
@@ -77,11 +87,15 @@ class SpeechCLI(LightningCLI):
         parser.add_argument(
             "--patience", type=int, default=20, help="epochs without a better error rate"
         )
-        parser.set_defaults({"data.data_dir": str(self.recipe.paths.data)})
+        parser.set_defaults({"data.data_dir": str(self.recipe.paths.data.absolute())})
         parser.link_arguments("data.data_dir", "model.tokens", compute_fn=_tokens)
         parser.link_arguments("data.data_dir", "model.token_kind", compute_fn=_token_kind)
         parser.link_arguments("model.features.sample_rate", "data.sample_rate")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse data that is not prepared."""
+        Tokenizer.load(tokens_path(Path(self.config["data"]["data_dir"])))
 
     @property
     def run_dir(self) -> Path:
@@ -168,11 +182,18 @@ class RunConfigCallback(SaveConfigCallback):
 
 
 def _tokens(data_dir: str) -> list[str]:
-    return list(Tokenizer.load(tokens_path(Path(data_dir))).tokens)
+    """The token list, or none where there is no readable one: that is told after parsing."""
+    try:
+        return list(Tokenizer.load(tokens_path(Path(data_dir))).tokens)
+    except TokenError:
+        return []
 
 
 def _token_kind(data_dir: str) -> str:
-    return Tokenizer.load(tokens_path(Path(data_dir))).kind
+    try:
+        return Tokenizer.load(tokens_path(Path(data_dir))).kind
+    except TokenError:
+        return ""
 
 
 def _print_results(recipe: Recipe, cli: SpeechCLI, seconds: float) -> None:

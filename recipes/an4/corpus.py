@@ -1,0 +1,120 @@
+"""CMU AN4 in its published layout: census answers, spelled names and numbers, 16 kHz.
+
+    etc/an4_train.fileids         an4_clstk/fash/an251-fash-b
+    etc/an4_train.transcription   <s> YES </s> (an251-fash-b)
+    wav/an4_clstk/fash/an251-fash-b.flac   (or .wav, .sph, .raw)
+
+The official split has no development part. Every eighth speaker of the training part, counted
+separately among women and men, is held out for development; the rest trains.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from asr.types import CorpusError
+from recipes.common.manifests import Utterance
+
+__all__ = ["SPLITS", "TITLE", "utterances"]
+
+TITLE = "CMU AN4"
+SPLITS = ("train", "dev", "test")
+SUFFIXES = (".flac", ".wav", ".sph", ".raw")
+EVERY = 8  # one speaker in so many is held out
+LINE = re.compile(r"^(?:<s>)?\s*(.*?)\s*(?:</s>)?\s*\(([^()]+)\)$")
+
+
+def utterances(corpus: Path, split: str) -> list[Utterance]:
+    """Return the utterances of ``train``, ``dev`` (both of the official train) or ``test``.
+
+    Raises:
+        CorpusError: the folder is not laid out as above, or the split is unknown.
+    """
+    if split not in SPLITS:
+        raise CorpusError(f"unknown split {split!r}", remedy=f"choose {', '.join(SPLITS)}")
+    official = _official(corpus, "test" if split == "test" else "train")
+    if split == "test":
+        return official
+    held_out = _held_out({utterance.speaker for utterance in official})
+    return [u for u in official if (u.speaker in held_out) == (split == "dev")]
+
+
+def _held_out(speakers: set[str]) -> set[str]:
+    """Speakers for development: names begin with f or m, for women and men."""
+    chosen: set[str] = set()
+    for sex in sorted({name[0] for name in speakers}):
+        chosen.update(sorted(name for name in speakers if name[0] == sex)[::EVERY])
+    return chosen
+
+
+def _official(corpus: Path, part: str) -> list[Utterance]:
+    ids = _lines(corpus / "etc" / f"an4_{part}.fileids")
+    transcription = corpus / "etc" / f"an4_{part}.transcription"
+    texts = dict(_parse(transcription, row, line) for row, line in _lines(transcription))
+    found = []
+    for row, file_id in ids:
+        name = file_id.rsplit("/", 1)[-1]
+        if name not in texts:
+            raise CorpusError(
+                f"no transcription for {file_id}, row {row} of the fileids",
+                where=str(transcription),
+                remedy="restore the file from the published archive",
+            )
+        audio = _audio(corpus / "wav", file_id)
+        order = _byte_order(audio) if audio.suffix == ".raw" else "little"
+        speaker = file_id.split("/")[-2]
+        found.append(Utterance(name, audio, texts[name], speaker, order))
+    return sorted(found, key=lambda utterance: utterance.id)
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise CorpusError(
+            f"cannot read: {error.strerror}",
+            where=str(path),
+            remedy="give the folder of AN4 that holds etc/ and wav/",
+        ) from None
+    return [(row, line.strip()) for row, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _parse(path: Path, row: int, line: str) -> tuple[str, str]:
+    """Return the id and the text of a line."""
+    match = LINE.match(line)
+    if match is None:
+        raise CorpusError(
+            f"row {row} is not '<s> TEXT </s> (id)': {line!r}",
+            where=str(path),
+            remedy="restore the file from the published archive",
+        )
+    return match.group(2), " ".join(match.group(1).split())
+
+
+def _audio(folder: Path, file_id: str) -> Path:
+    for suffix in SUFFIXES:
+        path = folder / f"{file_id}{suffix}"
+        if path.is_file():
+            return path
+    raise CorpusError(
+        f"no audio for {file_id}",
+        where=str(folder),
+        remedy=f"it should be there as {', '.join(SUFFIXES)}",
+    )
+
+
+def _byte_order(path: Path) -> str:
+    """The order in which headerless samples make the quieter signal: noise is what the wrong gives.
+
+    AN4 was published in both orders.
+    """
+    data = path.read_bytes()
+    data = data[: len(data) // 2 * 2]
+
+    def roughness(kind: str) -> float:
+        return float(np.abs(np.diff(np.frombuffer(data, kind).astype(np.float64))).sum())
+
+    return "little" if roughness("<i2") <= roughness(">i2") else "big"

@@ -1,0 +1,127 @@
+"""The demonstration: speak, train, bundle, serve, transcribe unseen voices, compare."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from asr.scoring import ErrorCounts
+from asr.types import AsrError
+from recipes.common.cli import prepare
+from recipes.common.data import manifest_path
+from recipes.common.export import best_checkpoint, export
+from recipes.common.manifests import read_manifest
+from recipes.common.recipe import Recipe
+
+__all__ = ["tour"]
+
+SHOWN = 12  # lines of the table; the error rate is over all
+
+
+def tour(recipe: Recipe) -> None:
+    """Run every step in turn; finished training is not repeated.
+
+    Raises:
+        AsrError: a step failed; its message says which and why.
+    """
+    started = time.monotonic()
+    console = Console()
+    paths = recipe.paths
+    console.rule("1. speak: a small corpus from espeak-ng")
+    if recipe.obtain is not None:
+        recipe.obtain(paths.corpus)
+    prepare(recipe, paths.corpus, paths.data)
+    console.rule("2. train: a bidirectional peephole LSTM with CTC")
+    _train(recipe)
+    console.rule("3. bundle")
+    export(best_checkpoint(paths.run), paths.bundle, recipe.name)
+    console.print(f"{paths.bundle}: everything the server needs")
+    console.rule("4. serve, and send it voices it has never heard")
+    cuts = list(read_manifest(manifest_path(paths.data, "test")))
+    references = {cut.recording.sources[0].source: cut.supervisions[0].text for cut in cuts}
+    with _server(paths.bundle) as address:
+        console.print(f"asr-server answers on {address}")
+        heard = _ask(address, list(references))
+    console.print("asr-server stopped cleanly")
+    console.rule("5. compare")
+    _compare(recipe, references, heard, console)
+    console.print(f"whole demonstration: {time.monotonic() - started:.0f} s")
+
+
+def _train(recipe: Recipe) -> None:
+    """Train unless a finished run is there; an interrupted one is taken up again."""
+    from recipes.common.fit import fit
+
+    finished = recipe.paths.run / "finished"
+    last = recipe.paths.run / "checkpoints" / "last.ckpt"
+    if finished.exists():
+        print(f"already trained: {recipe.paths.run} (remove it to train again)")
+        return
+    fit(recipe, ["--resume", "true"] if last.exists() else [])
+    finished.touch()
+
+
+@contextmanager
+def _server(bundle: Path) -> Iterator[str]:
+    """Start `asr-server` on a free port and stop it by SIGTERM at the end."""
+    command = [sys.executable, "-m", "server.main", "--model", str(bundle), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            if match := re.search(r"listening on (\S+)", line):
+                break
+        else:
+            raise AsrError(
+                f"asr-server ended with exit code {process.wait()}",
+                remedy="its own message stands above",
+            )
+        yield match.group(1)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(timeout=30)
+    if code != 0:
+        raise AsrError(f"asr-server stopped with exit code {code}")
+
+
+def _ask(address: str, files: list[str]) -> dict[str, str]:
+    """Transcribe ``files`` with `asr-client`; returns the text by file."""
+    command = [sys.executable, "-m", "server.client_cli", "--address", address]
+    result = subprocess.run(
+        [*command, "--format", "json", *files], stdout=subprocess.PIPE, text=True, check=False
+    )
+    if result.returncode != 0:
+        raise AsrError(
+            f"asr-client ended with exit code {result.returncode}",
+            remedy="its own message stands above",
+        )
+    replies = [json.loads(line) for line in result.stdout.splitlines()]
+    return {reply["file"]: reply["text"] for reply in replies}
+
+
+def _compare(
+    recipe: Recipe, references: dict[str, str], heard: dict[str, str], console: Console
+) -> None:
+    table = Table("said", "heard", title=f"{min(SHOWN, len(references))} of {len(references)}")
+    for file in list(references)[:: max(1, len(references) // SHOWN)][:SHOWN]:
+        right = references[file] == heard[file]
+        table.add_row(references[file], heard[file], style=None if right else "yellow")
+    console.print(table)
+    errors = sum(
+        (recipe.metric.count(text, heard[file]) for file, text in references.items()),
+        ErrorCounts(),
+    )
+    console.print(
+        f"word error rate on voices never heard in training: [bold]{100 * errors.rate:.2f} %[/bold]"
+        f" ({len(references)} utterances, {errors.reference_length} words)"
+    )
