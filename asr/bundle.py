@@ -133,19 +133,19 @@ def _write_files(bundle: Bundle, weights: dict[str, Tensor], folder: Path) -> No
         "checksums": {name: _checksum(folder / name) for name in (WEIGHTS, TOKENS)},
         "golden": compute_golden(bundle.extractor, bundle.model),
     }
-    try:
-        sections = [
-            f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}"
-            for key, value in config.items()
-        ]
-    except (TypeError, ValueError) as error:
-        raise BundleError(
-            f"the bundle's facts are not JSON: {error}",
-            where=bundle.name,
-            remedy="give texts, finite numbers, lists and dictionaries",
-        ) from None
+    sections = [f"{json.dumps(key)}: {_to_json(key, value)}" for key, value in config.items()]
     text = "{\n" + ",\n".join(sections) + "\n}\n"  # a line a section, for people who look
     (folder / CONFIG).write_text(text, encoding="utf-8")
+
+
+def _to_json(key: str, value: object) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise BundleError(
+            f"the bundle's {key} are not JSON: {error}",
+            remedy="give texts, finite numbers, lists and dictionaries",
+        ) from None
 
 
 def _check_place(target: Path) -> None:

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -121,15 +121,16 @@ def _transcribe(options: argparse.Namespace) -> int:
         recognizer = Recognizer.load(options.bundle, options.device)
         decoder = _decoder(options, recognizer.bundle.decoder)
         failures = 0
-        with _progress(len(files)) as advance:
+        with _progress(len(files)) as (advance, hidden):
             outcomes = transcribe_files(
                 recognizer, files, decoder, batch_seconds=options.batch_seconds, on_done=advance
             )
             for index, outcome in in_order(outcomes):
-                if isinstance(outcome, AsrError):
-                    failures += 1
-                    _complain(str(outcome))
-                write(index, outcome)
+                with hidden():
+                    if isinstance(outcome, AsrError):
+                        failures += 1
+                        _complain(str(outcome))
+                    write(index, outcome)
     if failures and len(files) > 1:
         _complain(f"{failures} of {len(files)} files could not be transcribed")
     return FAILURE if failures else 0
@@ -159,6 +160,7 @@ def _plot(options: argparse.Namespace) -> int:
 
 # Where results go
 
+Hidden = Callable[[], AbstractContextManager[None]]
 Write = Callable[[int, "Transcript | AsrError"], None]
 
 
@@ -173,7 +175,6 @@ def _writer(options: argparse.Namespace) -> Iterator[Write]:
     with _stream(options.output) as stream:
 
         def write(index: int, outcome: Transcript | AsrError) -> None:
-            # Look stdout up each time: the progress display replaces it while it is shown.
             print(render(index, outcome), end="", file=stream or sys.stdout, flush=True)
 
         yield write
@@ -236,8 +237,9 @@ def _stream(output: str | None) -> Iterator[TextIO | None]:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr if that is a terminal; gives a function that advances it."""
+def _progress(total: int) -> Iterator[tuple[Callable[[int], None], Hidden]]:
+    """A bar on stderr if that is a terminal; gives a function that advances it, and a context in
+    which it is not shown, so that lines may be written."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
@@ -247,13 +249,21 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
         TimeElapsedColumn(),
         console=Console(stderr=True),
         disable=not sys.stderr.isatty(),
-        # The bar's console is stderr: text may pass through it only if stdout is a terminal too.
-        redirect_stdout=sys.stdout.isatty(),
+        # Passing through the bar's console, text would change: wrapped, and sent to stderr.
+        redirect_stdout=False,
+        redirect_stderr=False,
         transient=True,
     )
+
+    @contextmanager
+    def hidden() -> Iterator[None]:
+        progress.stop()
+        yield
+        progress.start()
+
     with progress:
         task = progress.add_task("transcribing", total=total)
-        yield lambda count: progress.advance(task, count)
+        yield lambda count: progress.advance(task, count), hidden
 
 
 def _complain(message: str) -> None:

@@ -266,6 +266,27 @@ def test_the_real_command_survives_a_reader_that_leaves(tiny_bundle_path, files,
     assert done.returncode == 2
 
 
+def test_progress_on_a_terminal_leaves_the_output_alone(tiny_bundle_path, files, texts):
+    """Standard error is a terminal, standard output a pipe."""
+    leader, follower = os.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "asr.cli", "transcribe", str(tiny_bundle_path), *files],
+        stdout=subprocess.PIPE,
+        stderr=follower,
+        env={**os.environ, "TERM": "xterm"},
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    os.close(follower)
+    shown = os.read(leader, 65536).decode("utf-8", errors="replace")
+    os.close(leader)
+    assert done.returncode == 0
+    assert [line.split("\t")[1] for line in done.stdout.splitlines()] == texts
+    assert "transcribing" in shown
+    assert "5/5" in shown
+
+
 def test_help_does_not_wait_for_torch():
     code = "import sys, asr.cli; sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
