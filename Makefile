@@ -42,9 +42,8 @@ check: $(INSTALLED)  ## formatter, linter and type checker only
 
 install: $(INSTALLED)  ## create .venv and install everything (the others do so by themselves)
 
-proto: $(INSTALLED)  ## regenerate the gRPC stubs in server/pb from proto/
-	$(BIN)/python -m grpc_tools.protoc -Iserver/pb/v1=proto/asr/v1 \
-		--python_out=. --pyi_out=. --grpc_python_out=. $(wildcard proto/asr/v1/*.proto)
+proto:  ## regenerate the gRPC stubs in server/pb from proto/
+	@PYTHON='$(PYTHON)' sh proto/generate.sh
 
 clean:  ## remove caches and build products; .venv and exp/ (trained models) stay
 	rm -rf build dist *.egg-info lightning_logs .mypy_cache .ruff_cache .pytest_cache .hypothesis
