@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 __all__ = [
     "ErrorCounts",
@@ -50,23 +51,15 @@ class ErrorCounts:
         )
 
 
-def align(reference: Sequence[object], hypothesis: Sequence[object]) -> list[tuple[int, int]]:
+def align(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> list[tuple[int, int]]:
     """A shortest edit path (Levenshtein 1966; Wagner & Fischer 1974).
 
     Returns pairs of positions in order; -1 stands for nothing, so that ``(i, -1)`` is a deletion
     and ``(-1, j)`` an insertion. Between equal paths, substitutions come before the others.
     """
-    R, H = len(reference), len(hypothesis)
-    cost = np.zeros((R + 1, H + 1), dtype=np.int64)
-    cost[:, 0] = np.arange(R + 1)
-    cost[0] = np.arange(H + 1)
-    for i in range(1, R + 1):
-        row, above = cost[i], cost[i - 1]
-        for j in range(1, H + 1):
-            step = above[j - 1] + (reference[i - 1] != hypothesis[j - 1])
-            row[j] = min(step, above[j] + 1, row[j - 1] + 1)
+    cost = _costs(reference, hypothesis)
     path = []
-    i, j = R, H
+    i, j = len(reference), len(hypothesis)
     while i or j:
         if i and j and cost[i, j] == cost[i - 1, j - 1] + (reference[i - 1] != hypothesis[j - 1]):
             i, j = i - 1, j - 1
@@ -80,7 +73,23 @@ def align(reference: Sequence[object], hypothesis: Sequence[object]) -> list[tup
     return path[::-1]
 
 
-def token_errors(reference: Sequence[object], hypothesis: Sequence[object]) -> ErrorCounts:
+def _costs(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> NDArray[np.int32]:
+    """Edits between the first i and the first j tokens, ``(R + 1, H + 1)``, a row at a time."""
+    ids = {token: number for number, token in enumerate({*reference, *hypothesis})}
+    heard = np.array([ids[token] for token in hypothesis], dtype=np.int32)
+    steps = np.arange(len(heard) + 1, dtype=np.int32)
+    cost = np.empty((len(reference) + 1, len(steps)), dtype=np.int32)
+    cost[0] = steps
+    for i, token in enumerate(reference, start=1):
+        above = cost[i - 1]
+        row = above + 1
+        row[1:] = np.minimum(row[1:], above[:-1] + (heard != ids[token]))
+        # insertions: row[j] = min over k <= j of row[k] + (j - k)
+        cost[i] = np.minimum.accumulate(row - steps) + steps
+    return cost
+
+
+def token_errors(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> ErrorCounts:
     """Count the edits between two sequences."""
     path = align(reference, hypothesis)
     return ErrorCounts(

@@ -26,8 +26,31 @@ __all__ = ["BeamDecoder", "prefix_beam_search"]
 BLANK = 0
 NEVER = float("-inf")
 
-Prefix = tuple[int, ...]
+Labels = tuple[int, ...]
+Prefix = tuple[int, int]  # number of the prefix without its last token, and that token
 Scores = tuple[float, float]  # log-probability of paths that end in a blank, and in a token
+ROOT: Prefix = (-1, BLANK)
+
+
+class _Prefixes:
+    """Numbers for prefixes, so that a long one costs no more to extend than a short one."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Prefix, int] = {}
+        self._prefixes: list[Prefix] = []
+
+    def number(self, prefix: Prefix) -> int:
+        if prefix not in self._numbers:
+            self._numbers[prefix] = len(self._prefixes)
+            self._prefixes.append(prefix)
+        return self._numbers[prefix]
+
+    def spell(self, prefix: Prefix) -> Labels:
+        tokens = []
+        while prefix != ROOT:
+            tokens.append(prefix[1])
+            prefix = self._prefixes[prefix[0]]
+        return tuple(reversed(tokens))
 
 
 @dataclass(frozen=True)
@@ -45,7 +68,7 @@ class BeamDecoder:
         """Return up to ``alternatives`` hypotheses for each utterance of ``(B, T, V)``, best first.
 
         Raises:
-            DecodingError: shapes do not fit, or values are NaN.
+            DecodingError: see :func:`asr.decoding.inputs.checked`.
         """
         return [
             self._decode_one(frames) for frames in checked(log_probs, lengths, self.tokenizer.size)
@@ -57,24 +80,25 @@ class BeamDecoder:
         return [
             hypothesis(
                 frames,
-                best_alignment(frames, prefix),
+                best_alignment(frames, labels),
                 score,
                 self.tokenizer,
                 self.seconds_per_frame,
             )
-            for prefix, score in found[: config.alternatives]
+            for labels, score in found[: config.alternatives]
         ]
 
 
 def prefix_beam_search(
     log_probs: NDArray[np.float32], beam_width: int, token_min_log_prob: float
-) -> list[tuple[Prefix, float]]:
+) -> list[tuple[Labels, float]]:
     """Return the best labellings of ``log_probs (T, V)`` with their scores, best first."""
-    beam: dict[Prefix, Scores] = {(): (0.0, NEVER)}
+    prefixes = _Prefixes()
+    beam: dict[Prefix, Scores] = {ROOT: (0.0, NEVER)}
     for frame in log_probs:
         tokens = _likely_tokens(frame, token_min_log_prob)
-        beam = _best(_extend(beam, float(frame[BLANK]), tokens), beam_width)
-    ranked = [(prefix, _add(*scores)) for prefix, scores in beam.items()]
+        beam = _best(_extend(beam, prefixes, float(frame[BLANK]), tokens), beam_width)
+    ranked = [(prefixes.spell(prefix), _add(*scores)) for prefix, scores in beam.items()]
     return sorted(ranked, key=lambda item: (-item[1], item[0]))
 
 
@@ -86,7 +110,10 @@ def _likely_tokens(frame: NDArray[np.float32], least: float) -> list[tuple[int, 
 
 
 def _extend(
-    beam: dict[Prefix, Scores], blank: float, tokens: Iterable[tuple[int, float]]
+    beam: dict[Prefix, Scores],
+    prefixes: _Prefixes,
+    blank: float,
+    tokens: Iterable[tuple[int, float]],
 ) -> dict[Prefix, Scores]:
     """All prefixes one frame later.
 
@@ -96,13 +123,13 @@ def _extend(
     for prefix, (in_blank, in_token) in beam.items():
         whole = _add(in_blank, in_token)
         _gain(later, prefix, whole + blank, NEVER)
-        last = prefix[-1] if prefix else BLANK
+        number, last = prefixes.number(prefix), prefix[1]
         for k, log_prob in tokens:
             if k == last:
                 _gain(later, prefix, NEVER, in_token + log_prob)
-                _gain(later, (*prefix, k), NEVER, in_blank + log_prob)
+                _gain(later, (number, k), NEVER, in_blank + log_prob)
             else:
-                _gain(later, (*prefix, k), NEVER, whole + log_prob)
+                _gain(later, (number, k), NEVER, whole + log_prob)
     return later
 
 

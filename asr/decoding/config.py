@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -46,7 +47,7 @@ class DecoderConfig:
                 f"alternatives is {self.alternatives!r}",
                 remedy=f"give an integer from 1 to {most}, no more than the beam is wide",
             )
-        if not self.token_min_log_prob <= 0.0:  # also refuses NaN
+        if not _is_number(self.token_min_log_prob) or not self.token_min_log_prob <= 0.0:
             raise DecodingError(
                 f"token_min_log_prob is {self.token_min_log_prob!r}",
                 remedy="give a natural logarithm of a probability, 0 or less",
@@ -57,14 +58,19 @@ class DecoderConfig:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> DecoderConfig:
+    def from_dict(cls, values: Mapping[str, Any]) -> DecoderConfig:
         """Inverse of :meth:`to_dict`.
 
         Raises:
-            DecodingError: a key is unknown, or a value impossible.
+            DecodingError: these are not named values, a key is unknown, or a value impossible.
         """
         known = {f.name for f in fields(cls)}
-        if unknown := sorted(set(values) - known):
+        if not isinstance(values, Mapping):
+            raise DecodingError(
+                f"decoder options are {values!r}",
+                remedy=f"give values by name: {', '.join(sorted(known))}",
+            )
+        if unknown := sorted(map(str, set(values) - known)):
             raise DecodingError(
                 f"unknown decoder options {', '.join(unknown)}",
                 remedy=f"known are {', '.join(sorted(known))}",
@@ -74,3 +80,7 @@ class DecoderConfig:
 
 def _is_integer(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

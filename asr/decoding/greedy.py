@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from torch import Tensor
 
 from asr.decoding.config import DecoderConfig
@@ -30,12 +31,12 @@ class GreedyDecoder:
         """Return one hypothesis for each utterance of ``log_probs (B, T, V)``.
 
         Raises:
-            DecodingError: shapes do not fit, or values are NaN.
+            DecodingError: see :func:`asr.decoding.inputs.checked`.
         """
         results = []
         for frames in checked(log_probs, lengths, self.tokenizer.size):
             path = frames.argmax(axis=1) if len(frames) else []
-            score = float(frames.max(axis=1).sum()) if len(frames) else 0.0
+            score = float(frames.max(axis=1).sum(dtype=np.float64)) if len(frames) else 0.0
             spans = path_spans([int(k) for k in path])
             results.append(
                 [hypothesis(frames, spans, score, self.tokenizer, self.seconds_per_frame)]

@@ -15,7 +15,8 @@ def checked(log_probs: Tensor, lengths: Tensor, vocab_size: int) -> list[NDArray
     """Split ``log_probs (B, T, V)`` into utterances of their own lengths, each ``(T_b, V)``.
 
     Raises:
-        DecodingError: shapes or lengths do not fit, or an utterance has NaN among its values.
+        DecodingError: shapes or lengths do not fit, or an utterance has a NaN, an infinity above
+            zero, or a frame in which no token is possible.
     """
     if log_probs.dim() != 3 or log_probs.shape[2] != vocab_size:
         raise DecodingError(
@@ -33,9 +34,11 @@ def checked(log_probs: Tensor, lengths: Tensor, vocab_size: int) -> list[NDArray
     values = log_probs.detach().float().cpu().numpy()
     utterances = [values[b, :count] for b, count in enumerate(counts)]
     for b, frames in enumerate(utterances):
-        if np.isnan(frames).any():
+        broken = ~np.isfinite(frames.max(axis=1))  # a maximum passes NaN on
+        if broken.any():
             raise DecodingError(
-                f"log-probabilities of utterance {b} of the batch are NaN",
+                f"log-probabilities of utterance {b} of the batch are not numbers, or leave no "
+                f"token possible, at frame {int(broken.argmax())}",
                 remedy="the model's weights or this utterance's audio are broken",
             )
     return utterances

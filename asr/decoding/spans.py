@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -14,16 +14,19 @@ from asr.types import Hypothesis, TimedToken, Word
 __all__ = ["Span", "best_alignment", "hypothesis", "path_spans"]
 
 BLANK = 0
+CHUNK = 256  # frames
 Span = tuple[int, int, int]  # token id, first frame, frame after the last
 
 
-def path_spans(path: Sequence[int]) -> list[Span]:
+def path_spans(
+    path: Sequence[int], is_blank: Callable[[int], bool] = lambda k: k == BLANK
+) -> list[Span]:
     """Runs of equal non-blank ids in a path of one id a frame."""
     spans = []
     start = 0
     for token, run in groupby(path):
         end = start + sum(1 for _ in run)
-        if token != BLANK:
+        if not is_blank(token):
             spans.append((int(token), start, end))
         start = end
     return spans
@@ -43,23 +46,39 @@ def best_alignment(log_probs: NDArray[np.float32], labels: Sequence[int]) -> lis
     may_skip = np.zeros(len(states), dtype=bool)  # from two states before, over a blank
     may_skip[3::2] = states[3::2] != states[1:-2:2]
     score = np.full(len(states), -np.inf)
-    score[:2] = log_probs[0, states[:2]]
-    came_by = np.zeros((T, len(states)), dtype=np.int64)  # how many states back
-    for t in range(1, T):
-        options = np.full((3, len(states)), -np.inf)
+    score[0] = 0.0  # before the first frame only the first blank and the first label are in reach
+    chunks = [log_probs[t : t + CHUNK] for t in range(0, T, CHUNK)]
+    befores = []  # back-pointers of all frames would not fit for long audio: made again by chunk
+    for chunk in chunks:
+        befores.append(score)
+        score, _ = _forward(chunk, states, may_skip, score)
+    state = len(states) - 1 if score[-1] >= score[-2] else len(states) - 2
+    path = []
+    for chunk, before in zip(reversed(chunks), reversed(befores), strict=True):
+        _, came_by = _forward(chunk, states, may_skip, before)
+        for steps in reversed(came_by):
+            path.append(state)
+            state -= int(steps[state])
+    path.reverse()
+    return [(labels[s // 2], a, b) for s, a, b in path_spans(path, is_blank=lambda s: s % 2 == 0)]
+
+
+def _forward(
+    chunk: NDArray[np.float32],
+    states: NDArray[np.int64],
+    may_skip: NDArray[np.bool_],
+    score: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """Scores after the frames of ``chunk``, and how many states back each frame's best lies."""
+    came_by = np.zeros((len(chunk), len(states)), dtype=np.uint8)
+    options = np.full((3, len(states)), -np.inf)
+    for t, frame in enumerate(chunk):
         options[0] = score
         options[1, 1:] = score[:-1]
         options[2, 2:] = np.where(may_skip[2:], score[:-2], -np.inf)
         came_by[t] = options.argmax(axis=0)
-        score = options.max(axis=0) + log_probs[t, states]
-    state = len(states) - 1 if score[-1] >= score[-2] else len(states) - 2
-    first, last = np.full(S, T), np.zeros(S, dtype=np.int64)
-    for t in range(T - 1, -1, -1):
-        if state % 2:
-            first[state // 2] = min(first[state // 2], t)
-            last[state // 2] = max(last[state // 2], t)
-        state -= came_by[t, state]
-    return [(int(k), int(a), int(b) + 1) for k, a, b in zip(labels, first, last, strict=True)]
+        score = options.max(axis=0) + frame[states]
+    return score, came_by
 
 
 def hypothesis(
