@@ -1,0 +1,62 @@
+"""Options of decoding: what is refused, and how the refusal reads."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from asr.decoding import DECODERS, DecoderConfig, make_decoder
+from asr.decoding.config import NAMES
+from asr.tokens import Tokenizer
+from asr.types import DecodingError
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"name": "oracle"},
+        {"name": ["greedy"]},
+        {"name": "beam", "beam_width": 0},
+        {"name": "beam", "beam_width": 1025},
+        {"beam_width": "3"},
+        {"beam_width": 2.0},
+        {"beam_width": True},
+        {"name": "beam", "beam_width": 4, "alternatives": 5},
+        {"alternatives": 0},
+        {"token_min_log_prob": 0.1},
+        {"token_min_log_prob": float("nan")},
+        {"token_min_log_prob": "-8"},
+        {"token_min_log_prob": None},
+    ],
+)
+def test_impossible_options_are_refused_with_a_remedy(options):
+    with pytest.raises(DecodingError) as caught:
+        DecoderConfig(**options)
+    assert caught.value.remedy
+
+
+def test_an_unknown_decoder_lists_the_known():
+    with pytest.raises(DecodingError, match=r"'oracle'.*greedy, beam"):
+        DecoderConfig(name="oracle")
+
+
+def test_every_name_has_a_decoder_and_the_reverse():
+    assert set(NAMES) == set(DECODERS)
+    for name in NAMES:
+        make_decoder(DecoderConfig(name=name), Tokenizer(["<blank>", "a"]), 0.01)
+
+
+def test_options_survive_json():
+    config = DecoderConfig(name="beam", beam_width=7, alternatives=3, token_min_log_prob=-5.5)
+    assert DecoderConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_missing_options_have_defaults():
+    assert DecoderConfig.from_dict({}) == DecoderConfig()
+
+
+@pytest.mark.parametrize("values", [{"beam": 3}, {1: 2, "name": "beam"}, None, [1], "greedy"])
+def test_values_that_are_no_options_are_refused(values):
+    with pytest.raises(DecodingError, match=r"known are|by name"):
+        DecoderConfig.from_dict(values)
