@@ -160,7 +160,7 @@ class Client:
         if code == grpc.StatusCode.UNAVAILABLE:
             return ClientError(
                 f"the server at {self.address} is not available: {details} "
-                f"(start asr-server there, or give another address)",
+                f"(check that asr-server is running there)",
                 code,
             )
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:

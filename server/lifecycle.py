@@ -83,8 +83,8 @@ async def serve(
             health.serve()
             on_ready(address)
             await stopped
-    finally:
         log.info("draining: no new calls, up to %g s for those accepted", options.grace_seconds)
+    finally:
         health.drain()
         await server.stop(options.grace_seconds)
         executor.shutdown(wait=False, cancel_futures=True)

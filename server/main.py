@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(_serve_until_signal(options))
     except AsrError as error:
-        print(f"asr-server: error: {error}", file=sys.stderr)
+        print(f"asr-server: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
 
