@@ -122,4 +122,4 @@ class AddNoise:
         power = float(np.mean(np.square(samples, dtype=np.float64)))
         snr = 10 ** (rng.uniform(self.min_snr_db, self.max_snr_db) / 10)
         noise = rng.standard_normal(len(samples)) * np.sqrt(power / snr)
-        return (samples + noise).astype(np.float32)
+        return np.asarray(samples + noise, dtype=np.float32)

@@ -7,8 +7,6 @@ window of samples that lies wholly inside the utterance, so no frame sees paddin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import librosa
 import numpy as np
 import torch
@@ -16,9 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from asr._torchaudio import torchaudio
-
-if TYPE_CHECKING:
-    from asr.features import FeatureConfig
+from asr.feature_config import FeatureConfig
 
 __all__ = ["KaldiFrontEnd", "LibrosaFrontEnd", "TorchaudioFrontEnd"]
 
@@ -28,6 +24,10 @@ KALDI_SCALE = 32768.0  # Kaldi's samples are 16-bit integers
 
 class TorchaudioFrontEnd(nn.Module):
     """Features by torchaudio's functions, batched, on the device of the waveforms."""
+
+    window: Tensor
+    mel: Tensor
+    dct: Tensor
 
     def __init__(self, config: FeatureConfig) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class TorchaudioFrontEnd(nn.Module):
         x = waveforms.float()
         if config.preemphasis:
             x = torch.cat([x[:, :1], x[:, 1:] - config.preemphasis * x[:, :-1]], dim=1)
-        power = torchaudio.functional.spectrogram(
+        power: Tensor = torchaudio.functional.spectrogram(
             x,
             pad=0,
             window=self.window,
@@ -140,6 +140,7 @@ class KaldiFrontEnd(nn.Module):
             "use_energy": config.energy,
         }
         x = (x * KALDI_SCALE).unsqueeze(0)  # (1, N)
+        features: Tensor
         if config.kind == "mfcc":
             features = torchaudio.compliance.kaldi.mfcc(
                 x, num_ceps=config.num_ceps + 1, **options

@@ -1,0 +1,184 @@
+"""What a frame of features is: the options of the front end."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from asr.types import ConfigError
+
+__all__ = ["FeatureConfig"]
+
+CHOICES = {
+    "kind": ("fbank", "mfcc"),
+    "deltas": (0, 1, 2),
+    "normalisation": ("none", "utterance", "speaker", "global"),
+    "style": ("default", "kaldi"),
+    "backend": ("torchaudio", "librosa"),
+}
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """What a frame of features is.
+
+    Attributes:
+        kind: ``"fbank"``, log energies of ``num_mels`` mel filters, or ``"mfcc"``, their cepstral
+            coefficients 1 to ``num_ceps``.
+        sample_rate: hertz.
+        frame_length_ms: length of the window.
+        frame_shift_ms: from one frame to the next.
+        num_mels: mel filters (HTK's mel scale).
+        num_ceps: cepstral coefficients.
+        energy: append the frame's log energy.
+        deltas: 1 appends first, 2 also second differences.
+        stack: neighbouring frames joined into one.
+        subsample: keep each n-th stacked frame.
+        normalisation: zero mean and unit variance by utterance, speaker, corpus, or not at all.
+        style: ``"default"``, or ``"kaldi"`` for Kaldi's window, scale and mel filters.
+        backend: ``"torchaudio"``, or ``"librosa"`` for the slow reference.
+        preemphasis: coefficient of the high-pass before the window; 0 for none.
+        low_hz: lower end of the lowest filter.
+        high_hz: upper end of the highest filter; 0 for half the sample rate.
+    """
+
+    kind: str = "fbank"
+    sample_rate: int = 16_000
+    frame_length_ms: float = 25.0
+    frame_shift_ms: float = 10.0
+    num_mels: int = 40
+    num_ceps: int = 12
+    energy: bool = False
+    deltas: int = 0
+    stack: int = 1
+    subsample: int = 1
+    normalisation: str = "utterance"
+    style: str = "default"
+    backend: str = "torchaudio"
+    preemphasis: float = 0.97
+    low_hz: float = 20.0
+    high_hz: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ConfigError(
+                    f"feature option {name} is {getattr(self, name)!r}",
+                    remedy=f"choose one of {', '.join(map(str, choices))}",
+                )
+        for name in ("sample_rate", "num_mels", "num_ceps", "stack", "subsample"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ConfigError(
+                    f"feature option {name} is {getattr(self, name)!r}",
+                    remedy="give a positive integer",
+                )
+        self._check_signal()
+
+    def _check_signal(self) -> None:
+        if not 0 < self.frame_shift_ms <= self.frame_length_ms <= 1000 or self.hop_length < 1:
+            raise ConfigError(
+                f"frames of {self.frame_length_ms} ms every {self.frame_shift_ms} ms",
+                remedy="use 0 < shift <= length <= 1000 ms and at least one sample a shift",
+            )
+        if not 0 <= self.low_hz < self.top_hz <= self.sample_rate / 2:
+            raise ConfigError(
+                f"mel filters from {self.low_hz} to {self.top_hz} Hz",
+                remedy=f"use 0 <= low_hz < high_hz <= {self.sample_rate / 2:g}",
+            )
+        if not 0 <= self.preemphasis < 1:
+            raise ConfigError(
+                f"preemphasis is {self.preemphasis}", remedy="give a number in [0, 1)"
+            )
+        if self.kind == "mfcc" and self.num_ceps >= self.num_mels:
+            raise ConfigError(
+                f"{self.num_ceps} cepstral coefficients of {self.num_mels} mel filters",
+                remedy="use more filters or fewer coefficients",
+            )
+        if self.style == "kaldi" and self.backend == "librosa":
+            raise ConfigError(
+                "librosa has no Kaldi style", remedy="use the torchaudio backend with it"
+            )
+
+    @classmethod
+    def preset(cls, name: str) -> FeatureConfig:
+        """The front end of a paper.
+
+        ``"graves2006"``: 12 cepstra of 26 filters and log energy with first differences, 26 in all
+        (Graves et al. 2006, section 5). ``"graves2013"``: 40 mel filters and energy with first and
+        second differences, 123 in all (Graves et al. 2013, section 4).
+
+        Raises:
+            ConfigError: there is no such preset.
+        """
+        presets = {
+            "graves2006": cls(
+                kind="mfcc", num_mels=26, energy=True, deltas=1, normalisation="global"
+            ),
+            "graves2013": cls(energy=True, deltas=2, normalisation="global"),
+        }
+        if name not in presets:
+            raise ConfigError(
+                f"unknown feature preset {name!r}", remedy=f"choose {' or '.join(presets)}"
+            )
+        return presets[name]
+
+    @property
+    def win_length(self) -> int:
+        """Samples of the window."""
+        return round(self.sample_rate * self.frame_length_ms / 1000)
+
+    @property
+    def hop_length(self) -> int:
+        """Samples from one frame to the next."""
+        return round(self.sample_rate * self.frame_shift_ms / 1000)
+
+    @property
+    def n_fft(self) -> int:
+        """Points of the Fourier transform: the window's length, up to a power of two."""
+        return int(2 ** math.ceil(math.log2(max(2, self.win_length))))
+
+    @property
+    def frame_span(self) -> int:
+        """Samples a frame needs: Kaldi counts by the window, the others by the transform."""
+        return self.win_length if self.style == "kaldi" else self.n_fft
+
+    @property
+    def top_hz(self) -> float:
+        """Upper end of the highest filter."""
+        return self.high_hz or self.sample_rate / 2
+
+    @property
+    def frame_size(self) -> int:
+        """Values of a frame before stacking."""
+        base = (self.num_mels if self.kind == "fbank" else self.num_ceps) + self.energy
+        return base * (1 + self.deltas)
+
+    @property
+    def size(self) -> int:
+        """F, values of a frame of the result."""
+        return self.frame_size * self.stack
+
+    @property
+    def seconds_per_frame(self) -> float:
+        """Seconds from one frame of the result to the next."""
+        return self.subsample * self.hop_length / self.sample_rate
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> FeatureConfig:
+        """Inverse of :meth:`to_dict`.
+
+        Raises:
+            ConfigError: a key is unknown, or a value impossible.
+        """
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ConfigError(
+                f"unknown feature options {', '.join(unknown)}",
+                remedy=f"known are {', '.join(sorted(known))}",
+            )
+        return cls(**values)
