@@ -5,7 +5,7 @@
     wav/an4_clstk/fash/an251-fash-b.flac   (or .wav, .sph, .raw)
 
 The official split has no development part. Every eighth speaker of the training part, counted
-separately among women and men, is held out for development; the rest trains.
+separately among women (names in f) and men (in m), is held out for development; the rest trains.
 """
 
 from __future__ import annotations
@@ -43,11 +43,20 @@ def utterances(corpus: Path, split: str) -> list[Utterance]:
 
 
 def _held_out(speakers: set[str]) -> set[str]:
-    """Speakers for development: names begin with f or m, for women and men."""
-    chosen: set[str] = set()
-    for sex in sorted({name[0] for name in speakers}):
-        chosen.update(sorted(name for name in speakers if name[0] == sex)[::EVERY])
-    return chosen
+    """Speakers for development: by sex, where all names begin with f or m as in AN4.
+
+    Raises:
+        CorpusError: one speaker alone cannot both train and be held out.
+    """
+    if len(speakers) < 2:
+        raise CorpusError(
+            f"only one speaker, {', '.join(speakers)}",
+            remedy="give recordings of two speakers at least, each in a folder of their own",
+        )
+    by_sex = {name[0] for name in speakers} == {"f", "m"}
+    groups = [[n for n in speakers if n[0] == sex] for sex in "fm"] if by_sex else [speakers]
+    held_out = {name for group in groups for name in sorted(group)[::EVERY]}
+    return held_out if held_out < speakers else {min(speakers)}
 
 
 def _official(corpus: Path, part: str) -> list[Utterance]:
@@ -65,7 +74,13 @@ def _official(corpus: Path, part: str) -> list[Utterance]:
             )
         audio = _audio(corpus / "wav", file_id)
         order = _byte_order(audio) if audio.suffix == ".raw" else "little"
-        speaker = file_id.split("/")[-2]
+        speaker = Path(file_id).parent.name
+        if not speaker:
+            raise CorpusError(
+                f"no speaker's folder in {file_id!r}, row {row}",
+                where=str(corpus / "etc" / f"an4_{part}.fileids"),
+                remedy="write folder/speaker/name",
+            )
         found.append(Utterance(name, audio, texts[name], speaker, order))
     return sorted(found, key=lambda utterance: utterance.id)
 
