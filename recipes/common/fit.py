@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
 from collections.abc import Sequence
@@ -52,7 +53,8 @@ def fit(recipe: Recipe, argv: Sequence[str]) -> None:
 
 
 def _quieten() -> None:
-    """Silence advice that does not apply here; everything else is still shown."""
+    """Silence advice that does not apply here; warnings that do are still shown."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for message in (
         ".*does not have many workers.*",  # audio is small beside the recurrence
         ".*args parameter is intended to run.*",  # the command before it is ours

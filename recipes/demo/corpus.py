@@ -31,12 +31,13 @@ TIMBRES = {
     "train": (
         "f1 f2 f4 f5 m1 m2 m4 m5 m6 m8 adam anika antonio belinda benjamin boris david ed edward "
         "Gene iven iven3 Jacky john linda marcelo Mario max Michael miguel norbert pablo pedro "
-        "quincy rob sandro steph travis victor Alex Alicia Andy Denis Diogo Hugo Reed"
+        "quincy rob sandro steph travis victor Alex Alicia Andy Denis Diogo Hugo Reed caleb ian "
+        "iven2 iven4 mike2 Nguyen Storm Gene2 edward2 grandpa steph2 klatt2 klatt4 aunty gustave"
     ).split(),
-    "dev": ["f3", "m7", "paul", "Annie"],
+    "dev": ["f3", "m7", "paul", "Annie", "Mike", "grandma"],
     "test": ["m3", "Andrea", "robert", "shelby", "michel", "Lee", "zac", "steph3"],
 }
-SIZES = {"train": 1200, "dev": 60, "test": 80}
+SIZES = {"train": 1400, "dev": 60, "test": 80}
 
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 PLACES = ["kitchen", "bedroom", "garden", "hall"]

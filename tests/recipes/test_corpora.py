@@ -1,0 +1,259 @@
+"""Corpora in their published layouts, and what is said when they are not."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr.audio import write_wav
+from asr.types import AsrError, CorpusError, Waveform
+from recipes.an4 import corpus as an4
+from recipes.common.manifests import Utterance, load_samples, read_manifest, write_manifest
+from recipes.demo import corpus as demo
+from recipes.librispeech import corpus as librispeech
+from recipes.timit import corpus as timit
+from recipes.timit.phones import PHONES39, PHONES48, PHONES61, fold39, fold48
+
+
+def tone(seconds=0.3, rate=16_000):
+    t = np.arange(int(seconds * rate)) / rate
+    return (0.1 * np.sin(2 * np.pi * 300 * t)).astype(np.float32)
+
+
+def write_an4(root, speakers=("fabc", "mdef", "mghi"), suffix=".wav", dtype="<i2"):
+    (root / "etc").mkdir(parents=True)
+    ids, texts = [], []
+    for speaker in speakers:
+        folder = root / "wav" / "an4_clstk" / speaker
+        folder.mkdir(parents=True)
+        name = f"an1-{speaker}-b"
+        ids.append(f"an4_clstk/{speaker}/{name}")
+        texts.append(f"<s> GO  {speaker[0].upper()} </s> ({name})")
+        if suffix == ".raw":
+            (folder / f"{name}.raw").write_bytes((tone() * 32767).astype(dtype).tobytes())
+        else:
+            soundfile.write(folder / f"{name}{suffix}", tone(), 16_000)
+    for part in ("train", "test"):
+        (root / "etc" / f"an4_{part}.fileids").write_text("\n".join(ids) + "\n")
+        (root / "etc" / f"an4_{part}.transcription").write_text("\n".join(texts) + "\n")
+    return root
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_an4_reads_its_layout(tmp_path, suffix):
+    found = an4.utterances(write_an4(tmp_path, suffix=suffix), "test")
+    assert [u.text for u in found] == ["GO F", "GO M", "GO M"]
+    assert [u.speaker for u in found] == ["fabc", "mdef", "mghi"]
+
+
+@pytest.mark.parametrize("dtype", ["<i2", ">i2"])
+def test_an4_reads_raw_audio_of_either_byte_order(tmp_path, dtype):
+    found = an4.utterances(write_an4(tmp_path, suffix=".raw", dtype=dtype), "test")
+    write_manifest(tmp_path / "m.jsonl.gz", found)
+    for cut in read_manifest(tmp_path / "m.jsonl.gz"):
+        np.testing.assert_allclose(load_samples(cut).samples, tone(), atol=1e-4)
+
+
+@pytest.mark.parametrize("speakers", [("fa", "ma", "mb"), ("anna", "bert"), ("xa", "xb", "xc")])
+def test_an4_holds_out_some_speakers_and_keeps_some(tmp_path, speakers):
+    write_an4(tmp_path, speakers)
+    train = {u.speaker for u in an4.utterances(tmp_path, "train")}
+    dev = {u.speaker for u in an4.utterances(tmp_path, "dev")}
+    assert train
+    assert dev
+    assert train | dev == set(speakers)
+    assert not train & dev
+
+
+def test_real_an4_is_whole_and_its_speakers_disjoint(shared_data):
+    splits = {split: an4.utterances(shared_data("an4"), split) for split in ("train", "dev")}
+    speakers = {split: {u.speaker for u in found} for split, found in splits.items()}
+    assert len(splits["train"]) + len(splits["dev"]) == 948
+    assert len(speakers["train"] | speakers["dev"]) == 74
+    assert not speakers["train"] & speakers["dev"]
+    assert {name[0] for name in speakers["dev"]} == {"f", "m"}
+
+
+def broken_an4(root, what):
+    write_an4(root, ("fabc",) if what == "one speaker" else ("fabc", "mdef"))
+    if what == "no audio":
+        next(root.rglob("*.wav")).unlink()
+    elif what == "no fileids":
+        (root / "etc" / "an4_train.fileids").unlink()
+    elif what == "no text":
+        (root / "etc" / "an4_train.transcription").write_text("<s> A </s> (other)\n")
+    elif what == "bad line":
+        (root / "etc" / "an4_train.transcription").write_text("HELLO\n")
+    elif what == "no folder":
+        (root / "etc" / "an4_train.fileids").write_text("an1-fabc-b\n")
+
+
+@pytest.mark.parametrize(
+    "what", ["one speaker", "no audio", "no fileids", "no text", "bad line", "no folder"]
+)
+def test_a_broken_an4_is_refused_with_its_place(tmp_path, what):
+    broken_an4(tmp_path, what)
+    with pytest.raises(CorpusError) as caught:
+        an4.utterances(tmp_path, "train")
+    assert caught.value.remedy
+
+
+PHN = "0 1000 h#\n1000 2000 sh\n2000 3000 ix\n3000 3500 q\n3500 4000 kcl\n4000 4800 h#\n"
+
+
+def write_timit(folder, names, upper):
+    folder.mkdir(parents=True)
+    for name in names:
+        case = str.upper if upper else str.lower
+        (folder / case(f"{name}.phn")).write_text(PHN)
+        soundfile.write(folder / case(f"{name}.wav"), tone(), 16_000, format="NIST")
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_timit_reads_the_published_layout_in_any_case(tmp_path, upper):
+    case = str.upper if upper else str.lower
+    for part, speaker in (("train", "fcjf0"), ("test", "mdab0"), ("test", "faks0")):
+        folder = tmp_path / case(part) / case("dr1") / case(speaker)
+        write_timit(folder, ["sa1", "si100", "sx37"], upper)
+    for split, speaker in (("train", "fcjf0"), ("dev", "faks0"), ("test", "mdab0")):
+        found = timit.utterances(tmp_path, split)
+        assert [u.id for u in found] == [f"{speaker}-si100", f"{speaker}-sx37"]
+        assert {u.text for u in found} == {"sil sh ix cl sil"}
+        write_manifest(tmp_path / "m.jsonl.gz", found)
+        assert len(load_samples(read_manifest(tmp_path / "m.jsonl.gz")[0]).samples) == len(tone())
+
+
+def test_the_timit_sample_is_whole_and_its_speakers_disjoint(shared_data):
+    folder = shared_data("timit_sample")
+    splits = {split: timit.utterances(folder, split) for split in timit.SPLITS}
+    speakers = [{u.speaker for u in found} for found in splits.values()]
+    assert sum(map(len, splits.values())) == 128  # 16 speakers, 10 sentences less SA1 and SA2
+    assert sum(map(len, speakers)) == len(set.union(*speakers)) == 16
+    phones = {phone for found in splits.values() for u in found for phone in u.text.split()}
+    assert phones <= set(PHONES48)
+    assert all({s[0] for s in group} == {"f", "m"} for group in speakers)
+
+
+def test_phones_fold_to_the_published_numbers_of_classes():
+    assert (len(PHONES61), len(PHONES48), len(PHONES39)) == (61, 48, 39)
+    assert set(fold48(PHONES61)) == set(PHONES48)
+    assert set(fold39(PHONES48)) == set(PHONES39)
+    assert fold48(["q"]) == []
+    with pytest.raises(CorpusError, match="xx"):
+        fold48(["xx"])
+
+
+def test_librispeech_reads_openslr_layout(tmp_path):
+    for subset in ("train-clean-5", "dev-clean-2"):
+        folder = tmp_path / subset / "84" / "121"
+        folder.mkdir(parents=True)
+        soundfile.write(folder / "84-121-0000.flac", tone(), 16_000)
+        (folder / "84-121.trans.txt").write_text("84-121-0000 GO DO YOU HEAR\n")
+    (found,) = librispeech.utterances(tmp_path, "train")
+    assert (found.text, found.speaker) == ("GO DO YOU HEAR", "84")
+    with pytest.raises(CorpusError, match="test"):
+        librispeech.utterances(tmp_path, "test")
+
+
+@pytest.mark.parametrize("corpus", [an4, timit, librispeech, demo])
+@pytest.mark.parametrize("split", ["train", "holdout"])
+def test_a_missing_folder_or_split_is_named(corpus, split, tmp_path):
+    with pytest.raises(CorpusError):
+        corpus.utterances(tmp_path / "nowhere", split)
+
+
+def test_the_demo_speaks_always_the_same_in_voices_of_one_split_only():
+    timbres = {}
+    for split in demo.SPLITS:
+        lines = demo.script(split)
+        assert lines == demo.script(split)
+        assert len({line.id for line in lines}) == len(lines) == demo.SIZES[split]
+        timbres[split] = {line.voice.name.split("+")[1] for line in lines}
+    assert not timbres["train"] & (timbres["dev"] | timbres["test"])
+    assert not timbres["dev"] & timbres["test"]
+
+
+def test_every_demo_voice_speaks(tmp_path):
+    from recipes.demo.espeak import Voice, speak
+
+    names = {f"en-us+{t}" for group in demo.TIMBRES.values() for t in group} | set(demo.ACCENTS)
+    for name in sorted(names):
+        assert 0.2 < speak("one two", Voice(name)).duration < 2.0
+    with pytest.raises(AsrError, match="martian"):
+        speak("one", Voice("martian"))
+
+
+def test_synthesis_can_be_resumed(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "SIZES", {"train": 2, "dev": 1, "test": 1})
+    (tmp_path / "wav").mkdir()
+    for split in demo.SPLITS:
+        for line in demo.script(split)[:1]:
+            write_wav(tmp_path / "wav" / f"{line.id}.wav", Waveform(tone(), 16_000))
+    monkeypatch.setattr(demo.multiprocessing, "get_context", lambda _: InThisProcess())
+    demo.synthesise(tmp_path)
+    kept = soundfile.read(tmp_path / "wav" / "train-0000.wav")[0]
+    np.testing.assert_allclose(kept, tone(), atol=1e-4)
+    assert soundfile.info(tmp_path / "wav" / "train-0001.wav").samplerate == 16_000
+    rows = [json.loads(row) for row in (tmp_path / "lines.jsonl").read_text().splitlines()]
+    assert len(rows) == 4
+    assert len(demo.utterances(tmp_path, "train")) == 2
+
+
+class InThisProcess:
+    """A pool of no processes."""
+
+    def Pool(self, initializer):  # noqa: N802
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def imap_unordered(self, function, jobs, chunksize):
+        return map(function, jobs)
+
+
+def one_utterance(tmp_path):
+    write_wav(tmp_path / "a.wav", Waveform(tone(), 16_000))
+    return Utterance("a", tmp_path / "a.wav", "GO", "x")
+
+
+def test_manifests_keep_what_they_were_given(tmp_path):
+    path = tmp_path / "m.jsonl.gz"
+    write_manifest(path, [one_utterance(tmp_path)])
+    (cut,) = read_manifest(path)
+    assert (cut.id, cut.supervisions[0].text, cut.supervisions[0].speaker) == ("a", "GO", "x")
+    assert cut.duration == pytest.approx(0.3)
+    np.testing.assert_allclose(load_samples(cut).samples, tone(), atol=1e-4)
+    assert list(tmp_path.glob(".partial*")) == []
+
+
+def test_manifests_refuse_nothing_and_doubles(tmp_path):
+    with pytest.raises(CorpusError, match="no utterances"):
+        write_manifest(tmp_path / "m.jsonl.gz", [])
+    with pytest.raises(CorpusError, match="a"):
+        write_manifest(tmp_path / "m.jsonl.gz", [one_utterance(tmp_path)] * 2)
+
+
+def test_a_row_without_audio_is_named(tmp_path):
+    path = tmp_path / "m.jsonl.gz"
+    write_manifest(path, [one_utterance(tmp_path)])
+    (tmp_path / "a.wav").unlink()
+    with pytest.raises(CorpusError, match=r"row 1 \(a\)"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"not gzip", gzip.compress(b"{}\n"), gzip.compress(b"")]
+)
+def test_a_damaged_manifest_is_named(tmp_path: Path, content):
+    path = tmp_path / "m.jsonl.gz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CorpusError, match="prepare"):
+        read_manifest(path)
