@@ -162,25 +162,26 @@ class SpeechDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled, bucketed batches with augmentation of the waveform."""
-        sampler = DynamicBucketingSampler(
-            self._cuts("train"),
-            max_duration=self.batch_seconds,
-            max_cuts=self.batch_size,
-            num_buckets=self.num_buckets,
-            shuffle=True,
-            seed=self.seed,
+        return self._loader(
+            self._sampler("train", shuffle=True),
+            SpeechDataset(self.tokenizer, self.sample_rate, self.perturb),
         )
-        return self._loader(sampler, SpeechDataset(self.tokenizer, self.sample_rate, self.perturb))
 
     def val_dataloader(self) -> DataLoader:
         """The development split in batches of similar length, once each."""
-        sampler = DynamicBucketingSampler(
-            self._cuts("dev"),
-            max_duration=2 * self.batch_seconds,
-            max_cuts=2 * self.batch_size,
-            num_buckets=self.num_buckets,
+        return self._loader(
+            self._sampler("dev", shuffle=False), SpeechDataset(self.tokenizer, self.sample_rate)
         )
-        return self._loader(sampler, SpeechDataset(self.tokenizer, self.sample_rate))
+
+    def _sampler(self, split: str, *, shuffle: bool) -> CutSampler:
+        cuts = self._cuts(split)
+        limits = {"max_duration": self.batch_seconds, "max_cuts": self.batch_size}
+        buckets = min(self.num_buckets, sum(1 for _ in cuts) // 2)
+        if buckets < 2:  # too few utterances to group, or grouping is not wanted
+            return SimpleCutSampler(cuts.to_eager(), shuffle=shuffle, seed=self.seed, **limits)
+        return DynamicBucketingSampler(
+            cuts, num_buckets=buckets, shuffle=shuffle, seed=self.seed, **limits
+        )
 
     def plain_dataloader(self, split: str) -> DataLoader:
         """A split in its own order without augmentation, for statistics of the features."""
