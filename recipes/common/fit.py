@@ -113,9 +113,10 @@ class SpeechCLI(LightningCLI):
                 filename="best",
                 monitor=MONITOR,
                 mode="min",
-                save_last=True,
                 enable_version_counter=False,
             ),
+            # Apart from the best, since `save_last` writes only when the best does.
+            ModelCheckpoint(dirpath=checkpoints, filename="last", enable_version_counter=False),
             EarlyStopping(MONITOR, patience=self.config["patience"], mode="min"),
             LearningRateMonitor("step"),
         ]

@@ -129,6 +129,29 @@ def test_a_sample_that_is_no_number_is_named(value):
         decode_audio(encoded(samples, format="WAV", subtype="FLOAT"))
 
 
+@pytest.mark.parametrize("value", [1e30, -3e38])
+def test_a_sample_of_absurd_size_is_named(value):
+    samples = np.zeros((200, 2), "f4")
+    samples[123] = value
+    with pytest.raises(AudioError, match="sample 123 is far outside"):
+        decode_pcm(samples.tobytes(), encoding="FLOAT", sample_rate=RATE, channels=2)
+
+
+def test_floats_somewhat_beyond_full_scale_are_kept():
+    samples = tone() * 32768
+    waveform = decode_audio(encoded(samples, format="WAV", subtype="FLOAT"))
+    np.testing.assert_array_equal(waveform.samples, samples)
+
+
+def test_shortened_sphere_is_called_by_its_name():
+    header = b"sample_coding -s3 pcm"
+    data = encoded(tone(), format="NIST", subtype="PCM_16")
+    assert header in data
+    shortened = data.replace(header, b"sample_coding -s26 pcm,embedded-shorten-v2.00")
+    with pytest.raises(AudioError, match="shorten"):
+        decode_audio(shortened)
+
+
 def test_limits_hold_to_the_sample_and_the_byte():
     exact = AudioLimits(max_seconds=0.5, max_bytes=len(WAV))
     assert len(decode_audio(WAV, limits=exact).samples) == RATE // 2
@@ -181,6 +204,13 @@ def test_files_are_read_probed_and_named_in_errors(tmp_path):
             assert caught.value.where == str(broken)
 
 
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    path = tmp_path / "missing" / "a.wav"
+    with pytest.raises(AudioError) as caught:
+        write_wav(path, Waveform(tone(), RATE))
+    assert caught.value.where == str(path)
+
+
 @pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
 def test_resampling_keeps_the_signal(rate):
     waveform = resample(Waveform(tone(1.0, rate), rate), RATE)
@@ -205,9 +235,11 @@ def test_the_same_rate_is_left_alone():
 
 
 def test_timit_files_are_read(shared_data):
-    files = sorted(shared_data("timit_sample").rglob("sx*.wav"))
-    assert files
-    for path in files[:10]:
+    files = sorted(shared_data("timit_sample").rglob("*.wav"))
+    containers = {path: path.read_bytes()[:4] for path in files}
+    assert set(containers.values()) == {b"RIFF", b"NIST"}  # all are called .wav
+    sphere = [path for path in files if containers[path] == b"NIST"]
+    for path in sphere + files[::16]:
         waveform = read_audio(path)
         assert waveform.sample_rate == RATE
         assert 0.5 < waveform.duration < 10

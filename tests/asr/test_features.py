@@ -7,7 +7,7 @@ import torch
 
 from asr.audio import read_audio
 from asr.features import FeatureConfig, FeatureExtractor
-from asr.types import ConfigError
+from asr.types import ConfigError, CorpusError
 
 
 def synthetic_speech(seconds=1.0, rate=16_000):
@@ -132,6 +132,43 @@ def test_normalised_features_have_zero_mean_and_unit_variance():
 
 def test_digital_silence_stays_finite():
     assert torch.isfinite(extract(torch.zeros(16_000), energy=True, deltas=2)).all()
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100])
+@pytest.mark.parametrize("style", ["default", "kaldi"])
+def test_the_number_of_frames_is_foretold_at_odd_rates(rate, style):
+    extractor = FeatureExtractor(FeatureConfig(sample_rate=rate, style=style))
+    first = extractor.config.frame_span
+    for samples in range(first, first + extractor.config.hop_length + 2):
+        frames, _ = extractor(torch.full((1, samples), 0.1), torch.tensor([samples]))
+        assert frames.shape[1] == extractor.num_frames(samples)
+
+
+@pytest.mark.parametrize("options", CONFIGS)
+def test_half_precision_around_them_changes_nothing(options):
+    extractor = FeatureExtractor(FeatureConfig(**options))
+    waveforms, lengths = synthetic_speech().unsqueeze(0), torch.tensor([16_000])
+    plain, _ = extractor(waveforms, lengths)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed, _ = extractor(waveforms, lengths)
+    assert torch.equal(plain, mixed)
+    assert not plain.requires_grad
+
+
+def test_unnormalised_features_ignore_statistics():
+    extractor = FeatureExtractor(FeatureConfig(normalisation="none"))
+    waveforms, lengths = synthetic_speech().unsqueeze(0), torch.tensor([16_000])
+    before, _ = extractor(waveforms, lengths)
+    extractor.fit_statistics([(waveforms, lengths, None)])
+    assert torch.equal(extractor(waveforms, lengths)[0], before)
+
+
+def test_statistics_of_nothing_are_refused():
+    extractor = FeatureExtractor(FeatureConfig(normalisation="global"))
+    too_short = (torch.zeros(1, 100), torch.tensor([100]), ["a"])
+    for batches in ([], [too_short]):
+        with pytest.raises(CorpusError, match="no frames"):
+            extractor.fit_statistics(batches)
 
 
 @pytest.mark.parametrize("normalisation", ["global", "speaker"])
