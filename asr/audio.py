@@ -38,6 +38,7 @@ CONTAINERS = {  # first bytes -> what libsndfile calls the container
     b"NIST_1A": ("NIST",),
 }
 PCM_TYPES = {"LINEAR16": "i2", "FLOAT": "f4"}
+LOUDEST = 1e6  # of full scale 1; floats may exceed 1, but squares must not overflow
 BLOCK_FRAMES = 65_536
 
 
@@ -77,7 +78,8 @@ def decode_audio(
     Several channels are averaged, or ``channel`` (from 0) is taken alone.
 
     Raises:
-        AudioError: not such audio, empty, truncated, not finite, or beyond ``limits``.
+        AudioError: not such audio, empty, truncated, not finite, absurdly loud, or beyond
+            ``limits``.
     """
     _check_bytes(len(data), limits)
     _check_container(data)
@@ -87,6 +89,10 @@ def decode_audio(
             samples = _read(file, limits)  # (N, C)
             rate = int(file.samplerate)
     except (soundfile.SoundFileError, RuntimeError, ValueError, OSError):
+        if data.startswith(b"NIST_1A") and b"embedded-shorten" in data[:1024]:
+            raise AudioError(
+                "the audio is SPHERE compressed by shorten", remedy="unpack it with sph2pipe"
+            ) from None
         raise AudioError(
             "the audio is damaged or truncated", remedy="send a complete WAV, FLAC or OGG file"
         ) from None
@@ -183,11 +189,24 @@ def resample(waveform: Waveform, sample_rate: int) -> Waveform:
 
 
 def write_wav(path: str | os.PathLike[str], waveform: Waveform) -> None:
-    """Write 16-bit WAV; the file appears whole or not at all."""
+    """Write 16-bit WAV; the file appears whole or not at all.
+
+    Raises:
+        AudioError: the file cannot be written.
+    """
+    buffer = io.BytesIO()
+    soundfile.write(buffer, waveform.samples, waveform.sample_rate, subtype="PCM_16", format="WAV")
     target = Path(path)
     partial = target.with_name(target.name + ".partial")
-    soundfile.write(partial, waveform.samples, waveform.sample_rate, subtype="PCM_16", format="WAV")
-    partial.replace(target)
+    try:
+        partial.write_bytes(buffer.getvalue())
+        partial.replace(target)
+    except OSError as error:
+        raise AudioError(
+            f"cannot write the file: {error.strerror}",
+            where=str(path),
+            remedy="check the folder and the space left",
+        ) from None
 
 
 def _check_bytes(count: int, limits: AudioLimits) -> None:
@@ -252,7 +271,7 @@ def _read(file: Any, limits: AudioLimits) -> NDArray[np.float32]:
 
 
 def _mono(samples: NDArray[np.float32], channel: int | None) -> NDArray[np.float32]:
-    """One channel of ``(N, C)``, or their mean; checked to be finite."""
+    """One channel of ``(N, C)``, or their mean; checked to be numbers of a sane size."""
     channels = samples.shape[1]
     if channel is not None and not 0 <= channel < channels:
         raise AudioError(
@@ -260,10 +279,12 @@ def _mono(samples: NDArray[np.float32], channel: int | None) -> NDArray[np.float
         )
     if not len(samples):
         raise AudioError("the audio has no samples", remedy="send a recording of some length")
-    finite = np.isfinite(samples).all(axis=1)
-    if not finite.all():
+    usable = (np.abs(samples) <= LOUDEST).all(axis=1)  # NaN is not
+    if not usable.all():
+        first = int(np.argmin(usable))
+        finite = np.isfinite(samples[first]).all()
         raise AudioError(
-            f"sample {int(np.argmin(finite))} is not a finite number",
+            f"sample {first} is " + ("far outside [-1, 1]" if finite else "not a finite number"),
             remedy="repair the recording or its float encoding",
         )
     mono = samples[:, channel] if channel is not None else samples.mean(axis=1)

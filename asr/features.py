@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from asr._torchaudio import torchaudio
 from asr.feature_config import FeatureConfig
 from asr.frontends import KaldiFrontEnd, LibrosaFrontEnd, TorchaudioFrontEnd
+from asr.types import CorpusError
 
 __all__ = ["FeatureConfig", "FeatureExtractor"]
 
@@ -87,7 +88,11 @@ class FeatureExtractor(nn.Module):
     def fit_statistics(
         self, batches: Iterable[tuple[Tensor, Tensor, Sequence[str] | None]]
     ) -> None:
-        """Set the corpus' statistics and those of each speaker from batches of waveforms."""
+        """Set the corpus' statistics and those of each speaker from batches of waveforms.
+
+        Raises:
+            CorpusError: there is not one frame to take them from.
+        """
         total = _Moments(self.config.frame_size)
         speakers: dict[str, _Moments] = {}
         for waveforms, lengths, names in batches:
@@ -97,10 +102,15 @@ class FeatureExtractor(nn.Module):
                 total.add(values)
                 if names is not None:
                     speakers.setdefault(names[b], _Moments(self.config.frame_size)).add(values)
+        if not total.count:
+            raise CorpusError(
+                "there are no frames to take statistics from",
+                remedy="give recordings longer than one frame",
+            )
         mean, inv_std = total.result()
         self.mean.copy_(mean)
         self.inv_std.copy_(inv_std)
-        self.speakers = {name: moments.result() for name, moments in speakers.items()}
+        self.speakers = {name: sums.result() for name, sums in speakers.items() if sums.count}
 
     def _raw(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Frames with deltas before normalisation."""
@@ -108,18 +118,21 @@ class FeatureExtractor(nn.Module):
         short = self.config.frame_span - waveforms.shape[1]
         if short > 0:
             waveforms = nn.functional.pad(waveforms, (0, short))
-        frames = self.front_end(waveforms, lengths)  # (B, T, C)
-        parts = [frames]
-        for _ in range(self.config.deltas):
-            parts.append(_deltas(parts[-1], lengths))
-        return torch.cat(parts, dim=2), lengths
+        # half precision cannot hold powers and their logarithms; training in it must not differ
+        with torch.autocast(waveforms.device.type, enabled=False):
+            parts = [self.front_end(waveforms, lengths)]  # (B, T, C)
+            for _ in range(self.config.deltas):
+                parts.append(_deltas(parts[-1], lengths))
+            return torch.cat(parts, dim=2), lengths
 
     def _statistics(
         self, frames: Tensor, lengths: Tensor, valid: Tensor, speakers: Sequence[str] | None
     ) -> tuple[Tensor, Tensor]:
         """Mean and inverse deviation that broadcast over ``frames``."""
         kind = self.config.normalisation
-        if kind in ("none", "global"):
+        if kind == "none":
+            return frames.new_zeros(()), frames.new_ones(())
+        if kind == "global":
             return self.mean, self.inv_std
         count = lengths.clamp(min=1).view(-1, 1, 1)
         mean = frames.masked_fill(~valid, 0.0).sum(1, keepdim=True) / count  # (B, 1, F0)

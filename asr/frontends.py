@@ -128,10 +128,12 @@ class KaldiFrontEnd(nn.Module):
 
     def _one(self, x: Tensor) -> Tensor:
         config = self.config
+        milliseconds = 1000 / config.sample_rate
         options = {
             "sample_frequency": float(config.sample_rate),
-            "frame_length": config.frame_length_ms,
-            "frame_shift": config.frame_shift_ms,
+            # half a sample more, since these are cut to whole samples where ours are rounded
+            "frame_length": (config.win_length + 0.5) * milliseconds,
+            "frame_shift": (config.hop_length + 0.5) * milliseconds,
             "num_mel_bins": config.num_mels,
             "low_freq": config.low_hz,
             "high_freq": config.top_hz,
