@@ -81,7 +81,7 @@ def script(split: str) -> list[Line]:
         accent = ACCENTS[int(rng.integers(len(ACCENTS)))]
         voice = Voice(
             name=f"{accent}+{timbres[number % len(timbres)]}",
-            rate=int(rng.integers(140, 211)),
+            rate=int(rng.integers(120, 191)),
             pitch=int(rng.integers(30, 71)),
             pitch_range=int(rng.integers(30, 71)),
         )
