@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import _ctypes
 import ctypes
 from dataclasses import dataclass
+from pathlib import Path
 
 import espeakng_loader
 import numpy as np
 
 from asr.types import AsrError, Waveform
 
-__all__ = ["Voice", "initialise", "speak"]
+__all__ = ["Voice", "speak"]
 
 # Constants of espeak-ng's speak_lib.h.
 AUDIO_OUTPUT_SYNCHRONOUS = 2
@@ -18,6 +20,8 @@ INITIALIZE_DONT_EXIT = 0x8000
 POS_CHARACTER = 1
 CHARS_UTF8 = 1
 RATE, PITCH, RANGE = 1, 3, 4
+
+SEED = 1  # of the noise in breath
 
 CALLBACK = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
@@ -35,16 +39,30 @@ class Voice:
 
 
 class _Engine:
-    """The library, initialised; its state is global, so one a process."""
+    """The library, initialised; its state is global, so one at a time in a process.
+
+    One line always gives the same samples, which takes three measures: the phase of a voice's
+    flutter outlives even ``espeak_Terminate``, so the library is loaded afresh; breath comes from
+    noise that it seeds by the clock; and Klatt voices take theirs from the C library's ``rand``.
+    """
 
     def __init__(self) -> None:
-        self.library = ctypes.CDLL(espeakng_loader.get_library_path())
-        data = espeakng_loader.get_data_path().encode()
+        data = espeakng_loader.get_data_path()
+        self.timbres = Path(data) / "voices" / "!v"
+        try:
+            self.library = ctypes.CDLL(espeakng_loader.get_library_path())
+        except OSError as error:
+            raise AsrError(
+                f"espeak-ng cannot be loaded: {error}", remedy="reinstall espeakng-loader"
+            ) from None
         self.sample_rate = self.library.espeak_Initialize(
-            AUDIO_OUTPUT_SYNCHRONOUS, 0, data, INITIALIZE_DONT_EXIT
+            AUDIO_OUTPUT_SYNCHRONOUS, 0, data.encode(), INITIALIZE_DONT_EXIT
         )
         if self.sample_rate <= 0:
             raise AsrError("espeak-ng does not start", remedy="reinstall espeakng-loader")
+        self.library.espeak_ng_SetRandSeed(ctypes.c_long(SEED))
+        if hasattr(self.library, "srand"):  # found through the library; not on Windows
+            self.library.srand(SEED)
         self.pieces: list[np.ndarray] = []
         self.callback = CALLBACK(self._receive)  # kept, or the library calls freed memory
         self.library.espeak_SetSynthCallback(self.callback)
@@ -55,8 +73,10 @@ class _Engine:
         return 0
 
     def speak(self, text: str, voice: Voice) -> Waveform:
-        self.pieces.clear()
-        if self.library.espeak_SetVoiceByName(voice.name.encode()) != 0:
+        timbre = voice.name.partition("+")[2]
+        # An unknown timbre is no error to the library: it would speak in the plain voice.
+        known = not timbre or (self.timbres / timbre).is_file()
+        if not known or self.library.espeak_SetVoiceByName(voice.name.encode()) != 0:
             raise AsrError(f"espeak-ng has no voice {voice.name!r}")
         for parameter, value in (
             (RATE, voice.rate),
@@ -73,23 +93,20 @@ class _Engine:
             raise AsrError(f"espeak-ng gave no sound for {text!r}")
         return Waveform(np.concatenate(self.pieces).astype(np.float32) / 32768, self.sample_rate)
 
-
-_engine: _Engine | None = None
-
-
-def initialise() -> None:
-    """Start the library in this process, if it has not started yet."""
-    global _engine
-    if _engine is None:
-        _engine = _Engine()
+    def close(self) -> None:
+        self.library.espeak_Terminate()
+        if hasattr(_ctypes, "dlclose"):  # not on Windows, where the phase stays
+            _ctypes.dlclose(self.library._handle)
 
 
 def speak(text: str, voice: Voice) -> Waveform:
-    """Return ``text`` spoken at the library's own rate (22,050 Hz).
+    """Return ``text`` spoken at the library's own rate (22,050 Hz); always the same samples.
 
     Raises:
-        AsrError: there is no such voice, or no sound came.
+        AsrError: the library does not start, there is no such voice, or no sound came.
     """
-    initialise()
-    assert _engine is not None
-    return _engine.speak(text, voice)
+    engine = _Engine()
+    try:
+        return engine.speak(text, voice)
+    finally:
+        engine.close()
