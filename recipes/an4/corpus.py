@@ -62,7 +62,13 @@ def _held_out(speakers: set[str]) -> set[str]:
 def _official(corpus: Path, part: str) -> list[Utterance]:
     ids = _lines(corpus / "etc" / f"an4_{part}.fileids")
     transcription = corpus / "etc" / f"an4_{part}.transcription"
-    texts = dict(_parse(transcription, row, line) for row, line in _lines(transcription))
+    texts = _texts(transcription)
+    if not ids:
+        raise CorpusError(
+            "no utterances are listed",
+            where=str(corpus / "etc" / f"an4_{part}.fileids"),
+            remedy="restore the file from the published archive",
+        )
     found = []
     for row, file_id in ids:
         name = file_id.rsplit("/", 1)[-1]
@@ -87,7 +93,11 @@ def _official(corpus: Path, part: str) -> list[Utterance]:
 
 def _lines(path: Path) -> list[tuple[int, str]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"byte {error.start} is not UTF-8", where=str(path), remedy="save it as UTF-8"
+        ) from None
     except OSError as error:
         raise CorpusError(
             f"cannot read: {error.strerror}",
@@ -95,6 +105,20 @@ def _lines(path: Path) -> list[tuple[int, str]]:
             remedy="give the folder of AN4 that holds etc/ and wav/",
         ) from None
     return [(row, line.strip()) for row, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _texts(path: Path) -> dict[str, str]:
+    """Return the text of each id."""
+    texts: dict[str, str] = {}
+    for row, line in _lines(path):
+        name, text = _parse(path, row, line)
+        if texts.setdefault(name, text) != text:
+            raise CorpusError(
+                f"row {row} gives {name} another text than a row before",
+                where=str(path),
+                remedy="keep one of them",
+            )
+    return texts
 
 
 def _parse(path: Path, row: int, line: str) -> tuple[str, str]:

@@ -48,7 +48,10 @@ def run_guarded(command: Callable[[], None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; what was finished is kept", file=sys.stderr)
+        print(
+            "interrupted; what was finished is kept (`fit` goes on with --resume true)",
+            file=sys.stderr,
+        )
         return 130
     return 0
 

@@ -45,10 +45,11 @@ def fit(recipe: Recipe, argv: Sequence[str]) -> None:
     checkpoint = cli.checkpoint_to_resume()
     cli.preflight()
     cli.model.metric = recipe.metric
-    # Our own file, written by this run: it also holds Lightning's loop states.
-    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=checkpoint, weights_only=False)
-    if cli.trainer.interrupted:
-        raise KeyboardInterrupt
+    try:
+        # Our own file, written by this run: it also holds Lightning's loop states.
+        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=checkpoint, weights_only=False)
+    except SystemExit:  # how Lightning ends on Ctrl-C
+        raise KeyboardInterrupt from None
     _print_results(recipe, cli, time.monotonic() - started)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ def write_manifest(path: Path, utterances: Sequence[Utterance]) -> None:
     """Write ``utterances`` as a lhotse CutSet, one cut each; the file appears whole or not at all.
 
     Raises:
-        CorpusError: no utterances, or two with one id.
+        CorpusError: no utterances, or two with one id, or raw audio of no or half a sample.
         AudioError: audio that is missing or not audio.
     """
     if not utterances:
@@ -49,6 +50,7 @@ def write_manifest(path: Path, utterances: Sequence[Utterance]) -> None:
         _cut(utterance)
         for utterance in track(utterances, description=f"reading {path.name}", transient=True)
     ]
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".partial-{path.name}")
     CutSet.from_cuts(cuts).to_file(partial)
     partial.replace(path)
@@ -74,14 +76,22 @@ def _cut(utterance: Utterance) -> MonoCut:
 
 def _size(utterance: Utterance) -> tuple[int, int]:
     if utterance.audio.suffix == RAW:
-        try:
-            return utterance.audio.stat().st_size // 2, RAW_RATE
-        except OSError as error:
-            raise CorpusError(
-                f"cannot read audio: {error.strerror}", where=str(utterance.audio)
-            ) from None
+        return _raw_size(utterance.audio), RAW_RATE
     info = probe(utterance.audio)
     return info.num_samples, info.sample_rate
+
+
+def _raw_size(path: Path) -> int:
+    """Samples in a headerless file of 16-bit audio."""
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise CorpusError(f"cannot read audio: {error.strerror}", where=str(path)) from None
+    if size == 0 or size % 2:
+        raise CorpusError(
+            f"{size} bytes are not 16-bit samples", where=str(path), remedy="restore the file"
+        )
+    return size // 2
 
 
 def read_manifest(path: Path) -> CutSet:
@@ -94,7 +104,7 @@ def read_manifest(path: Path) -> CutSet:
         raise CorpusError("no such manifest", where=str(path), remedy="run `prepare` first")
     try:
         cuts = CutSet.from_jsonl_lazy(path).to_eager()
-    except (ValueError, KeyError, TypeError, OSError, EOFError, AttributeError):
+    except (ValueError, LookupError, TypeError, OSError, EOFError, AttributeError, zlib.error):
         raise CorpusError(
             "the manifest is damaged", where=str(path), remedy="run `prepare` again"
         ) from None
@@ -107,9 +117,10 @@ def read_manifest(path: Path) -> CutSet:
 def _check_rows(path: Path, cuts: Iterable[Cut]) -> None:
     for row, cut in enumerate(cuts, start=1):
         where = f"{path}, row {row} ({cut.id})"
-        if not cut.supervisions or cut.supervisions[0].text is None:
+        if not cut.supervisions or not isinstance(cut.supervisions[0].text, str):
             raise CorpusError("the row has no text", where=where, remedy="run `prepare` again")
-        source = cut.recording.sources[0].source if cut.has_recording else ""
+        sources = cut.recording.sources if cut.has_recording else []
+        source = sources[0].source if sources else ""
         if not source or not Path(source).is_file():
             raise CorpusError(
                 f"the row's audio {source or '(none)'} is not there",
@@ -127,7 +138,7 @@ def load_samples(cut: Cut) -> Waveform:
     path = Path(cut.recording.sources[0].source)
     if path.suffix != RAW:
         return read_audio(path, limits=AudioLimits(max_bytes=2**30, max_seconds=36_000.0))
-    order = cut.supervisions[0].custom["byte_order"]
+    order = (cut.supervisions[0].custom or {}).get("byte_order", "little")
     try:
         data = path.read_bytes()
         return decode_pcm(data, encoding="LINEAR16", sample_rate=RAW_RATE, byte_order=order)

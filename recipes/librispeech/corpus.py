@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lhotse.recipes import prepare_librispeech
 
+from asr.audio import probe
 from asr.types import CorpusError
 from recipes.common.manifests import Utterance
 
@@ -19,7 +20,9 @@ def utterances(corpus: Path, split: str) -> list[Utterance]:
     """Return all subsets whose names begin with ``split`` (train-clean-5, dev-clean, …).
 
     Raises:
-        CorpusError: the folder or the split's subsets are missing, or one has no utterances.
+        CorpusError: the folder or the split's subsets are missing, or one has no utterances, or
+            audio without text or text without audio.
+        AudioError: a file is not audio.
     """
     if split not in SPLITS:
         raise CorpusError(f"unknown split {split!r}", remedy=f"choose {', '.join(SPLITS)}")
@@ -30,9 +33,13 @@ def utterances(corpus: Path, split: str) -> list[Utterance]:
             where=str(corpus),
             remedy="give the folder that holds train-clean-5, dev-clean and the like",
         )
+    for name in folders:
+        _check_whole(corpus / name)
     try:
         manifests = prepare_librispeech(corpus, dataset_parts=folders)
     except (AssertionError, ValueError, OSError, RuntimeError) as error:
+        for path in sorted(path for name in folders for path in (corpus / name).rglob("*.flac")):
+            probe(path)  # names the file, where lhotse speaks of its backends
         raise CorpusError(
             f"lhotse cannot read the subsets: {error}",
             where=str(corpus),
@@ -42,6 +49,31 @@ def utterances(corpus: Path, split: str) -> list[Utterance]:
     if not found:
         raise CorpusError("no utterances in the subsets", where=str(corpus))
     return sorted(found, key=lambda utterance: utterance.id)
+
+
+def _check_whole(folder: Path) -> None:
+    """Raise unless each recording has its text and each text its recording: lhotse drops others."""
+    audio = {path.stem for path in folder.rglob("*.flac")}
+    texts = {}
+    for path in sorted(folder.rglob("*.trans.txt")):
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):
+            raise CorpusError(
+                "not UTF-8 text", where=str(path), remedy="restore the archives"
+            ) from None
+        texts.update(line.partition(" ")[::2] for line in lines if line.strip())
+    for lacking, what in (
+        (audio - texts.keys(), "no text"),
+        (texts.keys() - audio, "no audio"),
+        ({name for name, text in texts.items() if not text.strip()}, "no text"),
+    ):
+        if lacking:
+            raise CorpusError(
+                f"{what} for {len(lacking)} utterances, {min(lacking)} the first",
+                where=str(folder),
+                remedy="restore the archives",
+            )
 
 
 def _subset(manifests: dict) -> list[Utterance]:

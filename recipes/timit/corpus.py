@@ -80,7 +80,7 @@ def _sample_speakers(corpus: Path, split: str) -> list[tuple[str, Path]]:
 
 def _ldc_speakers(corpus: Path, split: str) -> list[tuple[str, Path]]:
     part = _child(corpus, "train" if split == "train" else "test")
-    if part is None:
+    if part is None or not part.is_dir():
         return []
     speakers = [
         (folder.name.lower(), folder)
@@ -102,25 +102,36 @@ def _child(folder: Path, name: str) -> Path | None:
 def _speaker(name: str, folder: Path) -> list[Utterance]:
     found = []
     files = {path.name.lower(): path for path in folder.iterdir()}
-    for file_name, path in sorted(files.items()):
-        stem, _, suffix = file_name.partition(".")
-        if suffix != "phn" or not SENTENCE.match(stem):
-            continue
+    split_names = [name.partition(".") for name in files]
+    stems = {stem for stem, _, suffix in split_names if suffix in ("phn", "wav", "flac")}
+    for stem in sorted(stem for stem in stems if SENTENCE.match(stem)):
+        phones = files.get(f"{stem}.phn")
         audio = files.get(f"{stem}.wav") or files.get(f"{stem}.flac")
-        if audio is None:
+        if audio is None or phones is None:
             raise CorpusError(
-                f"no audio beside {path.name}", where=str(folder), remedy="restore the corpus"
+                f"no {'audio' if audio is None else 'phones (.phn)'} for sentence {stem}",
+                where=str(folder),
+                remedy="restore the corpus",
             )
-        text = " ".join(_phones(path))
+        text = " ".join(_phones(phones))
         found.append(Utterance(f"{name}-{stem}", audio, text, name))
     return found
 
 
 def _phones(path: Path) -> list[str]:
     """The 48-class phones of a ``.phn`` file: ``first-sample end-sample phone`` a line."""
-    rows = [line.split() for line in path.read_text(encoding="ascii").splitlines() if line.strip()]
-    if any(len(row) != 3 for row in rows):
-        raise CorpusError("not 'begin end phone' a line", where=str(path))
+    remedy = "restore the corpus"
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except OSError as error:
+        raise CorpusError(f"cannot read: {error.strerror}", where=str(path)) from None
+    except UnicodeDecodeError:
+        raise CorpusError("not ASCII text", where=str(path), remedy=remedy) from None
+    rows = [line.split() for line in lines if line.strip()]
+    if not rows:
+        raise CorpusError("no phones", where=str(path), remedy=remedy)
+    if any(len(row) != 3 or not (row[0] + row[1]).isdigit() for row in rows):
+        raise CorpusError("not 'begin end phone' a line", where=str(path), remedy=remedy)
     try:
         return fold48(row[2] for row in rows)
     except CorpusError as error:
