@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lhotse.audio.utils import AudioLoadingError
 from lhotse.recipes import prepare_librispeech
 
 from asr.audio import probe
@@ -37,7 +38,7 @@ def utterances(corpus: Path, split: str) -> list[Utterance]:
         _check_whole(corpus / name)
     try:
         manifests = prepare_librispeech(corpus, dataset_parts=folders)
-    except (AssertionError, ValueError, OSError, RuntimeError) as error:
+    except (AudioLoadingError, AssertionError, ValueError, OSError, RuntimeError) as error:
         for path in sorted(path for name in folders for path in (corpus / name).rglob("*.flac")):
             probe(path)  # names the file, where lhotse speaks of its backends
         raise CorpusError(
