@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from asr.options import from_values
 from asr.types import ConfigError
 
 __all__ = ["FeatureConfig"]
@@ -175,10 +176,4 @@ class FeatureConfig:
         Raises:
             ConfigError: a key is unknown, or a value impossible.
         """
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise ConfigError(
-                f"unknown feature options {', '.join(unknown)}",
-                remedy=f"known are {', '.join(sorted(known))}",
-            )
-        return cls(**values)
+        return from_values(cls, values, "feature", ConfigError)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from asr.types import TokenError
 
-__all__ = ["BLANK", "SPACE", "Tokenizer"]
+__all__ = ["BLANK", "BLANK_ID", "SPACE", "Tokenizer"]
 
 BLANK = "<blank>"
+BLANK_ID = 0
 SPACE = "<space>"
 KINDS = ("characters", "phones")
 HEADER = "# kind: "

@@ -9,7 +9,7 @@ from asr.decoding import DecoderConfig
 from asr.recognizer import Recognizer
 from asr.types import AsrError, ConfigError, Transcript, Waveform
 
-__all__ = ["Outcome", "in_order", "plan_batches", "transcribe_files"]
+__all__ = ["Outcome", "in_order", "plan_batches", "transcribe_files", "transcribe_utterances"]
 
 Outcome = Transcript | AsrError
 
@@ -55,10 +55,37 @@ def transcribe_files(
             yield index, error
             on_done(1)
     known = list(durations)
-    for batch in plan_batches([durations[index] for index in known], batch_seconds):
-        indices = [known[position] for position in batch]
-        yield from _transcribe_batch(recognizer, files, indices, decoder)
-        on_done(len(indices))
+    names = [files[index] for index in known]
+    outcomes = transcribe_utterances(
+        recognizer,
+        names,
+        [durations[index] for index in known],
+        lambda position: read_audio(names[position], limits=recognizer.limits),
+        decoder,
+        batch_seconds=batch_seconds,
+        on_done=on_done,
+    )
+    for position, outcome in outcomes:
+        yield known[position], outcome
+
+
+def transcribe_utterances(
+    recognizer: Recognizer,
+    names: Sequence[str],
+    durations: Sequence[float],
+    load: Callable[[int], Waveform],
+    decoder: DecoderConfig | None = None,
+    *,
+    batch_seconds: float = 120.0,
+    on_done: Callable[[int], None] = lambda count: None,
+) -> Iterator[tuple[int, Outcome]]:
+    """As :func:`transcribe_files`, for audio that ``load(index)`` fetches when its batch comes.
+
+    ``names`` place errors, ``durations`` (seconds) plan the batches.
+    """
+    for batch in plan_batches(durations, batch_seconds):
+        yield from _transcribe_batch(recognizer, names, batch, load, decoder)
+        on_done(len(batch))
 
 
 def in_order(outcomes: Iterator[tuple[int, Outcome]]) -> Iterator[tuple[int, Outcome]]:
@@ -74,24 +101,25 @@ def in_order(outcomes: Iterator[tuple[int, Outcome]]) -> Iterator[tuple[int, Out
 
 def _transcribe_batch(
     recognizer: Recognizer,
-    files: Sequence[str],
+    names: Sequence[str],
     indices: Sequence[int],
+    load: Callable[[int], Waveform],
     decoder: DecoderConfig | None,
 ) -> Iterator[tuple[int, Outcome]]:
     waveforms: dict[int, Waveform] = {}
     for index in indices:
         try:
-            waveform = read_audio(files[index], limits=recognizer.limits)
+            waveform = load(index)
             recognizer.prepare(waveform)  # a file that cannot be used must not fail the batch
             waveforms[index] = waveform
         except AsrError as error:
-            yield index, _placed(error, files[index])
+            yield index, _placed(error, names[index])
     try:
         transcripts = recognizer.recognize(list(waveforms.values()), decoder)
         yield from zip(waveforms, transcripts, strict=True)
     except AsrError:
         for index, waveform in waveforms.items():
-            yield index, _transcribe_alone(recognizer, files[index], waveform, decoder)
+            yield index, _transcribe_alone(recognizer, names[index], waveform, decoder)
 
 
 def _transcribe_alone(

@@ -18,18 +18,17 @@ from torch import Tensor
 from asr.decoding.config import DecoderConfig
 from asr.decoding.inputs import checked
 from asr.decoding.spans import best_alignment, hypothesis
-from asr.tokens import Tokenizer
+from asr.tokens import BLANK_ID, Tokenizer
 from asr.types import Hypothesis
 
 __all__ = ["BeamDecoder", "prefix_beam_search"]
 
-BLANK = 0
 NEVER = float("-inf")
 
 Labels = tuple[int, ...]
 Prefix = tuple[int, int]  # number of the prefix without its last token, and that token
 Scores = tuple[float, float]  # log-probability of paths that end in a blank, and in a token
-ROOT: Prefix = (-1, BLANK)
+ROOT: Prefix = (-1, BLANK_ID)
 
 
 class _Prefixes:
@@ -97,7 +96,7 @@ def prefix_beam_search(
     beam: dict[Prefix, Scores] = {ROOT: (0.0, NEVER)}
     for frame in log_probs:
         tokens = _likely_tokens(frame, token_min_log_prob)
-        beam = _best(_extend(beam, prefixes, float(frame[BLANK]), tokens), beam_width)
+        beam = _best(_extend(beam, prefixes, float(frame[BLANK_ID]), tokens), beam_width)
     ranked = [(prefixes.spell(prefix), _add(*scores)) for prefix, scores in beam.items()]
     return sorted(ranked, key=lambda item: (-item[1], item[0]))
 
@@ -105,7 +104,7 @@ def prefix_beam_search(
 def _likely_tokens(frame: NDArray[np.float32], least: float) -> list[tuple[int, float]]:
     likely = frame >= least
     likely[int(frame.argmax())] = True
-    likely[BLANK] = False
+    likely[BLANK_ID] = False
     return [(int(k), float(frame[k])) for k in np.flatnonzero(likely)]
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from asr.options import from_values
 from asr.types import DecodingError
 
 __all__ = ["MAX_BEAM_WIDTH", "NAMES", "DecoderConfig"]
@@ -64,18 +65,7 @@ class DecoderConfig:
         Raises:
             DecodingError: these are not named values, a key is unknown, or a value impossible.
         """
-        known = {f.name for f in fields(cls)}
-        if not isinstance(values, Mapping):
-            raise DecodingError(
-                f"decoder options are {values!r}",
-                remedy=f"give values by name: {', '.join(sorted(known))}",
-            )
-        if unknown := sorted(map(str, set(values) - known)):
-            raise DecodingError(
-                f"unknown decoder options {', '.join(unknown)}",
-                remedy=f"known are {', '.join(sorted(known))}",
-            )
-        return cls(**values)
+        return from_values(cls, values, "decoder", DecodingError)
 
 
 def _is_integer(value: object) -> bool:

@@ -8,18 +8,17 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.tokens import Tokenizer
+from asr.tokens import BLANK_ID, Tokenizer
 from asr.types import Hypothesis, TimedToken, Word
 
 __all__ = ["Span", "best_alignment", "hypothesis", "path_spans"]
 
-BLANK = 0
 CHUNK = 256  # frames
 Span = tuple[int, int, int]  # token id, first frame, frame after the last
 
 
 def path_spans(
-    path: Sequence[int], is_blank: Callable[[int], bool] = lambda k: k == BLANK
+    path: Sequence[int], is_blank: Callable[[int], bool] = lambda k: k == BLANK_ID
 ) -> list[Span]:
     """Runs of equal non-blank ids in a path of one id a frame."""
     spans = []
@@ -41,7 +40,7 @@ def best_alignment(log_probs: NDArray[np.float32], labels: Sequence[int]) -> lis
     T, S = len(log_probs), len(labels)
     if S == 0:
         return []
-    states = np.full(2 * S + 1, BLANK)
+    states = np.full(2 * S + 1, BLANK_ID)
     states[1::2] = labels
     may_skip = np.zeros(len(states), dtype=bool)  # from two states before, over a blank
     may_skip[3::2] = states[3::2] != states[1:-2:2]
@@ -96,7 +95,7 @@ def hypothesis(
     """
     peaks = [float(log_probs[a:b, k].max()) for k, a, b in spans]
     if not peaks:
-        peaks = [float(log_probs[:, BLANK].mean())] if len(log_probs) else [0.0]
+        peaks = [float(log_probs[:, BLANK_ID].mean())] if len(log_probs) else [0.0]
     tokens = tuple(
         TimedToken(
             token=tokenizer.tokens[k],

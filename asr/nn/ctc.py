@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asr.tokens import BLANK_ID
 from asr.types import AlignmentError, TrainingError
 
 __all__ = [
@@ -24,8 +25,6 @@ __all__ = [
     "min_frames",
     "preflight",
 ]
-
-BLANK = 0
 
 
 class CTCLoss(nn.Module):
@@ -60,7 +59,7 @@ class CTCLoss(nn.Module):
             targets,
             lengths,
             target_lengths,
-            blank=BLANK,
+            blank=BLANK_ID,
             reduction="none",
         )  # (B,)
         finite = torch.isfinite(losses)
@@ -168,7 +167,7 @@ class AllBlankDetector:
         """Count the non-blank best-path frames of ``log_probs (B, T, V)`` within ``lengths``."""
         best = log_probs.argmax(dim=-1)  # (B, T)
         valid = torch.arange(best.shape[1], device=best.device) < lengths.unsqueeze(1)
-        self._labels += int(((best != BLANK) & valid).sum())
+        self._labels += int(((best != BLANK_ID) & valid).sum())
         self._frames += int(valid.sum())
 
     def finish_pass(self) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from asr.nn.kernels import get_kernel
 from asr.nn.recurrent import PeepholeLSTM
+from asr.options import from_values
 from asr.types import ConfigError, ModelError
 
 __all__ = ["CELLS", "AcousticModel", "AcousticModelConfig"]
@@ -70,16 +71,7 @@ class AcousticModelConfig:
         Raises:
             ConfigError: a key is unknown or missing, or a value is out of range.
         """
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise ConfigError(
-                f"unknown model options {', '.join(unknown)}",
-                remedy=f"known are {', '.join(sorted(known))}",
-            )
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise ConfigError(f"model options do not fit: {error}") from None
+        return from_values(cls, values, "model", ConfigError)
 
 
 class AcousticModel(nn.Module):

@@ -76,7 +76,7 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
     part.add_argument("--split", default="dev", help="train, dev or test (default: dev)")
     part.add_argument("--decoder", choices=sorted(DECODERS), default="greedy")
     part.add_argument("--beam-width", type=int, default=DecoderConfig().beam_width)
-    part.add_argument("--batch-size", type=int, default=16)
+    part.add_argument("--batch-seconds", type=float, default=60.0, help="audio in a batch")
     part.add_argument("--device", default="cpu", help="cpu or cuda")
     part.add_argument("--output", type=Path, help="file for each utterance's result (JSON lines)")
     part.set_defaults(run=_evaluate)
@@ -151,7 +151,7 @@ def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
             data=arguments.data,
             corpus=arguments.corpus,
             decoder=decoder,
-            batch_size=arguments.batch_size,
+            batch_seconds=arguments.batch_seconds,
             device=arguments.device,
             output=arguments.output or arguments.run_dir / f"{arguments.split}.jsonl",
         ),

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from asr.audio import resample
-from asr.augment import SpeedPerturbation
+from asr.augment import AddNoise, SpeedPerturbation
 from asr.nn.ctc import Preflight, preflight
 from asr.tokens import Tokenizer
 from recipes.common.manifests import load_samples, read_manifest
@@ -49,7 +49,7 @@ class Batch(NamedTuple):
 
 
 class SpeechDataset(Dataset[Batch]):
-    """Turns the cuts that a sampler chose into a :class:`Batch`, with speed perturbation if asked.
+    """Turns the cuts a sampler chose into a :class:`Batch`, changed in speed and by noise if asked.
 
     Random numbers are seeded from torch's generator, so they repeat under one seed and differ
     between loader workers.
@@ -60,18 +60,21 @@ class SpeechDataset(Dataset[Batch]):
         tokenizer: Tokenizer,
         sample_rate: int,
         perturb: SpeedPerturbation | None = None,
+        noise: AddNoise | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.sample_rate = sample_rate
-        self.perturb = perturb
+        self.changes = [change for change in (perturb, noise) if change is not None]
 
     def __getitem__(self, cuts: CutSet) -> Batch:
         rng = np.random.default_rng(int(torch.randint(2**62, (1,)).item()))
         samples = []
         for cut in cuts:
             waveform = resample(load_samples(cut), self.sample_rate)
-            perturbed = self.perturb(waveform.samples, rng) if self.perturb else waveform.samples
-            samples.append(torch.from_numpy(perturbed))
+            changed = waveform.samples
+            for change in self.changes:
+                changed = change(changed, rng)
+            samples.append(torch.from_numpy(changed))
         texts = [cut.supervisions[0].text for cut in cuts]
         targets = [torch.tensor(self.tokenizer.encode(text)) for text in texts]
         return Batch(
@@ -108,6 +111,7 @@ class SpeechDataModule(pl.LightningDataModule):
         batch_seconds: most seconds of audio in a batch, padding counted.
         num_buckets: groups of similar duration from which each batch is drawn.
         speed_factors: each training utterance is played at one of these speeds, by chance.
+        noise: white noise on a share of the training utterances.
         num_workers: processes that read audio beside the training; 0 reads in the training process.
         sample_rate: rate of the features, in hertz.
         seed: order of the batches.
@@ -120,6 +124,7 @@ class SpeechDataModule(pl.LightningDataModule):
         batch_seconds: float = 120.0,
         num_buckets: int = 8,
         speed_factors: tuple[float, ...] = (1.0,),
+        noise: AddNoise | None = None,
         num_workers: int = 0,
         sample_rate: int = 16_000,
         seed: int = 0,
@@ -134,6 +139,7 @@ class SpeechDataModule(pl.LightningDataModule):
         self.seed = seed
         self.perturb = SpeedPerturbation(speed_factors) if set(speed_factors) != {1.0} else None
         self.tokenizer = Tokenizer.load(tokens_path(self.data_dir))
+        self.noise = noise
         self.usable: dict[str, frozenset[str]] = {}
 
     def manifest(self, split: str) -> CutSet:
@@ -164,7 +170,7 @@ class SpeechDataModule(pl.LightningDataModule):
         """Shuffled, bucketed batches with augmentation of the waveform."""
         return self._loader(
             self._sampler("train", shuffle=True),
-            SpeechDataset(self.tokenizer, self.sample_rate, self.perturb),
+            SpeechDataset(self.tokenizer, self.sample_rate, self.perturb, self.noise),
         )
 
     def val_dataloader(self) -> DataLoader:

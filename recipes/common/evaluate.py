@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lhotse import CutSet
+from lhotse.cut import Cut
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from asr.decoding import DecoderConfig
 from asr.recognizer import Recognizer
-from asr.scoring import ErrorCounts, bootstrap_interval, token_errors
+from asr.scoring import ErrorCounts, bootstrap_interval, confusions, token_errors
+from asr.transcribe import transcribe_utterances
 from asr.types import AsrError
 from recipes.common.data import manifest_path
 from recipes.common.export import bundle_from_checkpoint
@@ -36,7 +36,7 @@ class EvaluateOptions:
     data: Path
     corpus: Path | None
     decoder: DecoderConfig
-    batch_size: int
+    batch_seconds: float
     device: str
     output: Path
 
@@ -64,7 +64,7 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> list[Scored]:
     recognizer = Recognizer(bundle_from_checkpoint(options.checkpoint, recipe.name), options.device)
     cuts = _cuts(recipe, options)
     started = time.monotonic()
-    scored = score_cuts(recipe, recognizer, cuts, options.decoder, options.batch_size)
+    scored = score_cuts(recipe, recognizer, cuts, options.decoder, options.batch_seconds)
     seconds = time.monotonic() - started
     title = f"{recipe.title}, {options.split}, {options.decoder.name}"
     print_scores(recipe, scored, title=title, seconds=seconds)
@@ -86,45 +86,36 @@ def score_cuts(
     recipe: Recipe,
     recognizer: Recognizer,
     cuts: CutSet,
-    decoder: DecoderConfig | None = None,
-    batch_size: int = 16,
+    decoder: DecoderConfig,
+    batch_seconds: float,
 ) -> list[Scored]:
     """Recognise ``cuts`` in batches of like duration, with progress; in the order given.
 
     An utterance that cannot be recognised counts as deleted in full and is named on the terminal.
     """
-    by_duration = sorted(cuts, key=lambda cut: cut.duration)
-    batches = list(_batches(by_duration, batch_size))
-    scored: dict[str, Scored] = {}
-    for batch in track(batches, description="recognising", transient=True):
-        for cut, text, confidence in _recognise(recognizer, batch, decoder):
-            scored[cut.id] = _score(recipe, recognizer, cut, text, confidence)
-    return [scored[cut.id] for cut in cuts]
+    items = list(cuts)
+    outcomes = transcribe_utterances(
+        recognizer,
+        [cut.id for cut in items],
+        [cut.duration for cut in items],
+        lambda index: load_samples(items[index]),
+        decoder,
+        batch_seconds=batch_seconds,
+    )
+    scored: dict[int, Scored] = {}
+    for index, outcome in track(
+        outcomes, total=len(items), description="recognising", transient=True
+    ):
+        if isinstance(outcome, AsrError):
+            Console(stderr=True).print(f"{items[index].id}: {outcome}", markup=False)
+            scored[index] = _score(recipe, items[index], "", 0.0)
+        else:
+            best = outcome.hypotheses[0]
+            scored[index] = _score(recipe, items[index], best.text, best.confidence)
+    return [scored[index] for index in range(len(items))]
 
 
-def _batches(items: list, size: int) -> Iterator[list]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
-
-
-def _recognise(recognizer: Recognizer, batch: list, decoder: DecoderConfig | None) -> Iterator:
-    """Yield ``(cut, text, confidence)``; falls back to one by one to find a bad utterance."""
-    try:
-        transcripts = recognizer.recognize([load_samples(cut) for cut in batch], decoder)
-    except AsrError as error:
-        if len(batch) > 1:
-            for cut in batch:
-                yield from _recognise(recognizer, [cut], decoder)
-            return
-        Console(stderr=True).print(f"{batch[0].id}: {error}", markup=False)
-        yield batch[0], "", 0.0
-        return
-    for cut, transcript in zip(batch, transcripts, strict=True):
-        yield cut, transcript.text, transcript.hypotheses[0].confidence
-
-
-def _score(recipe: Recipe, recognizer: Recognizer, cut, text: str, confidence: float) -> Scored:
+def _score(recipe: Recipe, cut: Cut, text: str, confidence: float) -> Scored:
     reference = cut.supervisions[0].text
     return Scored(
         id=cut.id,
@@ -161,8 +152,21 @@ def print_scores(recipe: Recipe, scored: list[Scored], *, title: str, seconds: f
     )
     if recipe.token_kind == "characters":
         table.add_row("character error rate", f"{100 * tokens.rate:.2f} %")
+    table.add_row("commonest confusions", _confusions(recipe, scored))
     table.add_row("seconds of computing per second of audio", f"{seconds / audio:.3f}")
     Console().print(table)
+
+
+def _confusions(recipe: Recipe, scored: list[Scored]) -> str:
+    """The most frequent wrong tokens, as said→heard; – stands for nothing."""
+    pairs = ((_symbols(recipe, s.reference), _symbols(recipe, s.hypothesis)) for s in scored)
+    return ", ".join(
+        f"{_shown(said)}→{_shown(heard)} {count}" for said, heard, count in confusions(pairs)[:8]
+    )
+
+
+def _shown(token: str | None) -> str:
+    return "–" if token is None else "␣" if token == " " else token
 
 
 def _write(path: Path, scored: list[Scored]) -> None:
@@ -175,7 +179,7 @@ def _write(path: Path, scored: list[Scored]) -> None:
                 "reference": s.reference,
                 "hypothesis": s.hypothesis,
                 "confidence": round(s.confidence, 4),
-                "errors": s.errors.substitutions + s.errors.deletions + s.errors.insertions,
+                "errors": s.errors.total,
             }
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
     print(f"each utterance: {path}")

@@ -1,0 +1,39 @@
+"""Option classes from plain values, as they come out of JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from asr.types import AsrError
+
+__all__ = ["from_values"]
+
+Options = TypeVar("Options")
+
+
+def from_values(
+    cls: type[Options], values: Mapping[str, Any], what: str, error: type[AsrError]
+) -> Options:
+    """Build the dataclass ``cls`` from values by name; ``what`` names them in messages.
+
+    Raises:
+        AsrError: of the class ``error``: not a mapping, or a key is unknown or missing. What
+            ``cls`` itself refuses passes through.
+    """
+    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+    if not isinstance(values, Mapping):
+        raise error(
+            f"{what} options are {values!r}",
+            remedy=f"give values by name: {', '.join(sorted(known))}",
+        )
+    if unknown := sorted(map(str, set(values) - known)):
+        raise error(
+            f"unknown {what} options {', '.join(unknown)}",
+            remedy=f"known are {', '.join(sorted(known))}",
+        )
+    try:
+        return cls(**values)
+    except TypeError as mismatch:
+        raise error(f"{what} options do not fit: {mismatch}") from None
