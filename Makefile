@@ -57,7 +57,7 @@ $(TORCH):
 	$(BIN)/pip install torch==$(TORCH_VERSION)
 	@touch $@
 
-$(INSTALLED): $(TORCH) pyproject.toml constraints.txt
+$(INSTALLED): $(TORCH) pyproject.toml constraints.txt setup.py asr/nn/kernels/native/recurrence.cpp
 	$(heading) 'environment: peephole-asr and its dependencies'
 	$(BIN)/pip install -c constraints.txt -e '.[dev]'
 	@touch $@

@@ -9,20 +9,24 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from asr.nn.kernels import get_kernel
-from asr.nn.recurrent import PeepholeLSTM
+from asr.nn.cells import CELLS
+from asr.nn.kernels import AUTO, check_kernel
+from asr.nn.peer import TorchLSTMStack
+from asr.nn.recurrent import RecurrentStack
 from asr.options import from_values
 from asr.types import ConfigError, ModelError
 
-__all__ = ["CELLS", "AcousticModel", "AcousticModelConfig"]
+__all__ = ["PEER", "AcousticModel", "AcousticModelConfig"]
 
-CELLS = ("peephole", "torch-lstm")
+PEER = "torch-lstm"  # `torch.nn.LSTM` in the place of a cell of ours
 
 
 @dataclass(frozen=True)
 class AcousticModelConfig:
     """The shape of an acoustic model and the noise it is trained with.
 
+    ``cell`` is a name in :data:`asr.nn.cells.CELLS`, or ``"torch-lstm"`` for the peer;
+    ``proj_size`` and ``recompute`` are those of :class:`asr.nn.recurrent.RecurrentStack`.
     ``input_noise`` and ``weight_noise`` are standard deviations of Gaussian noise added in
     training to normalised features (Graves et al. 2006, section 5.1: 0.6) and to weights, once a
     batch (Graves et al. 2013, section 3: 0.075).
@@ -37,7 +41,9 @@ class AcousticModelConfig:
     dropout: float = 0.0
     input_noise: float = 0.0
     weight_noise: float = 0.0
-    kernel: str = "auto"
+    kernel: str = AUTO
+    proj_size: int = 0
+    recompute: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -49,8 +55,10 @@ class AcousticModelConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
                 raise ConfigError(f"{name} is {value!r}", remedy=f"give an integer from {least} up")
-        if self.cell not in CELLS:
-            raise ConfigError(f"unknown cell {self.cell!r}", remedy=f"choose {' or '.join(CELLS)}")
+        if self.cell not in (*CELLS, PEER):
+            raise ConfigError(
+                f"unknown cell {self.cell!r}", remedy=f"choose one of {', '.join((*CELLS, PEER))}"
+            )
         if not 0.0 <= self.dropout < 1.0:
             raise ConfigError(f"dropout is {self.dropout!r}", remedy="give a number in [0, 1)")
         for name in ("input_noise", "weight_noise"):
@@ -58,7 +66,21 @@ class AcousticModelConfig:
                 raise ConfigError(
                     f"{name} is {getattr(self, name)!r}", remedy="give a number from 0 up"
                 )
-        get_kernel(self.kernel)
+        if not isinstance(self.proj_size, int) or not 0 <= self.proj_size < self.hidden_size:
+            raise ConfigError(
+                f"proj_size is {self.proj_size!r}",
+                remedy="give 0 for no projection, or an integer below hidden_size",
+            )
+        if self.cell == PEER and (self.proj_size or self.recompute):
+            raise ConfigError(
+                f"{PEER} has neither projection nor recomputation", remedy="choose another cell"
+            )
+        check_kernel(self.kernel)
+
+    @property
+    def output_size(self) -> int:
+        """Size of the recurrent stack's output."""
+        return (self.proj_size or self.hidden_size) * (2 if self.bidirectional else 1)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -74,6 +96,22 @@ class AcousticModelConfig:
         return from_values(cls, values, "model", ConfigError)
 
 
+def _recurrent(config: AcousticModelConfig) -> nn.Module:
+    sizes = config.input_size, config.hidden_size, config.num_layers
+    if config.cell == PEER:
+        return TorchLSTMStack(*sizes, dropout=config.dropout, bidirectional=config.bidirectional)
+    return RecurrentStack(
+        *sizes,
+        batch_first=True,
+        dropout=config.dropout,
+        bidirectional=config.bidirectional,
+        proj_size=config.proj_size,
+        cell=config.cell,
+        kernel=config.kernel,
+        recompute=config.recompute,
+    )
+
+
 class AcousticModel(nn.Module):
     """A recurrent stack and a softmax over tokens (Graves et al. 2006, section 3).
 
@@ -84,18 +122,9 @@ class AcousticModel(nn.Module):
     def __init__(self, config: AcousticModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.recurrent = PeepholeLSTM(
-            config.input_size,
-            config.hidden_size,
-            config.num_layers,
-            bidirectional=config.bidirectional,
-            dropout=config.dropout,
-            cell=config.cell,
-            kernel=config.kernel,
-        )
-        width = config.hidden_size * (2 if config.bidirectional else 1)
+        self.recurrent = _recurrent(config)
         self.dropout = nn.Dropout(config.dropout)
-        self.output = nn.Linear(width, config.vocab_size)
+        self.output = nn.Linear(config.output_size, config.vocab_size)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Map ``features (B, T, F)`` with ``lengths (B,)`` to log-probabilities ``(B, T, V)``.
@@ -109,11 +138,10 @@ class AcousticModel(nn.Module):
         self._check(features, lengths)
         if self.training and self.config.input_noise > 0:
             features = features + self.config.input_noise * torch.randn_like(features)
-        recurrent = self.recurrent
+        weights = {}
         if self.training and self.config.weight_noise > 0:
-            hidden: Tensor = functional_call(recurrent, self._noisy_weights(), (features, lengths))
-        else:
-            hidden = recurrent(features, lengths)
+            weights = self._noisy_weights()
+        hidden, _ = functional_call(self.recurrent, weights, features, {"lengths": lengths})
         logits = self.output(self.dropout(hidden))  # (B, T, V)
         log_probs: Tensor = logits.float().log_softmax(dim=-1)
         return log_probs

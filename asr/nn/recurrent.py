@@ -1,61 +1,43 @@
-"""Bidirectional peephole LSTM layers, exact on batches of unequal lengths.
+"""Stacks of recurrent layers in one direction or both, exact on batches of unequal lengths.
 
-Every sequence is left-aligned for both directions: the backward direction reads each utterance
-reversed *within its own length*. Both directions then run in one loop over time, what lies beyond
-an utterance's end never reaches its valid steps, and no result depends on the batch around it.
+Any cell of :mod:`asr.nn.cells`, any kernel of :mod:`asr.nn.kernels`. Each direction starts at an
+utterance's own first or last frame, what lies beyond its end never reaches a valid frame, and no
+result depends on the batch around it.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.utils.checkpoint import checkpoint
 
-from asr.nn.kernels import get_kernel
-from asr.types import ModelError
+from asr.nn.cells import CELLS
+from asr.nn.kernels import AUTO, check_kernel, choose
+from asr.types import ConfigError, ModelError
 
-__all__ = ["PeepholeLSTM", "PeepholeLSTMLayer", "TorchLSTM", "reverse_within_lengths"]
+__all__ = ["FORGET_BIAS", "RecurrentLayer", "RecurrentStack", "State"]
 
 FORGET_BIAS = 1.0  # Gers et al. 2000: begin with the forget gate open
 
-
-def reverse_within_lengths(x: Tensor, lengths: Tensor) -> Tensor:
-    """Reverse each sequence of ``x (T, B, ...)`` within its length ``(B,)``; padding stays put."""
-    reversed_: Tensor = _ReverseWithinLengths.apply(x, lengths)  # type: ignore[no-untyped-call]
-    return reversed_
+State = Tensor | tuple[Tensor, Tensor]  # h, or (h, c) where the cell has a state
 
 
-class _ReverseWithinLengths(torch.autograd.Function):
-    """A permutation that is its own inverse, so backward is the same gather again."""
+class RecurrentLayer(nn.Module):
+    """One layer of ``hidden_size`` cells in one direction or both.
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, lengths: Tensor) -> Tensor:
-        ctx.save_for_backward(lengths)
-        return _gather_reversed(x, lengths)
+    Weights, for D directions, the cell's G gates and P peepholes, and R = ``proj_size or
+    hidden_size``: ``weight_ih (D, G * H, I)``, ``weight_hh (D, G * H, R)``, one ``bias
+    (D, G * H)``, diagonal ``peephole (D, P, H)`` and, with a projection, ``weight_hr (D, R, H)``.
+    Gates and peepholes come in the order of :class:`asr.nn.cells.Cell`.
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (lengths,) = ctx.saved_tensors
-        return _gather_reversed(grad, lengths), None
-
-
-def _gather_reversed(x: Tensor, lengths: Tensor) -> Tensor:
-    t = torch.arange(x.shape[0], device=x.device).unsqueeze(1)  # (T, 1)
-    source = torch.where(t < lengths, lengths - 1 - t, t)  # (T, B)
-    return x[source, torch.arange(x.shape[1], device=x.device)]
-
-
-class PeepholeLSTMLayer(nn.Module):
-    """One layer: peephole LSTM cells in one direction or both (Graves et al. 2013, eqs. 3–7).
-
-    Weights, per direction: ``weight_ih (4H, I)``, ``weight_hh (4H, H)``, one ``bias (4H,)`` and
-    diagonal ``peephole (3, H)`` into the input, forget and output gate. Initially weights and
-    biases are uniform in ±1/√H, the forget gate's bias is 1 and peepholes are 0, so that a new
-    layer begins as an LSTM without them.
+    Initially weights and biases are uniform in ±1/√H. The forget gate's bias is 1; the coupled
+    cell's input gate has -1, which leaves its memory as open. Peepholes are 0, so that a new layer
+    begins as one without them.
     """
 
     def __init__(
@@ -63,110 +45,152 @@ class PeepholeLSTMLayer(nn.Module):
         input_size: int,
         hidden_size: int,
         *,
-        bidirectional: bool = True,
-        kernel: str = "auto",
+        cell: str = "peephole",
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        kernel: str = AUTO,
     ) -> None:
         super().__init__()
-        D = 2 if bidirectional else 1
+        self.cell = CELLS[cell]
         self.hidden_size = hidden_size
-        self.bidirectional = bidirectional
-        self.kernel = get_kernel(kernel)
-        self.weight_ih = nn.Parameter(torch.empty(D, 4 * hidden_size, input_size))
-        self.weight_hh = nn.Parameter(torch.empty(D, 4 * hidden_size, hidden_size))
-        self.bias = nn.Parameter(torch.empty(D, 4 * hidden_size))
-        self.peephole = nn.Parameter(torch.empty(D, 3, hidden_size))
+        self.kernel = kernel
+        D, H, R = 1 + bidirectional, hidden_size, proj_size or hidden_size
+        G, P = len(self.cell.gates), len(self.cell.peepholes)
+        self.weight_ih = nn.Parameter(torch.empty(D, G * H, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(D, G * H, R))
+        self.bias = nn.Parameter(torch.empty(D, G * H))
+        self.peephole = nn.Parameter(torch.empty(D, P, H)) if P else None
+        self.weight_hr = nn.Parameter(torch.empty(D, R, H)) if proj_size else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw new weights from torch's global generator."""
         bound = 1 / math.sqrt(self.hidden_size)
-        for weight in (self.weight_ih, self.weight_hh, self.bias):
-            nn.init.uniform_(weight, -bound, bound)
+        for weight in (self.weight_ih, self.weight_hh, self.bias, self.weight_hr):
+            if weight is not None:
+                nn.init.uniform_(weight, -bound, bound)
+        if self.peephole is not None:
+            nn.init.zeros_(self.peephole)
         with torch.no_grad():
-            self.bias[:, self.hidden_size : 2 * self.hidden_size] = FORGET_BIAS
-        nn.init.zeros_(self.peephole)
+            bias = self.bias.view(len(self.bias), -1, self.hidden_size)  # (D, G, H)
+            if "f" in self.cell.gates:
+                bias[:, self.cell.gates.index("f")] = FORGET_BIAS
+            elif self.cell.name == "coupled":
+                bias[:, self.cell.gates.index("i")] = -FORGET_BIAS
 
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Map ``x (T, B, I)`` to ``(T, B, D * H)``; steps beyond a length hold no meaning."""
+    def forward(
+        self, x: Tensor, lengths: Tensor, state: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Map ``x (T, B, I)`` with ``lengths (B,)`` to ``(T, B, D * R)``, 0 beyond the lengths.
+
+        Args:
+            state: ``h (D, B, R)`` and ``c (D, B, H)`` before each direction's first frame; None
+                for zeros.
+
+        Returns:
+            the output, and the state after each direction's last frame.
+        """
         T, B, _ = x.shape
-        if self.bidirectional:
-            x = torch.stack([x, reverse_within_lengths(x, lengths)])  # (D, T, B, I)
+        D, GH, R = self.weight_hh.shape
+        gates = F.linear(x, self.weight_ih.flatten(0, 1), self.bias.flatten()).view(T, B, D, GH)
+        result_type = gates.dtype
+        if x.device.type == "cpu":  # where no kernel computes in half precision
+            gates = gates.to(torch.promote_types(result_type, torch.float32))
+        wide = torch.promote_types(gates.dtype, torch.float32)
+        if state is None:
+            h0 = gates.new_zeros(D, B, R)
+            c0 = gates.new_zeros(D, B, self.hidden_size, dtype=wide)
         else:
-            x = x.unsqueeze(0)
-        gates = torch.baddbmm(
-            self.bias.unsqueeze(1), x.flatten(1, 2), self.weight_ih.transpose(1, 2)
-        ).view(-1, T, B, 4 * self.hidden_size)  # (D, T, B, 4H)
-        with torch.autocast(x.device.type, enabled=False):  # the cell state is a long sum
-            gates = gates.to(self.weight_hh.dtype)
-            hidden = self.kernel(gates, self.weight_hh, self.peephole)  # (D, T, B, H)
-        if not self.bidirectional:
-            return hidden.squeeze(0)
-        return torch.cat([hidden[0], reverse_within_lengths(hidden[1], lengths)], dim=-1)
+            h0, c0 = state[0].to(gates.dtype), state[1].to(wide)
+        operator = choose(self.kernel, gates, projection=self.weight_hr is not None)
+        hidden, c_n, *_ = operator(
+            self.cell.name,
+            gates,
+            self.weight_hh.to(gates.dtype),
+            None if self.peephole is None else self.peephole.to(wide),
+            None if self.weight_hr is None else self.weight_hr.to(gates.dtype),
+            h0,
+            c0,
+            lengths,
+            torch.is_grad_enabled(),
+        )
+        hidden = hidden.to(result_type)
+        return hidden.flatten(2), (_last(hidden, h0, lengths), c_n)
 
     @torch.no_grad()
-    def load_torch(self, lstm: nn.LSTM, layer: int = 0) -> None:
-        """Copy layer ``layer`` of an ``nn.LSTM`` with biases; peepholes become 0.
+    def load_torch(self, rnn: nn.RNNBase, layer: int = 0) -> None:
+        """Copy layer ``layer`` of an ``nn.LSTM`` or, into simple units, of a tanh ``nn.RNN``.
+
+        torch's two biases are added; peepholes become 0, as ``nn.LSTM`` has none.
 
         Raises:
-            ModelError: sizes or directions differ, or ``lstm`` uses projections or no biases.
+            ModelError: the cell, a size or the number of directions differs.
         """
-        if lstm.proj_size or not lstm.bias or lstm.bidirectional != self.bidirectional:
+        self._check_torch(rnn)
+        for d, suffix in enumerate(["", "_reverse"][: len(self.bias)]):
+            for name in ("weight_ih", "weight_hh", "weight_hr"):
+                mine, theirs = getattr(self, name), getattr(rnn, f"{name}_l{layer}{suffix}", None)
+                shapes = [None if w is None else tuple(w.shape) for w in (theirs, mine)]
+                if mine is not None:
+                    shapes[1] = tuple(mine.shape[1:])
+                if shapes[0] != shapes[1]:
+                    raise ModelError(
+                        f"torch's {name} is {shapes[0]}, this layer's {shapes[1]}",
+                        remedy="use the same sizes of input, hidden vector and projection",
+                    )
+                if mine is not None:
+                    mine[d] = theirs
+            self.bias[d] = sum(
+                getattr(rnn, f"bias_{part}_l{layer}{suffix}") if rnn.bias else 0.0
+                for part in ("ih", "hh")
+            )
+        if self.peephole is not None:
+            self.peephole.zero_()
+
+    def _check_torch(self, rnn: nn.RNNBase) -> None:
+        kind = {"rnn": "RNN_TANH", "lstm": "LSTM", "peephole": "LSTM"}.get(self.cell.name)
+        if rnn.mode != kind:
             raise ModelError(
-                "nn.LSTM weights do not fit",
-                remedy="use an nn.LSTM with biases, without projection, of the same directions",
+                f"weights of {rnn.mode} do not fit the cell {self.cell.name!r}",
+                remedy="nn.LSTM goes into 'lstm' and 'peephole', a tanh nn.RNN into 'rnn'",
             )
-        for d, suffix in enumerate(["", "_reverse"][: self.weight_ih.shape[0]]):
-            w_ih = getattr(lstm, f"weight_ih_l{layer}{suffix}")
-            if w_ih.shape != self.weight_ih[d].shape:
-                raise ModelError(
-                    f"nn.LSTM has weights {tuple(w_ih.shape)}, "
-                    f"this layer {tuple(self.weight_ih[d].shape)}",
-                    remedy="use the same input and hidden sizes",
-                )
-            self.weight_ih[d] = w_ih
-            self.weight_hh[d] = getattr(lstm, f"weight_hh_l{layer}{suffix}")
-            self.bias[d] = getattr(lstm, f"bias_ih_l{layer}{suffix}") + getattr(
-                lstm, f"bias_hh_l{layer}{suffix}"
+        if rnn.bidirectional != (len(self.bias) == 2):
+            raise ModelError(
+                "torch's module has another number of directions",
+                remedy=f"give one with bidirectional={len(self.bias) == 2}",
             )
-        self.peephole.zero_()
 
 
-class TorchLSTM(nn.Module):
-    """``torch.nn.LSTM`` as a layer of the same shape: the peer in every comparison.
-
-    It runs one ``nn.LSTM`` per direction on left-aligned sequences, which gives the results of a
-    ``PackedSequence`` several times faster on CPU. Initialised like :class:`PeepholeLSTMLayer`.
-    """
-
-    def __init__(self, input_size: int, hidden_size: int, *, bidirectional: bool = True) -> None:
-        super().__init__()
-        lstms = [nn.LSTM(input_size, hidden_size) for _ in range(2 if bidirectional else 1)]
-        self.directions = nn.ModuleList(lstms)
-        with torch.no_grad():
-            for lstm in lstms:
-                for name, value in (("bias_ih_l0", FORGET_BIAS), ("bias_hh_l0", 0.0)):
-                    lstm.get_parameter(name)[hidden_size : 2 * hidden_size] = value
-
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Map ``x (T, B, I)`` to ``(T, B, D * H)``; steps beyond a length hold no meaning."""
-        outputs = [self.directions[0](x)[0]]
-        if len(self.directions) == 2:
-            backward = self.directions[1](reverse_within_lengths(x, lengths))[0]
-            outputs.append(reverse_within_lengths(backward, lengths))
-        return torch.cat(outputs, dim=-1)
+def _last(hidden: Tensor, h0: Tensor, lengths: Tensor) -> Tensor:
+    """The hidden vector ``(D, B, R)`` after each direction's last frame; ``h0`` without frames."""
+    T, B, D, _ = hidden.shape
+    if T == 0:
+        return h0
+    ends = [hidden[(lengths - 1).clamp(min=0), torch.arange(B, device=hidden.device), 0]]
+    if D == 2:
+        ends.append(hidden[0, :, 1])
+    return torch.where((lengths > 0).unsqueeze(1), torch.stack(ends), h0)
 
 
-class PeepholeLSTM(nn.Module):
-    """A stack of recurrent layers with dropout between them.
+class RecurrentStack(nn.Module):
+    """A stack of recurrent layers, called as ``torch.nn.LSTM`` is.
 
     Args:
-        input_size: features per frame.
+        input_size: features per frame, I.
         hidden_size: cells per direction, H.
         num_layers: layers.
-        bidirectional: run each layer in both directions and join their outputs.
+        batch_first: tensors are ``(B, T, ...)``, else ``(T, B, ...)``; states are always
+            ``(num_layers * D, B, ...)``.
         dropout: probability of dropping an output of every layer but the last, in training.
-        cell: ``"peephole"``, or ``"torch-lstm"`` for ``torch.nn.LSTM`` as the peer.
+        bidirectional: run each layer in both directions and join their outputs.
+        proj_size: size of a linear projection of each layer's output, 0 for none.
+        cell: a name in :data:`asr.nn.cells.CELLS`.
         kernel: a name in :data:`asr.nn.kernels.KERNELS`, or ``"auto"``.
+        recompute: keep only each layer's input for the backward pass and run the layer again in
+            it: about a third more time, memory of one layer instead of all.
+
+    Raises:
+        ConfigError: there is no such cell or kernel, or the projection is not smaller than H.
     """
 
     def __init__(
@@ -175,43 +199,140 @@ class PeepholeLSTM(nn.Module):
         hidden_size: int,
         num_layers: int = 1,
         *,
-        bidirectional: bool = True,
+        batch_first: bool = False,
         dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
         cell: str = "peephole",
-        kernel: str = "auto",
+        kernel: str = AUTO,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
-        width = hidden_size * (2 if bidirectional else 1)
-        sizes = [input_size] + [width] * (num_layers - 1)
+        if cell not in CELLS:
+            raise ConfigError(f"unknown cell {cell!r}", remedy=f"choose one of {', '.join(CELLS)}")
+        if not 0 <= proj_size < hidden_size:
+            raise ConfigError(
+                f"a projection to {proj_size} of {hidden_size} cells",
+                remedy="give 0 for none, or less than the cells",
+            )
+        check_kernel(kernel)
+        self.batch_first = batch_first
+        self.recompute = recompute
+        width = (proj_size or hidden_size) * (2 if bidirectional else 1)
         self.layers = nn.ModuleList(
-            TorchLSTM(size, hidden_size, bidirectional=bidirectional)
-            if cell == "torch-lstm"
-            else PeepholeLSTMLayer(size, hidden_size, bidirectional=bidirectional, kernel=kernel)
-            for size in sizes
+            RecurrentLayer(
+                size,
+                hidden_size,
+                cell=cell,
+                bidirectional=bidirectional,
+                proj_size=proj_size,
+                kernel=kernel,
+            )
+            for size in [input_size] + [width] * (num_layers - 1)
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Map ``x (B, T, I)`` with ``lengths (B,)`` to ``(B, T, D * H)``, 0 beyond the lengths."""
-        x = x.transpose(0, 1)  # (T, B, I)
-        for number, layer in enumerate(self.layers):
-            x = layer(x if number == 0 else self.dropout(x), lengths)
-        t = torch.arange(x.shape[0], device=x.device).unsqueeze(1)  # (T, 1)
-        x = x.masked_fill((t >= lengths).unsqueeze(2), 0.0)
-        return x.transpose(0, 1)  # (B, T, D * H)
+    def forward(
+        self,
+        x: Tensor | PackedSequence,
+        state: State | None = None,
+        *,
+        lengths: Tensor | None = None,
+    ) -> tuple[Tensor | PackedSequence, State]:
+        """Map ``x (B, T, I)`` or ``(T, B, I)`` to the last layer's output, 0 beyond the lengths.
 
-    def load_torch(self, lstm: nn.LSTM) -> None:
-        """Copy the weights of an ``nn.LSTM`` of the same shape; peepholes become 0.
+        Args:
+            x: a tensor, or a ``PackedSequence``, which comes back as one.
+            state: ``(h, c)`` before the first frame, ``h (num_layers * D, B, R)`` and ``c
+                (num_layers * D, B, H)``; ``h`` alone for simple units; None for zeros.
+            lengths: frames of each utterance ``(B,)``; None where all have T.
+
+        Returns:
+            the output ``(..., D * R)``, and the state after each direction's last frame.
 
         Raises:
-            ModelError: the shapes differ, or this stack is itself of ``nn.LSTM`` layers.
+            ModelError: shapes that do not fit, or lengths beside a ``PackedSequence``.
         """
-        if lstm.num_layers != len(self.layers):
+        if isinstance(x, PackedSequence):
+            if lengths is not None:
+                raise ModelError("a PackedSequence has its own lengths", remedy="leave them out")
+            return self._forward_packed(x, state)
+        frames = x.transpose(0, 1) if self.batch_first else x
+        self._check(frames, lengths)
+        T, B, _ = frames.shape
+        if lengths is None:
+            lengths = torch.full((B,), T, device=frames.device)
+        y, end = self._run(frames, lengths.to(frames.device), self._states(state, frames))
+        return (y.transpose(0, 1) if self.batch_first else y), end
+
+    def _run(
+        self, x: Tensor, lengths: Tensor, states: list[tuple[Tensor, Tensor]] | None
+    ) -> tuple[Tensor, State]:
+        ends = []
+        for number, layer in enumerate(self.layers):
+            if number > 0:
+                x = self.dropout(x)
+            before = states[number] if states else None
+            if self.recompute and torch.is_grad_enabled():
+                x, end = checkpoint(layer, x, lengths, before, use_reentrant=False)
+            else:
+                x, end = layer(x, lengths, before)
+            ends.append(end)
+        h, c = (torch.cat(part) for part in zip(*ends, strict=True))
+        return x, ((h, c) if self._layer(0).cell.has_state else h)
+
+    def _forward_packed(
+        self, x: PackedSequence, state: State | None
+    ) -> tuple[PackedSequence, State]:
+        padded, lengths = pad_packed_sequence(x)  # (T, B, I), in the caller's order
+        self._check(padded, lengths)
+        y, end = self._run(padded, lengths.to(padded.device), self._states(state, padded))
+        if x.sorted_indices is not None:
+            y, lengths = y[:, x.sorted_indices], lengths[x.sorted_indices.cpu()]
+        data = pack_padded_sequence(y, lengths).data
+        return PackedSequence(data, x.batch_sizes, x.sorted_indices, x.unsorted_indices), end
+
+    def _check(self, x: Tensor, lengths: Tensor | None) -> None:
+        size = self._layer(0).weight_ih.shape[2]
+        if x.dim() != 3 or x.shape[2] != size:
+            order = "(B, T, {})" if self.batch_first else "(T, B, {})"
             raise ModelError(
-                f"nn.LSTM has {lstm.num_layers} layers, this stack {len(self.layers)}",
+                f"the input has {x.dim()} dimensions, the last of {x.shape[-1] if x.dim() else 0}",
+                remedy=f"give {order.format(size)}",
+            )
+        if lengths is not None and lengths.shape != x.shape[1:2]:
+            raise ModelError(
+                f"lengths have shape {tuple(lengths.shape)}", remedy=f"give ({x.shape[1]},)"
+            )
+
+    def _states(self, state: State | None, x: Tensor) -> list[tuple[Tensor, Tensor]] | None:
+        """``state`` as ``(h, c)`` a layer."""
+        if state is None:
+            return None
+        layer = self._layer(0)
+        D, _, R = layer.weight_hh.shape
+        rows, B, H = len(self.layers) * D, x.shape[1], layer.hidden_size
+        h, c = (state, x.new_zeros(rows, B, H)) if isinstance(state, Tensor) else state
+        shapes = tuple(h.shape), tuple(c.shape)
+        if shapes != ((rows, B, R), (rows, B, H)):
+            raise ModelError(
+                f"the state's shapes are {shapes}", remedy=f"give {(rows, B, R)}, {(rows, B, H)}"
+            )
+        return list(zip(torch.split(h, D), torch.split(c, D), strict=True))
+
+    def load_torch(self, rnn: nn.RNNBase) -> None:
+        """Copy the weights of an ``nn.LSTM``, or a tanh ``nn.RNN``, of the same shape.
+
+        Raises:
+            ModelError: the shapes or cells differ; see :meth:`RecurrentLayer.load_torch`.
+        """
+        if rnn.num_layers != len(self.layers):
+            raise ModelError(
+                f"torch's module has {rnn.num_layers} layers, this stack {len(self.layers)}",
                 remedy="use the same number of layers",
             )
-        for number, layer in enumerate(self.layers):
-            if not isinstance(layer, PeepholeLSTMLayer):
-                raise ModelError("only peephole layers load nn.LSTM weights")
-            layer.load_torch(lstm, number)
+        for number in range(len(self.layers)):
+            self._layer(number).load_torch(rnn, number)
+
+    def _layer(self, number: int) -> RecurrentLayer:
+        return cast(RecurrentLayer, self.layers[number])

@@ -33,12 +33,15 @@ class SpeechModule(pl.LightningModule):
         features: the front end.
         hidden_size: cells per direction.
         num_layers: recurrent layers.
-        cell: ``"peephole"``, or ``"torch-lstm"`` for ``torch.nn.LSTM`` of the same size.
+        cell: ``"rnn"``, ``"lstm-1997"``, ``"lstm"``, ``"peephole"`` or ``"coupled"``; or
+            ``"torch-lstm"`` for ``torch.nn.LSTM`` of the same size.
         bidirectional: read each utterance in both directions.
         dropout: between layers and before the output.
         input_noise: deviation of Gaussian noise on normalised features.
         weight_noise: deviation of Gaussian noise on recurrent weights.
         kernel: the recurrence's kernel, ``"auto"`` for the fastest.
+        proj_size: size of a projection of each layer's output, 0 for none.
+        recompute: run each layer again in the backward pass instead of keeping its states.
         spec_augment: masks on the features.
         learning_rate: peak of the schedule.
         weight_decay: of AdamW, on matrices.
@@ -59,6 +62,8 @@ class SpeechModule(pl.LightningModule):
         input_noise: float = 0.0,
         weight_noise: float = 0.0,
         kernel: str = "auto",
+        proj_size: int = 0,
+        recompute: bool = False,
         spec_augment: SpecAugmentConfig | None = None,
         learning_rate: float = 2e-3,
         weight_decay: float = 1e-2,
@@ -81,6 +86,8 @@ class SpeechModule(pl.LightningModule):
                 input_noise=input_noise,
                 weight_noise=weight_noise,
                 kernel=kernel,
+                proj_size=proj_size,
+                recompute=recompute,
             )
         )
         self.loss = CTCLoss()

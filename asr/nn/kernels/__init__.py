@@ -1,40 +1,115 @@
-"""Ways to compute one and the same recurrence, behind one function signature.
+"""Ways to compute one and the same recurrence, behind one operator signature.
 
-A kernel takes ``gates (D, T, B, 4H)``, ``weight_hh (D, 4H, H)`` and ``peephole (D, 3, H)`` and
-returns ``hidden (D, T, B, H)``; it starts from a zero state and knows nothing of lengths, because
-the layer aligns every sequence at its first step (see :mod:`asr.nn.recurrent`). A faster kernel
-joins by an entry in :data:`KERNELS`.
+``reference``  plain tensor operations: any device, any floating type, every option
+``cpu``        C++ compiled at installation: float32 on the CPU
+
+``auto`` takes the fastest that can do the work at hand; the environment variable
+``PEEPHOLE_ASR_KERNEL`` puts another name in place of ``auto``. A kernel joins by an entry in
+:data:`KERNELS` and an operator made by :func:`asr.nn.kernels.operator.define`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import warnings
+from dataclasses import dataclass
+from typing import cast
 
+import torch
 from torch import Tensor
 
-from asr.nn.kernels import bptt, reference
+from asr.nn.kernels import cpu, library, reference
+from asr.nn.kernels.operator import Operator
 from asr.types import ConfigError
 
-__all__ = ["KERNELS", "Kernel", "get_kernel"]
+__all__ = ["AUTO", "KERNELS", "VARIABLE", "Kernel", "check_kernel", "choose"]
 
-Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
+AUTO = "auto"
+VARIABLE = "PEEPHOLE_ASR_KERNEL"
 
+
+@dataclass(frozen=True)
+class Kernel:
+    """What a kernel can do, and where it is.
+
+    Attributes:
+        operator: as :func:`asr.nn.kernels.operator.define` returns it; None where it is missing.
+        devices: kinds of device it runs on; empty for all.
+        dtypes: of the gates; empty for all.
+        projection: whether it knows projections.
+        missing: what to do before it can run on this machine; None where it can.
+    """
+
+    operator: Operator | None
+    devices: tuple[str, ...] = ()
+    dtypes: tuple[torch.dtype, ...] = ()
+    projection: bool = True
+    missing: str | None = None
+
+    def objection(self, gates: Tensor, projection: bool) -> str | None:
+        """Why it cannot compute the recurrence of ``gates``, or None."""
+        if self.devices and gates.device.type not in self.devices:
+            return f"it does not run on {gates.device.type}"
+        if self.dtypes and gates.dtype not in self.dtypes:
+            return f"it does not compute in {str(gates.dtype).removeprefix('torch.')}"
+        if projection and not self.projection:
+            return "it knows no projections"
+        return f"it is not here: {self.missing}" if self.missing else None
+
+
+# In the order in which `auto` tries them.
 KERNELS: dict[str, Kernel] = {
-    "reference": reference.peephole_lstm,
-    "bptt": bptt.peephole_lstm,
+    "cpu": Kernel(
+        cpu.operator,
+        devices=("cpu",),
+        dtypes=(torch.float32,),
+        missing=library.MISSING,
+    ),
+    "reference": Kernel(reference.operator),
 }
 
 
-def get_kernel(name: str) -> Kernel:
-    """Return the kernel called ``name``; ``"auto"`` is the fastest that runs everywhere.
+def check_kernel(name: str) -> None:
+    """Refuse a name that is neither ``auto`` nor a kernel's.
 
     Raises:
         ConfigError: no kernel has that name.
     """
-    if name == "auto":
-        return bptt.peephole_lstm
-    if name not in KERNELS:
+    if name != AUTO and name not in KERNELS:
         raise ConfigError(
-            f"unknown kernel {name!r}", remedy=f"choose one of auto, {', '.join(KERNELS)}"
+            f"unknown kernel {name!r}", remedy=f"choose one of {AUTO}, {', '.join(KERNELS)}"
         )
-    return KERNELS[name]
+
+
+def choose(name: str, gates: Tensor, *, projection: bool = False) -> Operator:
+    """The operator of kernel ``name`` for ``gates``, or the fastest that can if it is ``auto``.
+
+    Raises:
+        ConfigError: no kernel has that name, or it cannot do this.
+    """
+    wanted = os.environ.get(VARIABLE) or AUTO if name == AUTO else name
+    check_kernel(wanted)
+    if wanted == AUTO:
+        kernel = next(k for k in KERNELS.values() if k.objection(gates, projection) is None)
+        if kernel is KERNELS["reference"] and gates.requires_grad:
+            _warn_of_absence(gates.device.type)
+    else:
+        kernel = KERNELS[wanted]
+        if reason := kernel.objection(gates, projection):
+            raise ConfigError(f"the kernel {wanted!r} cannot: {reason}", remedy="choose auto")
+    return cast(Operator, kernel.operator)
+
+
+def _warn_of_absence(device: str) -> None:
+    """Say, once in a process, that training will be slow because a kernel is missing, if so."""
+    for name, kernel in KERNELS.items():
+        if device in kernel.devices and kernel.missing and name not in _warned:
+            _warned.add(name)
+            warnings.warn(
+                f"training runs on the slow reference kernel. For {name!r}: {kernel.missing}",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
+
+_warned: set[str] = set()

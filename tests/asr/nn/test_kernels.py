@@ -1,70 +1,209 @@
-"""Kernels against float64, and gradients against finite differences."""
+"""Kernels against the float64 reference, as operators of torch, and behind their registry."""
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.nn.kernels import KERNELS, get_kernel
+from asr.nn import kernels
+from asr.nn.cells import CELLS
+from asr.nn.kernels import KERNELS, VARIABLE, Kernel, choose, library, reference
 from asr.types import ConfigError
 
-FAST = sorted(set(KERNELS) - {"reference"})
+HERE = [name for name, kernel in KERNELS.items() if "cpu" in (kernel.devices or ("cpu",))]
+ROOT = Path(__file__).parents[3]
 
 
-def random_arguments(D, T, B, H, *, dtype=torch.float64, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(*shape):
-        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
-
-    return [
-        tensor.requires_grad_()
-        for tensor in (draw(D, T, B, 4 * H), draw(D, 4 * H, H), draw(D, 3, H))
-    ]
+@pytest.fixture(scope="session", params=HERE)
+def operator(request):
+    """The operator of each kernel that runs on the CPU."""
+    if reason := KERNELS[request.param].missing:
+        pytest.skip(f"the kernel {request.param!r} is not here: {reason}")
+    return KERNELS[request.param].operator
 
 
-@pytest.mark.parametrize("name", KERNELS)
-@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 4, 3, 2), (1, 5, 2, 3)])
-def test_gradients_equal_finite_differences(name, shape):
-    assert torch.autograd.gradcheck(KERNELS[name], random_arguments(*shape))
+@pytest.mark.parametrize("D", [1, 2])
+@pytest.mark.parametrize("proj_size", [0, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_of_the_reference_equal_finite_differences(cell, proj_size, D, arguments_of):
+    arguments = arguments_of(cell, [4, 1, 3, 0], D=D, proj_size=proj_size, padding=1)
+    present = [x for x in arguments[1:-1] if x is not None]
+
+    def run(*tensors):
+        given = iter(tensors)
+        filled = (None if x is None else next(given) for x in arguments[1:-1])
+        return reference.operator(cell, *filled, arguments.lengths, True)[:2]
+
+    assert torch.autograd.gradcheck(run, [x.requires_grad_() for x in present])
 
 
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("cell", CELLS)
 @given(
+    lengths=st.lists(st.integers(0, 30), min_size=1, max_size=9),
+    padding=st.integers(0, 3),
     D=st.integers(1, 2),
-    T=st.integers(1, 30),
-    B=st.integers(1, 5),
-    H=st.integers(1, 17),
+    H=st.integers(1, 40),
+    projection=st.integers(0, 20),
+    threads=st.integers(1, 3),
     seed=st.integers(0, 1000),
 )
-@settings(max_examples=40, deadline=None)
-def test_float32_values_and_gradients_equal_the_float64_reference(name, D, T, B, H, seed):
-    exact = random_arguments(D, T, B, H, seed=seed)
-    with torch.no_grad():
-        for tensor in exact:  # a recurrence that contracts, so float32 errors do not grow
-            tensor.mul_(0.5 if tensor.dim() == 4 else 0.5 / H**0.5)
-    single = [tensor.detach().float().requires_grad_() for tensor in exact]
-    expected = KERNELS["reference"](*exact)
-    actual = KERNELS[name](*single)
-    error = torch.linspace(-1, 1, expected.numel(), dtype=torch.float64).view_as(expected)
-    expected.backward(error)
-    actual.backward(error.float())
-    assert_close(actual, expected)
-    for mine, theirs in zip(single, exact, strict=True):
-        assert_close(mine.grad, theirs.grad)
+@settings(max_examples=25, deadline=None)
+def test_float32_values_and_gradients_equal_the_float64_reference(
+    operator, cell, lengths, padding, D, H, projection, threads, seed, arguments_of,
+    agrees_with_float64, threads_set_to,
+):  # fmt: skip
+    arguments = arguments_of(
+        cell, lengths, D=D, H=H, proj_size=projection % H, padding=padding, seed=seed
+    )
+    with threads_set_to(threads):
+        agrees_with_float64(operator, arguments)
 
 
-def assert_close(actual, expected):
-    scale = max(expected.abs().max().item(), 1e-3)
-    assert (actual.double() - expected).abs().max().item() <= 1e-5 * scale
+@pytest.mark.parametrize("target", ["avx512", "avx2", "default"])
+def test_every_width_of_vectors_agrees_with_the_reference(target):
+    """In a process of its own, where torch takes the processor for a lesser one."""
+    capability = {"avx512": "AVX512", "avx2": "AVX2"}.get(target, "DEFAULT")
+    code = (
+        "import torch, sys; from asr.nn.kernels import library;"
+        f"sys.exit(f'skip {{torch.backends.cpu.get_cpu_capability()}}')"
+        f" if torch.backends.cpu.get_cpu_capability() != '{capability}' else None;"
+        f"assert '{target}' in library.PATH.name;"
+        "sys.path.insert(0, 'tests/asr/nn'); import conftest;"
+        "from asr.nn.kernels.cpu import operator;"
+        "[conftest.assert_agrees_with_float64(operator, conftest.make_arguments("
+        "cell, [7, 1, 9, 3, 9, 2, 5], H=H, proj_size=p))"
+        " for cell in conftest.CELLS for H, p in ((5, 0), (16, 0), (37, 9))]"
+    )
+    if library.MISSING:
+        pytest.skip(f"no compiled kernel: {library.MISSING}")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "ATEN_CPU_CAPABILITY": target},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.stderr.startswith("skip"):
+        pytest.skip(f"the processor has no {target}")
+    assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", KERNELS)
-def test_no_steps_give_no_outputs(name):
-    gates, weight, peephole = random_arguments(2, 3, 2, 4)
-    assert KERNELS[name](gates[:, :0], weight, peephole).shape == (2, 0, 2, 4)
+@given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=13), seed=st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_the_cpu_kernel_gives_the_same_bits_in_any_batch_and_on_any_number_of_threads(
+    lengths, seed, arguments_of, threads_set_to
+):
+    if library.MISSING:
+        pytest.skip(f"no compiled kernel: {library.MISSING}")
+    operator = KERNELS["cpu"].operator
+    batch = arguments_of("peephole", lengths, H=21, padding=2, seed=seed).map(torch.Tensor.float)
+    with threads_set_to(3):
+        hidden = operator(*batch, False)[0]
+    for b, length in enumerate(lengths):
+        alone = batch._replace(
+            gates=batch.gates[:length, b : b + 1],
+            h0=batch.h0[:, b : b + 1],
+            c0=batch.c0[:, b : b + 1],
+            lengths=batch.lengths[b : b + 1],
+        )
+        with threads_set_to(1):
+            assert torch.equal(operator(*alone, False)[0][:, 0], hidden[:length, b])
 
 
-def test_an_unknown_kernel_is_refused_with_the_names_of_those_there():
+@pytest.mark.parametrize("cell", CELLS)
+def test_nothing_beyond_a_length_is_read_or_left_unwritten(operator, cell, arguments_of):
+    arguments = arguments_of(cell, [5, 2], H=6, padding=3).map(torch.Tensor.float)
+    padded = torch.arange(8).view(-1, 1) >= arguments.lengths  # (T, B)
+    rubbish = arguments._replace(
+        gates=arguments.gates.masked_fill(padded[..., None, None], float("nan")).requires_grad_()
+    )
+    hidden, c_n, *_ = operator(*rubbish, True)
+    expected, expected_c, *_ = operator(*arguments, False)
+    assert torch.equal(hidden, expected)
+    assert torch.equal(c_n, expected_c)
+    assert not hidden[padded].any()
+    (hidden.sum() + c_n.sum()).backward()
+    assert rubbish.gates.grad.isfinite().all()
+    assert not rubbish.gates.grad[padded].any()
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_no_frames_give_no_outputs_and_leave_the_state(operator, cell, arguments_of):
+    arguments = arguments_of(cell, [0, 0], H=4).map(torch.Tensor.float)
+    hidden, c_n, *_ = operator(*arguments, False)
+    assert hidden.shape == (0, 2, 2, 4)
+    assert torch.equal(c_n, arguments.c0)
+
+
+@pytest.mark.parametrize("proj_size", [0, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_torch_finds_no_fault_with_the_operators(operator, cell, proj_size, arguments_of):
+    arguments = arguments_of(cell, [4, 1, 3], proj_size=proj_size).map(torch.Tensor.float)
+    for training in (True, False):
+        leaves = arguments.map(lambda x: x.clone().requires_grad_(training))  # noqa: B023
+        torch.library.opcheck(operator, (*leaves, training))
+
+
+def test_a_run_for_inference_has_no_gradient(operator, arguments_of):
+    arguments = arguments_of("peephole", [3]).map(lambda x: x.float().requires_grad_())
+    with pytest.raises(RuntimeError, match="inference"):
+        operator(*arguments, False)
+
+
+# The registry
+
+
+def test_auto_takes_the_compiled_kernel_for_float32_and_the_reference_for_the_rest():
+    fastest = "cpu" if library.MISSING is None else "reference"
+    assert choose("auto", torch.zeros(1)) is KERNELS[fastest].operator
+    assert choose("auto", torch.zeros(1).double()) is KERNELS["reference"].operator
+
+
+def test_a_name_chooses_and_the_environment_stands_in_for_auto_alone(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "reference")
+    assert choose("auto", torch.zeros(1)) is KERNELS["reference"].operator
+    if library.MISSING is None:
+        assert choose("cpu", torch.zeros(1)) is KERNELS["cpu"].operator
+
+
+@pytest.mark.parametrize("name", ["warp", "bptt"])
+def test_an_unknown_kernel_is_refused_with_the_names_of_those_there(name, monkeypatch):
     with pytest.raises(ConfigError, match="reference"):
-        get_kernel("warp")
+        choose(name, torch.zeros(1))
+    monkeypatch.setenv(VARIABLE, name)
+    with pytest.raises(ConfigError, match="reference"):
+        choose("auto", torch.zeros(1))
+
+
+@pytest.mark.parametrize(
+    ("name", "gates", "options", "reason"),
+    [
+        ("cpu", torch.zeros(1).double(), {}, "float64"),
+        ("cpu", torch.zeros(1, device="meta"), {}, "does not run on meta"),
+    ],
+)
+def test_a_kernel_that_cannot_is_refused_with_the_reason(name, gates, options, reason):
+    with pytest.raises(ConfigError, match=reason):
+        choose(name, gates, **options)
+
+
+def test_without_a_compiled_kernel_training_goes_on_and_says_once_that_it_is_slow(monkeypatch):
+    monkeypatch.setattr(kernels, "_warned", set())
+    absent = Kernel(None, devices=("cpu",), missing="install a compiler")
+    monkeypatch.setitem(KERNELS, "cpu", absent)
+    gates = torch.zeros(1, requires_grad=True)
+    with pytest.raises(ConfigError, match="install a compiler"):
+        choose("cpu", gates)
+    with pytest.warns(RuntimeWarning, match=r"slow.*'cpu': install a compiler"):
+        assert choose("auto", gates) is KERNELS["reference"].operator
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        choose("auto", gates)
+        choose("auto", torch.zeros(1))

@@ -1,122 +1,362 @@
-"""The recurrent stack against torch.nn.LSTM, and its independence of the batch."""
+"""The recurrent stack against torch.nn.LSTM and nn.RNN, and its independence of the batch."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import (
+    PackedSequence,
+    pack_padded_sequence,
+    pack_sequence,
+    pad_packed_sequence,
+)
 
-from asr.nn.kernels import KERNELS
-from asr.nn.recurrent import PeepholeLSTM, reverse_within_lengths
-from asr.types import ModelError
+from asr.nn.cells import CELLS
+from asr.nn.peer import TorchLSTMStack
+from asr.nn.recurrent import RecurrentStack
+from asr.types import ConfigError, ModelError
 
 LENGTHS = torch.tensor([9, 1, 6, 9, 4])
+ROOT = Path(__file__).parents[3]
+EXACT = {"atol": 1e-5, "rtol": 0}
 
 
-def packed(lstm, x, lengths):
-    packed_x = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-    return pad_packed_sequence(lstm(packed_x)[0], batch_first=True, total_length=x.shape[1])[0]
+def state_of(rnn, B=5):
+    rows = rnn.num_layers * (2 if rnn.bidirectional else 1)
+    h = torch.randn(rows, B, rnn.proj_size or rnn.hidden_size)
+    return h if rnn.mode == "RNN_TANH" else (h, torch.randn(rows, B, rnn.hidden_size))
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+def flat(results):
+    """Tensors of nested results, a PackedSequence's data among them."""
+    if isinstance(results, PackedSequence):
+        return [results.data]
+    if isinstance(results, torch.Tensor):
+        return [results]
+    return [x for part in results for x in flat(part)]
+
+
+@pytest.mark.parametrize("with_state", [False, True])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_without_peepholes_it_equals_torch_lstm_on_ragged_batches(kernel, bidirectional):
+@pytest.mark.parametrize(
+    ("cell", "kind", "options"),
+    [
+        ("peephole", nn.LSTM, {}),
+        ("lstm", nn.LSTM, {}),
+        ("lstm", nn.LSTM, {"proj_size": 3}),
+        ("peephole", nn.LSTM, {"proj_size": 3, "bias": False}),
+        ("rnn", nn.RNN, {}),
+        ("rnn", nn.RNN, {"bias": False}),
+    ],
+)
+def test_it_equals_torch_on_packed_ragged_batches(cell, kind, bidirectional, options, with_state):
     torch.manual_seed(3)
-    theirs = nn.LSTM(7, 6, num_layers=3, bidirectional=bidirectional, batch_first=True)
-    mine = PeepholeLSTM(7, 6, num_layers=3, bidirectional=bidirectional, kernel=kernel)
+    theirs = kind(7, 6, num_layers=3, bidirectional=bidirectional, **options)
+    size = options.get("proj_size", 0)
+    mine = RecurrentStack(
+        7, 6, num_layers=3, bidirectional=bidirectional, cell=cell, proj_size=size
+    )
     mine.load_torch(theirs)
-    x = torch.randn(5, 9, 7, requires_grad=True)
-    x_theirs = x.detach().clone().requires_grad_()
-    expected = packed(theirs, x_theirs, LENGTHS)
-    actual = mine(x, LENGTHS)
-    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=0)
-    expected.square().sum().backward()
-    actual.square().sum().backward()
-    torch.testing.assert_close(x.grad, x_theirs.grad, atol=1e-5, rtol=0)
+    x = torch.randn(9, 5, 7)
+    inputs = [x.clone().requires_grad_() for _ in range(2)]
+    state = state_of(theirs) if with_state else None
+    packs = [pack_padded_sequence(one, LENGTHS, enforce_sorted=False) for one in inputs]
+    expected, actual = theirs(packs[0], state), mine(packs[1], state)
+    torch.testing.assert_close(flat(actual), flat(expected), **EXACT)
+    for results in (expected, actual):
+        sum(y.square().sum() for y in flat(results)).backward()
+    torch.testing.assert_close(inputs[1].grad, inputs[0].grad, **EXACT)
+    torch.testing.assert_close(
+        mine.layers[1].weight_hh.grad[0], theirs.weight_hh_l1.grad, atol=1e-4, rtol=1e-5
+    )
 
 
-def test_the_peer_layer_equals_torch_lstm_on_ragged_batches():
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_tensors_go_in_and_out_as_in_torch(batch_first):
+    theirs = nn.LSTM(7, 6, bidirectional=True, batch_first=batch_first)
+    mine = RecurrentStack(7, 6, bidirectional=True, batch_first=batch_first)
+    mine.load_torch(theirs)
+    x = torch.randn(5, 9, 7)
+    torch.testing.assert_close(flat(mine(x)), flat(theirs(x)), **EXACT)
+
+
+@pytest.mark.parametrize("enforce_sorted", [False, True])
+def test_a_packed_sequence_comes_back_in_its_own_order(enforce_sorted):
+    stack = RecurrentStack(4, 5, bidirectional=True, cell="coupled")
+    lengths = [6, 4, 1] if enforce_sorted else [4, 6, 1]
+    sequences = [torch.randn(length, 4) for length in lengths]
+    packed, (h, _) = stack(pack_sequence(sequences, enforce_sorted=enforce_sorted))
+    padded, found = pad_packed_sequence(packed)
+    assert found.tolist() == lengths
+    for b, sequence in enumerate(sequences):
+        alone, (h_alone, _) = stack(sequence.unsqueeze(1))
+        torch.testing.assert_close(padded[: lengths[b], b], alone[:, 0], **EXACT)
+        torch.testing.assert_close(h[:, b], h_alone[:, 0], **EXACT)
+
+
+def test_the_peer_equals_torch_on_packed_ragged_batches():
     torch.manual_seed(4)
-    peer = PeepholeLSTM(7, 6, cell="torch-lstm")
+    peer = TorchLSTMStack(7, 6, bidirectional=True)
     theirs = nn.LSTM(7, 6, bidirectional=True, batch_first=True)
     for suffix, direction in zip(["", "_reverse"], peer.layers[0].directions, strict=True):
         for name, value in direction.named_parameters():
             getattr(theirs, name + suffix).data.copy_(value.data)
     x = torch.randn(5, 9, 7)
-    torch.testing.assert_close(peer(x, LENGTHS), packed(theirs, x, LENGTHS), atol=1e-6, rtol=0)
+    packed = pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False)
+    expected = pad_packed_sequence(theirs(packed)[0], batch_first=True)[0]
+    torch.testing.assert_close(peer(x, lengths=LENGTHS)[0], expected, atol=1e-6, rtol=0)
 
 
-def with_peepholes(cell="peephole", kernel="auto"):
+def stack_of(cell, **options):
+    """A small stack whose peepholes, if any, are not 0; the peer too."""
     torch.manual_seed(5)
-    stack = PeepholeLSTM(4, 5, num_layers=2, cell=cell, kernel=kernel)
+    if cell == "torch-lstm":
+        return TorchLSTMStack(4, 5, num_layers=2, bidirectional=True)
+    stack = RecurrentStack(
+        4, 5, num_layers=2, bidirectional=True, batch_first=True, cell=cell, **options
+    )
     with torch.no_grad():
         for layer in stack.layers:
-            if hasattr(layer, "peephole"):
+            if layer.peephole is not None:
                 layer.peephole.normal_()
     return stack
 
 
-def test_peepholes_change_the_output():
-    stack = with_peepholes()
-    x, lengths = torch.randn(2, 6, 4), torch.tensor([6, 3])
-    before = stack(x, lengths)
-    with torch.no_grad():
-        for layer in stack.layers:
-            layer.peephole.zero_()
-    assert (stack(x, lengths) - before).abs().max() > 1e-3
-
-
-@pytest.mark.parametrize("cell", ["peephole", "torch-lstm"])
+@pytest.mark.parametrize("cell", [*CELLS, "torch-lstm"])
 @given(
     lengths=st.lists(st.integers(1, 20), min_size=1, max_size=6),
     padding=st.integers(0, 7),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_an_utterance_gives_the_same_output_and_gradient_in_any_batch(cell, lengths, padding, seed):
-    stack = with_peepholes(cell)
+    stack = stack_of(cell)
     generator = torch.Generator().manual_seed(seed)
     longest = max(lengths) + padding
     x = torch.randn(len(lengths), longest, 4, generator=generator)  # rubbish beyond the lengths
     x.requires_grad_()
-    batched = stack(x, torch.tensor(lengths))
+    batched, _ = stack(x, lengths=torch.tensor(lengths))
     batched.square().sum().backward()
     for b, length in enumerate(lengths):
         alone = x.detach()[b : b + 1, :length].clone().requires_grad_()
-        output = stack(alone, torch.tensor([length]))
+        output, _ = stack(alone, lengths=torch.tensor([length]))
         output.square().sum().backward()
-        torch.testing.assert_close(batched[b, :length], output[0], atol=1e-5, rtol=0)
-        torch.testing.assert_close(x.grad[b, :length], alone.grad[0], atol=1e-5, rtol=0)
+        torch.testing.assert_close(batched[b, :length], output[0], **EXACT)
+        torch.testing.assert_close(x.grad[b, :length], alone.grad[0], **EXACT)
         assert not batched[b, length:].any()
         assert not x.grad[b, length:].any()
 
 
-def test_reversal_is_within_each_length_and_differentiable():
-    x = torch.arange(8.0).view(4, 2).double().requires_grad_()  # (T, B)
-    lengths = torch.tensor([3, 1])
-    reversed_ = reverse_within_lengths(x, lengths)
-    assert reversed_.tolist() == [[4, 1], [2, 3], [0, 5], [6, 7]]
-    assert torch.autograd.gradcheck(lambda y: reverse_within_lengths(y, lengths), x)
+@pytest.mark.parametrize("cell", CELLS)
+def test_an_utterance_cut_in_two_goes_on_from_the_state(cell):
+    stack = RecurrentStack(4, 5, num_layers=2, batch_first=True, cell=cell)
+    x = torch.randn(3, 9, 4)
+    whole, end = stack(x)
+    first, state = stack(x[:, :4])
+    second, last = stack(x[:, 4:], state)
+    torch.testing.assert_close(torch.cat([first, second], dim=1), whole, **EXACT)
+    torch.testing.assert_close(flat(last), flat(end), **EXACT)
 
 
-def test_the_whole_stack_passes_gradcheck_on_a_ragged_batch():
-    stack = with_peepholes().double()
+@pytest.mark.parametrize("proj_size", [0, 3])
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_whole_stack_passes_gradcheck_on_a_ragged_batch(cell, proj_size):
+    stack = stack_of(cell, proj_size=proj_size).double()
     x = torch.randn(2, 4, 4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda y: stack(y, torch.tensor([4, 2])), x)
+    assert torch.autograd.gradcheck(lambda y: flat(stack(y, lengths=torch.tensor([4, 2]))), x)
+
+
+# Initial weights
+
+
+def test_a_new_layer_remembers_and_has_no_peepholes_yet():
+    forget = RecurrentStack(4, 5, cell="peephole").layers[0]
+    assert (forget.bias[:, 5:10] == 1).all()
+    assert not forget.peephole.any()
+    coupled = RecurrentStack(4, 5, cell="coupled").layers[0]
+    assert (coupled.bias[:, :5] == -1).all()
+    for layer in (forget, coupled):
+        assert layer.weight_hh.abs().max() <= 5**-0.5
+        assert layer.weight_ih.std() > 0.1
+
+
+# Memory
+
+
+def kept_bytes(stack, x):
+    """Bytes that autograd keeps for backward, each storage once, weights and input apart."""
+    known = {p.untyped_storage().data_ptr() for p in [*stack.parameters(), x]}
+    kept = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output, _ = stack(x)
+    del output
+    return sum(kept.values())
+
+
+@pytest.mark.parametrize(("cell", "numbers"), [("rnn", 2), ("lstm-1997", 5), ("lstm", 6),
+                                               ("peephole", 6), ("coupled", 5)])  # fmt: skip
+def test_per_frame_and_cell_backward_keeps_gates_state_and_output_alone(cell, numbers):
+    T, B, H = 50, 3, 8
+    stack = RecurrentStack(8, H, bidirectional=True, cell=cell)
+    kept = kept_bytes(stack, torch.randn(T, B, 8))
+    per_batch = 10 * B * H * 4  # states, lengths and the like
+    assert 0 <= kept - 4 * numbers * T * B * 2 * H <= per_batch
+
+
+def test_recomputation_keeps_only_each_layers_input_and_changes_nothing():
+    T, B, H = 50, 3, 8
+    x = torch.randn(T, B, 8)
+    stacks = [RecurrentStack(8, H, 3, bidirectional=True, recompute=r) for r in (False, True)]
+    stacks[1].load_state_dict(stacks[0].state_dict())
+    assert kept_bytes(stacks[1], x) <= 3 * T * B * 2 * H * 4
+    gradients = []
+    for stack in stacks:
+        y = x.clone().requires_grad_()
+        output, (h, c) = stack(y, lengths=torch.tensor([50, 20, 1]))
+        (output.square().sum() + h.sum() + c.sum()).backward()
+        gradients.append([y.grad, *(p.grad for p in stack.parameters())])
+    torch.testing.assert_close(gradients[1], gradients[0], **EXACT)
+
+
+# As torch's other machinery sees it
+
+
+def test_compilation_sees_one_graph_and_changes_nothing():
+    stack = stack_of("peephole")
+    compiled = torch.compile(stack, backend="aot_eager", fullgraph=True)
+    x, lengths = torch.randn(3, 7, 4), torch.tensor([7, 2, 5])
+    for run in (stack, compiled):
+        stack.zero_grad()
+        output, _ = run(x, lengths=lengths)
+        output.square().sum().backward()
+        gradients = [p.grad.clone() for p in stack.parameters()]
+        if run is stack:
+            expected = output.detach(), gradients
+    torch.testing.assert_close((output.detach(), gradients), expected, **EXACT)
+
+
+def test_an_exported_program_serves_other_batches_and_holds_the_operator_once_a_layer():
+    stack = stack_of("peephole").eval().requires_grad_(False)
+    B, T = torch.export.Dim("B", min=1), torch.export.Dim("T", min=1)
+    program = torch.export.export(
+        stack,
+        (torch.randn(3, 7, 4),),
+        {"lengths": torch.tensor([7, 2, 5])},
+        dynamic_shapes={"x": {0: B, 1: T}, "lengths": {0: B}},
+    )
+    calls = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+    assert sum("peephole_asr.recurrence" in name for name in calls) == 2
+    x, lengths = torch.randn(5, 11, 4), torch.tensor([11, 3, 1, 7, 2])
+    torch.testing.assert_close(
+        flat(program.module()(x, lengths=lengths)), flat(stack(x, lengths=lengths)), **EXACT
+    )
+
+
+def test_autocast_keeps_the_state_in_float32():
+    stack = stack_of("peephole")
+    x = torch.randn(3, 50, 4)
+    exact, _ = stack(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output, (_, c) = stack(x)
+    assert output.dtype == torch.bfloat16
+    assert c.dtype == torch.float32
+    # Inputs, weights and outputs are rounded to 8 bits in both layers, the sums are not.
+    assert (output.float() - exact).abs().max() < 8 * 2**-8
+
+
+DISTRIBUTED = """
+import sys
+import torch
+from torch.nn.parallel import DistributedDataParallel
+from asr.nn.recurrent import RecurrentStack
+
+rank, meeting = int(sys.argv[1]), sys.argv[2]
+torch.manual_seed(0)
+stack = RecurrentStack(4, 5, 2, bidirectional=True, batch_first=True)
+x, lengths = torch.randn(4, 6, 4), torch.tensor([6, 1, 3, 5])
+stack(x, lengths=lengths)[0].square().sum().backward()
+expected = [p.grad / 2 for p in stack.parameters()]
+stack.zero_grad()
+torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
+mine = slice(rank, None, 2)
+replica = DistributedDataParallel(stack)
+replica(x[mine], lengths=lengths[mine])[0].square().sum().backward()
+for p, gradient in zip(stack.parameters(), expected):
+    torch.testing.assert_close(p.grad, gradient, atol=1e-5, rtol=1e-5)
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_share_one_gradient(tmp_path):
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", DISTRIBUTED, str(rank), f"file://{tmp_path}/meeting"],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for process in processes:
+        _, complaint = process.communicate(timeout=120)
+        assert process.returncode == 0, complaint
+
+
+# What is refused
 
 
 @pytest.mark.parametrize(
-    "lstm",
+    "rnn",
     [
         nn.LSTM(7, 6, bidirectional=True, num_layers=2),
         nn.LSTM(7, 6),
         nn.LSTM(7, 5, bidirectional=True),
-        nn.LSTM(7, 6, bidirectional=True, bias=False),
         nn.LSTM(7, 6, bidirectional=True, proj_size=3),
+        nn.RNN(7, 6, bidirectional=True),
+        nn.GRU(7, 6, bidirectional=True),
     ],
-    ids=["layers", "directions", "sizes", "bias", "projection"],
+    ids=["layers", "directions", "sizes", "projection", "simple units", "gru"],
 )
-def test_weights_of_another_shape_are_refused(lstm):
+def test_weights_of_another_shape_are_refused(rnn):
     with pytest.raises(ModelError):
-        PeepholeLSTM(7, 6).load_torch(lstm)
+        RecurrentStack(7, 6, bidirectional=True).load_torch(rnn)
+
+
+def test_relu_units_are_not_tanh_units():
+    with pytest.raises(ModelError, match="RELU"):
+        RecurrentStack(7, 6, cell="rnn").load_torch(nn.RNN(7, 6, nonlinearity="relu"))
+
+
+@pytest.mark.parametrize(
+    "options", [{"cell": "gru"}, {"kernel": "warp"}, {"proj_size": 6}, {"proj_size": -1}]
+)
+def test_impossible_options_are_refused(options):
+    with pytest.raises(ConfigError):
+        RecurrentStack(7, 6, **options)
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "message"),
+    [
+        (torch.randn(9, 7), {}, "2 dimensions"),
+        (torch.randn(9, 5, 6), {}, "last of 6"),
+        (torch.randn(9, 5, 7), {"lengths": torch.tensor([9])}, "lengths"),
+        (torch.randn(9, 5, 7), {"state": (torch.zeros(1, 5, 6), torch.zeros(1, 4, 6))}, "state"),
+        (pack_sequence([torch.randn(9, 7)]), {"lengths": torch.tensor([9])}, "lengths"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(x, options, message):
+    with pytest.raises(ModelError, match=message):
+        RecurrentStack(7, 6)(x, **options)

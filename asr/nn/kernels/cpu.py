@@ -1,0 +1,83 @@
+"""The recurrence in compiled code on the CPU: native/recurrence.cpp, which says how it works.
+
+Why C++ and not numba: the products of a few rows with the recurrent weights take most of the time,
+and are fast only if their sums stay in vector registers and the cell is applied to them there.
+Plain C++ with vector types compiles to just that in seconds. It is built at installation, without
+torch's headers, for each width of vectors; nothing is compiled while a program runs.
+
+Kept for backward, per frame, direction and cell: the activations of the gates and the cell state,
+20 bytes for four gates in float32, beside the 4 bytes of output that the next layer reads.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from asr.nn.cells import CELLS
+from asr.nn.kernels import library
+from asr.nn.kernels.operator import (
+    Arguments,
+    Gradients,
+    Outputs,
+    define,
+    new_outputs,
+    projection_gradient,
+    recurrent_gradient,
+)
+
+__all__ = ["operator"]
+
+CODES = {name: code for code, name in enumerate(CELLS)}
+
+
+def _forward(arguments: Arguments, training: bool) -> Outputs:
+    arguments = arguments.map(Tensor.contiguous)
+    _, gates, weight_hh, peephole, weight_hr, h0, c0, lengths = arguments
+    lengths = lengths.contiguous()
+    outputs = new_outputs(arguments, training)
+    act, cells = (outputs.act, outputs.cells) if training else (None, None)
+    library.call(
+        "recurrence_forward",
+        *_sizes(arguments, gates),
+        lengths, gates, weight_hh, peephole, weight_hr, h0, c0,
+        outputs.hidden, outputs.c_n, act, cells,
+    )  # fmt: skip
+    return outputs
+
+
+def _backward(
+    arguments: Arguments, outputs: Outputs, grad_hidden: Tensor, grad_c_n: Tensor
+) -> Gradients:
+    arguments = arguments.map(Tensor.contiguous)
+    cell, _, weight_hh, peephole, weight_hr, h0, c0, lengths = arguments
+    lengths = lengths.contiguous()
+    hidden, _, act, cells = outputs
+    grad_gates, grad_h0, grad_c0 = map(torch.empty_like, (act, h0, c0))
+    grad_peephole = torch.zeros_like(peephole) if peephole is not None else None
+    grad_projected = torch.empty_like(hidden) if weight_hr is not None else None
+    library.call(
+        "recurrence_backward",
+        *_sizes(arguments, act),
+        lengths, weight_hh, peephole, weight_hr, c0, act, cells, grad_hidden, grad_c_n,
+        grad_gates, grad_peephole, grad_h0, grad_c0, grad_projected,
+    )  # fmt: skip
+    return Gradients(
+        grad_gates,
+        recurrent_gradient(grad_gates, hidden, h0, lengths),
+        act.new_empty(0) if grad_peephole is None else grad_peephole,
+        act.new_empty(0)
+        if grad_projected is None
+        else projection_gradient(cell, grad_projected, act, cells),
+        grad_h0,
+        grad_c0,
+    )
+
+
+def _sizes(arguments: Arguments, gates: Tensor) -> tuple[int, ...]:
+    T, B, D, GH = gates.shape
+    R, H = arguments.weight_hh.shape[2], arguments.c0.shape[2]
+    return CODES[arguments.cell], torch.get_num_threads(), T, B, D, H, R, GH
+
+
+operator = define("cpu", _forward, _backward)

@@ -1,0 +1,69 @@
+"""The compiled library of the CPU kernel: found, loaded, called with tensors."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from asr.types import AsrError, ConfigError
+
+__all__ = ["MISSING", "PATH", "call"]
+
+FOLDER = Path(__file__).parent / "native"
+# By what torch finds the processor to have; setup.py builds these.
+TARGETS = {"AVX512": ("avx512", "avx2", "default"), "AVX2": ("avx2", "default")}
+OTHERS = ("default",)
+NO_MEMORY = 1
+
+
+def _find() -> Path | None:
+    """The library with the widest vectors that this processor has."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    for target in TARGETS.get(capability, OTHERS):
+        for suffix in EXTENSION_SUFFIXES:
+            path = FOLDER / f"recurrence_{target}{suffix}"
+            if path.is_file():
+                return path
+    return None
+
+
+PATH = _find()
+MISSING = None if PATH else "install a C++ compiler, then install peephole-asr again"
+
+
+def call(function: str, *arguments: int | Tensor | None) -> None:
+    """Call a function of the library; a tensor goes as the address of its first element.
+
+    Raises:
+        AsrError: the library ran out of memory or failed.
+        ConfigError: there is no library.
+    """
+    code = getattr(_load(), function)(*(_convert(argument) for argument in arguments))
+    if code == NO_MEMORY:
+        raise AsrError(
+            "not enough memory for the recurrence", remedy="make the batch or the audio shorter"
+        )
+    if code:
+        raise AsrError(f"the CPU kernel failed in {function} with code {code}")
+
+
+def _convert(argument: int | Tensor | None) -> ctypes.c_int64 | ctypes.c_void_p:
+    if argument is None:
+        return ctypes.c_void_p(None)
+    if isinstance(argument, Tensor):
+        if not argument.is_contiguous():
+            raise ValueError("the CPU kernel takes contiguous tensors")
+        return ctypes.c_void_p(argument.data_ptr())
+    return ctypes.c_int64(argument)
+
+
+@cache
+def _load() -> ctypes.CDLL:
+    if PATH is None:
+        raise ConfigError(f"there is no CPU kernel: {MISSING}", remedy="choose another kernel")
+    return ctypes.CDLL(str(PATH))

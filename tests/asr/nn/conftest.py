@@ -1,0 +1,103 @@
+"""Arguments for a recurrence, and what a kernel has to give for them."""
+
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from asr.nn.cells import CELLS
+from asr.nn.kernels import reference
+from asr.nn.kernels.operator import Arguments
+
+NAMES = ("gates", "weight_hh", "peephole", "weight_hr", "h0", "c0")
+
+
+def make_arguments(cell, lengths, *, D=2, H=3, proj_size=0, padding=0, seed=0):
+    """float64 arguments of a recurrence that contracts, so that rounding errors do not grow."""
+    generator = torch.Generator().manual_seed(seed)
+    T, B, R = max(lengths, default=0) + padding, len(lengths), proj_size or H
+    G, P = len(CELLS[cell].gates), len(CELLS[cell].peepholes)
+
+    def draw(*shape, scale):
+        return scale * torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    return Arguments(
+        cell,
+        gates=draw(T, B, D, G * H, scale=0.5),
+        weight_hh=draw(D, G * H, R, scale=0.5 / R**0.5),
+        peephole=draw(D, P, H, scale=0.5) if P else None,
+        weight_hr=draw(D, R, H, scale=0.5 / H**0.5) if proj_size else None,
+        h0=draw(D, B, R, scale=1.0),
+        c0=draw(D, B, H, scale=1.0),
+        lengths=torch.tensor(lengths, dtype=torch.int64),
+    )
+
+
+def run_and_differentiate(run, arguments, seed=0):
+    """``hidden``, ``c_n`` and the gradients of all tensors, by name, for random errors at both."""
+    leaves = arguments.map(lambda x: x.detach().clone().requires_grad_())
+    hidden, c_n, *_ = run(leaves)
+    generator = torch.Generator().manual_seed(seed)
+    errors = [
+        torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y) for y in (hidden, c_n)
+    ]
+    flows = [(y, e) for y, e in zip((hidden, c_n), errors, strict=True) if y.requires_grad]
+    torch.autograd.backward(*zip(*flows, strict=True))
+    found = {"hidden": hidden.detach(), "c_n": c_n.detach()}
+    for name in NAMES:
+        leaf = getattr(leaves, name)
+        if leaf is not None:
+            found[f"grad {name}"] = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+    return found
+
+
+def assert_agrees_with_float64(operator, arguments, *, dtype=torch.float32, tolerance=1e-5):
+    """Values and gradients of ``operator`` equal autograd's through the reference in float64.
+
+    ``tolerance`` is relative to each tensor's largest magnitude.
+    """
+    expected = run_and_differentiate(reference.forward, arguments)
+    narrow = arguments.map(lambda x: x.to(dtype))
+    actual = run_and_differentiate(lambda a: operator(*a, True), narrow)
+    assert actual.keys() == expected.keys()
+    for name, value in expected.items():
+        scale = max(value.abs().max().item(), 1e-3) if value.numel() else 1.0
+        error = (actual[name].double() - value).abs().max().item() if value.numel() else 0.0
+        assert error <= tolerance * scale, f"{name} is off by {error / scale:.2g}"
+
+
+@pytest.fixture(scope="session")
+def arguments_of():
+    return make_arguments
+
+
+@pytest.fixture(scope="session")
+def differentiate():
+    return run_and_differentiate
+
+
+@pytest.fixture(scope="session")
+def agrees_with_float64():
+    return assert_agrees_with_float64
+
+
+@contextmanager
+def set_threads(count):
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def threads_set_to():
+    return set_threads
+
+
+@pytest.fixture(autouse=True, scope="package")
+def one_thread():
+    """These tensors are tiny: threads would only wait for each other on a busy machine."""
+    with set_threads(1):
+        yield
