@@ -25,7 +25,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("options",),
     ("_torchaudio", "audio", "augment", "feature_config", "features", "frontends", "tokens"),
     ("nn", "decoding", "scoring"),
-    ("bundle", "golden"),
+    ("bundle", "export", "golden"),
+    ("backends",),
     ("recognizer",),
     ("cli", "output", "plots", "transcribe"),
 )
