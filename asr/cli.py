@@ -1,8 +1,9 @@
-"""The ``asr`` command: transcribe files, draw an utterance."""
+"""The ``asr`` command: transcribe files, draw an utterance, write a model for other programs."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_transcribe(commands.add_parser("transcribe", help="write what is said in audio files"))
     _add_plot(commands.add_parser("plot", help="draw one utterance and what the model makes of it"))
+    _add_export(commands.add_parser("export", help="write the model as an ONNX file"))
     return parser
 
 
@@ -90,6 +92,19 @@ def _add_plot(parser: argparse.ArgumentParser) -> None:
     _add_recognition(parser)
 
 
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Write a bundle's acoustic model, features to log-probabilities, as an ONNX file for other "
+        "runtimes. Its metadata hold the tokens, and the front end's options and statistics."
+    )
+    parser.set_defaults(run=_export)
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder of the model bundle")
+    parser.add_argument("--output", metavar="ONNX", required=True, help="file to write")
+    parser.add_argument(
+        "--int8", action="store_true", help="with 8-bit matrices, which ONNX Runtime alone can read"
+    )
+
+
 def _add_recognition(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--decoder", help="greedy or beam (default: the bundle's)")
     parser.add_argument(
@@ -97,6 +112,11 @@ def _add_recognition(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--alternatives", type=int, metavar="N", help="hypotheses to give")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument(
+        "--backend",
+        default="auto",
+        help="torch, onnx or onnx-int8 (default: onnx on cpu if it can run the model, else torch)",
+    )
 
 
 def _decoder(options: argparse.Namespace, default: DecoderConfig) -> DecoderConfig:
@@ -118,7 +138,7 @@ def _transcribe(options: argparse.Namespace) -> int:
 
     files: list[str] = options.files
     with _writer(options) as write:
-        recognizer = Recognizer.load(options.bundle, options.device)
+        recognizer = Recognizer.load(options.bundle, options.device, backend=options.backend)
         decoder = _decoder(options, recognizer.bundle.decoder)
         failures = 0
         with _progress(len(files)) as (advance, hidden):
@@ -142,7 +162,7 @@ def _plot(options: argparse.Namespace) -> int:
     from asr.recognizer import Recognizer
 
     check_picture_path(options.output)
-    recognizer = Recognizer.load(options.bundle, options.device)
+    recognizer = Recognizer.load(options.bundle, options.device, backend=options.backend)
     decoder = _decoder(options, recognizer.bundle.decoder)
     waveform = read_audio(options.file, limits=recognizer.limits)
     log_probs, lengths = recognizer.log_probs([waveform])
@@ -155,6 +175,21 @@ def _plot(options: argparse.Namespace) -> int:
         title=Path(options.file).name,
     )
     save_picture(figure, options.output)
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from asr.bundle import load_bundle
+    from asr.export import save_onnx
+
+    bundle = load_bundle(options.bundle)
+    metadata = {
+        "name": bundle.name,
+        "tokens": json.dumps(bundle.tokenizer.tokens, ensure_ascii=False),
+        "features": json.dumps(bundle.extractor.config.to_dict()),
+        "statistics": json.dumps({k: v.tolist() for k, v in bundle.extractor.state_dict().items()}),
+    }
+    save_onnx(bundle.model, options.output, int8=options.int8, metadata=metadata)
     return 0
 
 

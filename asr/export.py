@@ -227,15 +227,15 @@ def quantise(proto: onnx.ModelProto) -> onnx.ModelProto:
     all frames and utterances of the call. Biases, peepholes, cell states and the output layer stay
     in float32. Two things follow:
 
-    - log-probabilities are off by about 1e-3 to 1e-2; whether the error rate changes has to be
-      measured for each model (``evaluate --backend onnx-int8``);
+    - log-probabilities are off by up to 1e-2 with random weights; what that does to the error rate
+      has to be measured for each model (``evaluate --backend onnx-int8``);
     - an utterance's result depends a little on what else is in the batch, padding included: for a
       result of its own give each utterance alone and at its own length.
 
     Seven of the eight bits are used: on x86 processors without VNNI the sum of two products of full
     8-bit numbers does not fit into the 16 bits it is kept in.
     """
-    from onnxruntime.quantization import quantize_dynamic  # a second to import, and seldom needed
+    from onnxruntime.quantization import quantize_dynamic  # only 8 bits need it
 
     prepared = onnx.ModelProto()
     prepared.CopyFrom(proto)

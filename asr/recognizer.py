@@ -1,4 +1,4 @@
-"""Waveforms in, transcripts out: a bundle and a decoder on one device."""
+"""Waveforms in, transcripts out: a bundle, a backend and a decoder on one device."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asr.audio import AudioLimits, resample
+from asr.backends import AUTO, choose_backend, make_backend
 from asr.bundle import Bundle, load_bundle, select_device
 from asr.decoding import DecoderConfig, make_decoder
 from asr.tokens import Tokenizer
@@ -22,22 +23,31 @@ __all__ = ["Recognizer"]
 class Recognizer:
     """Recognises speech. One utterance gives the same transcript alone and in any batch.
 
-    ``limits`` are what callers should decode audio with before they hand it over.
+    ``limits`` are what callers should decode audio with before they hand it over. ``backend`` is
+    what computes the log-probabilities: ``"torch"``, ``"onnx"`` or ``"onnx-int8"``.
     """
 
     def __init__(
-        self, bundle: Bundle, device: str = "cpu", *, limits: AudioLimits | None = None
+        self,
+        bundle: Bundle,
+        device: str = "cpu",
+        *,
+        backend: str = AUTO,
+        limits: AudioLimits | None = None,
     ) -> None:
-        """Ready ``bundle`` on ``device``.
+        """Ready ``bundle`` on ``device``; ``backend`` as in :func:`asr.backends.choose_backend`.
 
         Raises:
-            ConfigError: there is no such device here.
+            ConfigError: there is no such device here, or the backend cannot run the model on it.
+            ModelError: the backend does not compute what torch does.
         """
         self.device = select_device(device)
         self.bundle = bundle
         self.limits = limits or AudioLimits()
         self._extractor = bundle.extractor.to(self.device).eval()
-        self._model = bundle.model.to(self.device).eval()
+        model = bundle.model.to(self.device).eval()
+        self.backend = choose_backend(backend, model.config, self.device)
+        self._model = make_backend(self.backend, model)
         self._min_samples = self._shortest()
 
     @classmethod
@@ -46,15 +56,16 @@ class Recognizer:
         path: str | os.PathLike[str],
         device: str = "cpu",
         *,
+        backend: str = AUTO,
         limits: AudioLimits | None = None,
     ) -> Recognizer:
         """The recogniser of the bundle in the folder ``path``.
 
         Raises:
             BundleError: see :func:`asr.bundle.load_bundle`.
-            ConfigError: there is no such device here.
+            ConfigError, ModelError: see :meth:`__init__`.
         """
-        return cls(load_bundle(path, device), device, limits=limits)
+        return cls(load_bundle(path, device), device, backend=backend, limits=limits)
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from asr import __version__
+from asr.backends import AUTO, BACKENDS
 from asr.recognizer import Recognizer
 from asr.types import AsrError
 from server.lifecycle import ServerOptions, serve
@@ -44,6 +45,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default=AUTO,
+        help="what computes (default: onnx on cpu if it can run the model, else torch)",
+    )
+    parser.add_argument(
         "--host",
         default="127.0.0.1",
         help="address to listen on (default: %(default)s, this machine only; there is no "
@@ -77,7 +84,7 @@ async def _serve_until_signal(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     await serve(
-        lambda: Recognizer.load(options.model, options.device),
+        lambda: Recognizer.load(options.model, options.device, backend=options.backend),
         ServerOptions(options.host, options.port, options.grace_seconds),
         stop,
         on_ready=lambda address: print(f"listening on {address}", flush=True),

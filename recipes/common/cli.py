@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from asr.backends import AUTO, BACKENDS
 from asr.decoding import DECODERS, DecoderConfig
 from asr.tokens import Tokenizer
 from asr.types import AsrError, CorpusError
@@ -78,6 +79,7 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
     part.add_argument("--beam-width", type=int, default=DecoderConfig().beam_width)
     part.add_argument("--batch-seconds", type=float, default=60.0, help="audio in a batch")
     part.add_argument("--device", default="cpu", help="cpu or cuda")
+    part.add_argument("--backend", choices=BACKENDS, default=AUTO, help="what computes")
     part.add_argument("--output", type=Path, help="file for each utterance's result (JSON lines)")
     part.set_defaults(run=_evaluate)
 
@@ -153,6 +155,7 @@ def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
             decoder=decoder,
             batch_seconds=arguments.batch_seconds,
             device=arguments.device,
+            backend=arguments.backend,
             output=arguments.output or arguments.run_dir / f"{arguments.split}.jsonl",
         ),
     )

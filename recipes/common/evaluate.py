@@ -38,6 +38,7 @@ class EvaluateOptions:
     decoder: DecoderConfig
     batch_seconds: float
     device: str
+    backend: str
     output: Path
 
 
@@ -61,12 +62,16 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> list[Scored]:
     Raises:
         AsrError: a missing checkpoint, split or corpus, or audio that cannot be read.
     """
-    recognizer = Recognizer(bundle_from_checkpoint(options.checkpoint, recipe.name), options.device)
+    recognizer = Recognizer(
+        bundle_from_checkpoint(options.checkpoint, recipe.name),
+        options.device,
+        backend=options.backend,
+    )
     cuts = _cuts(recipe, options)
     started = time.monotonic()
     scored = score_cuts(recipe, recognizer, cuts, options.decoder, options.batch_seconds)
     seconds = time.monotonic() - started
-    title = f"{recipe.title}, {options.split}, {options.decoder.name}"
+    title = f"{recipe.title}, {options.split}, {options.decoder.name}, {recognizer.backend}"
     print_scores(recipe, scored, title=title, seconds=seconds)
     _write(options.output, scored)
     return scored

@@ -9,14 +9,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from onnxruntime import InferenceSession
 
 from asr import __version__
 from asr.audio import read_audio, write_wav
+from asr.backends import make_backend
 from asr.cli import main
 from asr.decoding import DecoderConfig
+from asr.recognizer import Recognizer
 from asr.transcribe import in_order, plan_batches, transcribe_files
 from asr.types import AsrError, ConfigError
 
@@ -177,6 +182,23 @@ def test_beam_alternatives(capsys, tiny_bundle_path, tiny_recognizer, files):
     ]
 
 
+@pytest.mark.parametrize("backend", ["torch", "onnx", "onnx-int8"])
+def test_the_backend_is_the_one_named(
+    capsys, monkeypatch, tiny_bundle_path, bundle_of, files, backend
+):
+    chosen = []
+
+    def make(name, model):
+        chosen.append(name)
+        return make_backend(name, model)
+
+    monkeypatch.setattr("asr.recognizer.make_backend", make)
+    expected = Recognizer(bundle_of(), backend=backend).recognize([read_audio(files[0])])[0].text
+    status, out, err = run(capsys, "transcribe", tiny_bundle_path, files[0], "--backend", backend)
+    assert (status, out, err) == (0, expected + "\n", "")
+    assert chosen == [backend, backend]
+
+
 def test_beam_options_ask_for_the_beam(capsys, tiny_bundle_path, files):
     said = run(capsys, "transcribe", tiny_bundle_path, files[0], "--decoder", "beam")
     assert run(capsys, "transcribe", tiny_bundle_path, files[0], "--beam-width", "16") == said
@@ -190,6 +212,7 @@ def test_beam_options_ask_for_the_beam(capsys, tiny_bundle_path, files):
         (["--beam-width", "2", "--alternatives", "3"], "alternatives"),
         (["--device", "abacus"], "choose cpu"),
         (["--device", "cuda:77"], "choose cpu"),
+        (["--backend", "abacus"], "onnx-int8"),
         (["--batch-seconds", "0"], "above 0"),
         (["--batch-seconds", "nan"], "above 0"),
         (["--output", "/nowhere/at/all.txt"], "/nowhere/at/all.txt"),
@@ -210,7 +233,7 @@ def test_a_missing_bundle_in_one_line(capsys, tmp_path, files, command):
     assert str(tmp_path / "none") in err
 
 
-# asr plot, asr itself
+# asr plot
 
 
 def test_plot(capsys, tiny_bundle_path, files, tmp_path):
@@ -233,6 +256,41 @@ def test_plot_of_no_audio(capsys, tiny_bundle_path, bad, tmp_path):
     )
     assert (status, len(err.splitlines())) == (2, 1)
     assert not (tmp_path / "u.png").exists()
+
+
+# asr export
+
+
+@pytest.mark.parametrize(("options", "close"), [([], 1e-4), (["--int8"], 1.0)])
+def test_the_exported_file_gives_the_recognisers_log_probs(
+    capsys, tiny_bundle_path, tiny_recognizer, waveform_of, tmp_path, options, close
+):
+    path = tmp_path / "model.onnx"
+    status, out, err = run(capsys, "export", tiny_bundle_path, "--output", path, *options)
+    assert (status, out, err) == (0, "", "")
+    session = InferenceSession(path, providers=["CPUExecutionProvider"])
+    waveform = waveform_of(3, 1.0)
+    bundle = tiny_recognizer.bundle
+    features, lengths = bundle.extractor(
+        torch.from_numpy(waveform.samples)[None], torch.tensor([16000])
+    )
+    (log_probs,) = session.run(None, {"features": features.numpy(), "lengths": lengths.numpy()})
+    expected, _ = tiny_recognizer.log_probs([waveform])
+    assert np.abs(log_probs - expected.numpy()).max() < close
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["tokens"]) == list(bundle.tokenizer.tokens)
+    assert json.loads(metadata["features"]) == bundle.extractor.config.to_dict()
+    assert json.loads(metadata["statistics"])["mean"] == bundle.extractor.mean.tolist()
+
+
+@pytest.mark.parametrize("output", ["", "no/such/folder/model.onnx"])
+def test_an_export_that_cannot_be_written(capsys, tiny_bundle_path, tmp_path, output):
+    status, _, err = run(capsys, "export", tiny_bundle_path, "--output", tmp_path / output)
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert str(tmp_path / output) in err
+
+
+# asr itself
 
 
 def test_version(capsys):

@@ -27,32 +27,49 @@ utterances = st.lists(
 )
 
 
+@pytest.fixture(scope="module", params=["torch", "onnx", "onnx-int8"])
+def recognizer(request, bundle_of) -> Recognizer:
+    return Recognizer(bundle_of(), backend=request.param)
+
+
 @pytest.mark.parametrize("decoder", [GREEDY, BEAM], ids=["greedy", "beam"])
 @settings(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(recipe=utterances, order=st.randoms(use_true_random=False))
 def test_same_transcript_alone_in_any_batch_in_any_order(
-    tiny_recognizer, waveform_of, decoder, recipe, order
+    recognizer, waveform_of, decoder, recipe, order
 ):
     waveforms = [waveform_of(*one) for one in recipe]
-    alone = [tiny_recognizer.recognize([waveform], decoder)[0].text for waveform in waveforms]
+    alone = [recognizer.recognize([waveform], decoder)[0].text for waveform in waveforms]
     shuffled = list(range(len(waveforms)))
     order.shuffle(shuffled)
-    batch = tiny_recognizer.recognize([waveforms[i] for i in shuffled], decoder)
+    batch = recognizer.recognize([waveforms[i] for i in shuffled], decoder)
     assert [transcript.text for transcript in batch] == [alone[i] for i in shuffled]
 
 
-def test_log_probs_alone_equal_those_in_a_batch(tiny_recognizer, waveform_of):
+def test_log_probs_alone_equal_those_in_a_batch(recognizer, waveform_of):
     waveforms = [waveform_of(seed, seconds) for seed, seconds in enumerate((0.3, 1.4, 0.1, 0.9))]
-    batch, lengths = tiny_recognizer.log_probs(waveforms)
+    batch, lengths = recognizer.log_probs(waveforms)
     assert batch.dtype == torch.float32
     assert lengths.dtype == torch.int64
     for row, length, waveform in zip(batch, lengths, waveforms, strict=True):
-        alone, frames = tiny_recognizer.log_probs([waveform])
+        alone, frames = recognizer.log_probs([waveform])
         assert frames.tolist() == [length]
         # Relative too: this model's exaggerated weights make log-probabilities of tens.
         torch.testing.assert_close(alone[0], row[:length], rtol=1e-5, atol=1e-5)
+
+
+def test_onnx_runtime_is_the_default_and_hears_what_torch_hears(
+    tiny_recognizer, bundle_of, waveform_of
+):
+    assert tiny_recognizer.backend == "onnx"
+    waveforms = [waveform_of(seed, seconds) for seed, seconds in enumerate((0.3, 1.4, 0.1, 0.9))]
+    ours, lengths = tiny_recognizer.log_probs(waveforms)
+    theirs, expected = Recognizer(bundle_of(), backend="torch").log_probs(waveforms)
+    assert torch.equal(lengths, expected)
+    for row, other, length in zip(ours, theirs, lengths, strict=True):
+        torch.testing.assert_close(row[:length], other[:length], rtol=1e-5, atol=1e-4)
 
 
 def test_the_model_says_enough_for_these_tests(tiny_recognizer, waveform_of):
@@ -141,7 +158,7 @@ def test_an_unknown_device(bundle_of):
 
 
 def test_running_out_of_memory_is_explained(bundle_of, waveform_of, monkeypatch):
-    recognizer = Recognizer(bundle_of())
+    recognizer = Recognizer(bundle_of(), backend="torch")
 
     def fail(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -100,8 +100,9 @@ def test_evaluate_prints_the_error_rate_and_keeps_each_utterance(trained, capsys
 def test_evaluate_reads_a_split_straight_from_the_corpus(trained, capsys):
     where = ["--run", str(trained / "run"), "--corpus", str(trained / "corpus")]
     output = ["--split", "test", "--output", str(trained / "test.jsonl")]
-    assert main(toy(), ["evaluate", *where, *output, "--decoder", "beam"]) == 0
-    assert "test, beam" in capsys.readouterr().out
+    how = ["--decoder", "beam", "--backend", "onnx-int8"]
+    assert main(toy(), ["evaluate", *where, *output, *how]) == 0
+    assert "test, beam, onnx-int8" in capsys.readouterr().out
     assert len((trained / "test.jsonl").read_text().splitlines()) == 6
 
 

@@ -18,6 +18,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from asr.audio import decode_audio
 from asr.cli import main as asr_main
 from asr.decoding import DecoderConfig
+from asr.recognizer import Recognizer
 from asr.types import Waveform
 from server.client import Client, ClientError, RecognitionConfig
 from server.client_cli import main
@@ -54,6 +55,20 @@ def test_the_server_hears_what_the_recogniser_hears(
     (expected,) = recognizer.recognize([decode_audio(data)])
     assert transcription.text == expected.text != ""
     assert transcription.duration == pytest.approx(expected.duration, abs=1e-9)
+
+
+def test_the_backend_is_the_one_named(start, bundle_path, samples_of, file_of):
+    data = file_of(samples_of(1, 1.5), 16000, "WAV", "PCM_16")
+    (expected,) = Recognizer.load(bundle_path, backend="onnx-int8").recognize([decode_audio(data)])
+    process, address = start(bundle_path, "--backend", "onnx-int8")
+    with Client(address, timeout=60) as client:
+        (best, *_) = client.transcribe(data).hypotheses
+    process.terminate()
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    (other,) = Recognizer.load(bundle_path, backend="torch").recognize([decode_audio(data)])
+    assert best.confidence == pytest.approx(expected.hypotheses[0].confidence, abs=1e-7)
+    assert best.confidence != pytest.approx(other.hypotheses[0].confidence, abs=1e-7)
 
 
 @pytest.mark.parametrize("encoding", ["LINEAR16", "FLOAT"])

@@ -1,0 +1,120 @@
+"""The backend is the one asked for, agrees with torch or says so, and keeps utterances apart."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from asr import export
+from asr.backends import OnnxInt8Model, OnnxModel, choose_backend, make_backend
+from asr.nn.model import AcousticModel, AcousticModelConfig
+from asr.types import ConfigError, ModelError
+
+F, V = 13, 7
+PLAIN = AcousticModelConfig(F, V, 16, 2)
+PROJECTED = AcousticModelConfig(F, V, 16, 2, proj_size=8)
+SIMPLE = AcousticModelConfig(F, V, 16, 2, cell="rnn")
+LENGTHS = torch.tensor([40, 1, 23, 40, 7])
+
+
+def make_model(seed: int = 0) -> AcousticModel:
+    torch.manual_seed(seed)
+    return AcousticModel(PLAIN).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def features() -> torch.Tensor:
+    return torch.randn(len(LENGTHS), 44, F, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "device", "chosen"),
+    [
+        ("auto", PLAIN, "cpu", "onnx"),
+        ("auto", SIMPLE, "cpu", "onnx"),
+        ("auto", PROJECTED, "cpu", "torch"),
+        ("auto", PLAIN, "cuda", "torch"),
+        ("torch", PLAIN, "cpu", "torch"),
+        ("torch", PROJECTED, "cuda", "torch"),
+        ("onnx", PLAIN, "cpu", "onnx"),
+        ("onnx-int8", PLAIN, "cpu", "onnx-int8"),
+    ],
+)
+def test_what_a_name_means(name, config, device, chosen):
+    assert choose_backend(name, config, torch.device(device)) == chosen
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "device", "said"),
+    [
+        ("abacus", PLAIN, "cpu", "onnx-int8"),
+        ("onnx", PLAIN, "cuda", "not on cuda"),
+        ("onnx-int8", PLAIN, "cuda:1", "not on cuda:1"),
+        ("onnx", PROJECTED, "cpu", "projection"),
+        ("onnx-int8", SIMPLE, "cpu", "8-bit"),
+    ],
+)
+def test_what_cannot_be_is_refused(name, config, device, said):
+    with pytest.raises(ConfigError, match=said) as caught:
+        choose_backend(name, config, torch.device(device))
+    assert caught.value.remedy
+
+
+def test_torch_is_the_model_itself():
+    model = make_model()
+    assert make_backend("torch", model) is model
+
+
+def test_onnx_equals_torch(features):
+    model = make_model()
+    with torch.inference_mode():  # as the recogniser calls it
+        found, expected = make_backend("onnx", model)(features, LENGTHS), model(features, LENGTHS)
+    assert found.shape == expected.shape
+    for row, other, length in zip(found, expected, LENGTHS, strict=True):
+        torch.testing.assert_close(row[:length], other[:length], rtol=1e-5, atol=1e-5)
+
+
+def test_int8_is_near_and_its_rows_are_their_own(features):
+    """The operator rounds with one scale a call, yet a result has the same bits in any batch."""
+    model, order = make_model(), torch.tensor([3, 0, 4, 1, 2])
+    backend = make_backend("onnx-int8", model)
+    with torch.inference_mode():
+        batch, expected = backend(features, LENGTHS), model(features, LENGTHS)
+        assert torch.equal(backend(features[order], LENGTHS[order]), batch[order])
+        for b, length in enumerate(LENGTHS):
+            alone = backend(features[b : b + 1, :length], LENGTHS[b : b + 1])
+            assert torch.equal(alone[0], batch[b, :length])
+            assert 0 < (batch - expected)[b, :length].abs().max() < 0.05
+    assert batch.shape == expected.shape
+    torch.testing.assert_close(batch.exp().sum(-1), torch.ones(5, 44))
+
+
+@pytest.mark.parametrize("kind", [OnnxModel, OnnxInt8Model])
+def test_a_backend_may_be_called_from_several_threads(features, kind):
+    backend = kind(make_model())
+    expected = [backend(features + shift, LENGTHS) for shift in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda shift: backend(features + shift, LENGTHS), range(8)))
+    assert all(map(torch.equal, found, expected))
+
+
+@pytest.mark.parametrize("kind", [OnnxModel, OnnxInt8Model])
+def test_a_runtime_that_computes_something_else_is_noticed(monkeypatch, kind):
+    honest = export.to_onnx
+    monkeypatch.setattr(export, "to_onnx", lambda model: honest(make_model(seed=1)))
+    with pytest.raises(ModelError, match=r"differ from torch's by up to \d") as caught:
+        kind(make_model(seed=0))
+    assert "torch" in caught.value.remedy
+
+
+def test_torch_alone_does_not_wait_for_onnx(tiny_bundle_path):
+    code = (
+        "import sys; from asr.recognizer import Recognizer;"
+        f"Recognizer.load({str(tiny_bundle_path)!r}, backend='torch');"
+        "sys.exit('onnx' in sys.modules or 'onnxruntime' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
