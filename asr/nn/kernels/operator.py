@@ -41,6 +41,8 @@ __all__ = [
 ]
 
 NAMESPACE = "peephole_asr"
+# Not `torch.library.custom_op`, whose wrapper imports the compiler, a second, at the first call.
+LIBRARY = torch.library.Library(NAMESPACE, "FRAGMENT")  # type: ignore[no-untyped-call]
 
 
 class Arguments(NamedTuple):
@@ -97,6 +99,17 @@ Operator = Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]]
 Forward = Callable[[Arguments, bool], Outputs]
 Backward = Callable[[Arguments, Outputs, Tensor, Tensor], Gradients]
 
+ARGUMENTS = (
+    "str cell, Tensor gates, Tensor weight_hh, Tensor? peephole, Tensor? weight_hr, "
+    "Tensor h0, Tensor c0, Tensor lengths"
+)
+OUTPUTS = "Tensor hidden, Tensor c_n, Tensor act, Tensor cells"
+FORWARD = f"({ARGUMENTS}, bool training) -> ({OUTPUTS})"
+BACKWARD = (
+    f"({ARGUMENTS}, {OUTPUTS}, Tensor grad_hidden, Tensor grad_c_n)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
+)
+
 
 def define(kernel: str, forward: Forward, backward: Backward) -> Operator:
     """Register ``peephole_asr::recurrence_<kernel>`` and return it.
@@ -109,57 +122,22 @@ def define(kernel: str, forward: Forward, backward: Backward) -> Operator:
         backward: gradients, from the gradients of ``hidden`` and ``c_n``. It finds an empty tensor
             in the place of ``gates``, which are given up after forward.
     """
-    name = f"{NAMESPACE}::recurrence_{kernel}"
+    name = f"recurrence_{kernel}"
 
-    @torch.library.custom_op(name, mutates_args=())
-    def recurrence(
-        cell: str,
-        gates: Tensor,
-        weight_hh: Tensor,
-        peephole: Tensor | None,
-        weight_hr: Tensor | None,
-        h0: Tensor,
-        c0: Tensor,
-        lengths: Tensor,
-        training: bool,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        arguments = Arguments(cell, gates, weight_hh, peephole, weight_hr, h0, c0, lengths)
-        with torch.autocast(gates.device.type, enabled=False):  # the cell state is a long sum
-            return tuple(forward(arguments, training))  # type: ignore[return-value]
+    def run(*values: Any) -> tuple[Tensor, ...]:
+        *arguments, training = values
+        with torch.autocast(arguments[1].device.type, enabled=False):  # the state is a long sum
+            return tuple(forward(Arguments(*arguments), training))
 
-    @torch.library.custom_op(f"{name}_backward", mutates_args=())
-    def recurrence_backward(
-        cell: str,
-        gates: Tensor,
-        weight_hh: Tensor,
-        peephole: Tensor | None,
-        weight_hr: Tensor | None,
-        h0: Tensor,
-        c0: Tensor,
-        lengths: Tensor,
-        hidden: Tensor,
-        c_n: Tensor,
-        act: Tensor,
-        cells: Tensor,
-        grad_hidden: Tensor,
-        grad_c_n: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        arguments = Arguments(cell, gates, weight_hh, peephole, weight_hr, h0, c0, lengths)
-        outputs = Outputs(hidden, c_n, act, cells)
-        gradients = backward(arguments, outputs, grad_hidden.contiguous(), grad_c_n.contiguous())
-        return tuple(gradients)  # type: ignore[return-value]
+    def run_back(*values: Any) -> tuple[Tensor, ...]:
+        arguments, outputs, grads = Arguments(*values[:8]), Outputs(*values[8:12]), values[12:]
+        return tuple(backward(arguments, outputs, *(grad.contiguous() for grad in grads)))
 
-    @recurrence.register_fake
-    def _(cell, gates, weight_hh, peephole, weight_hr, h0, c0, lengths, training):  # type: ignore[no-untyped-def]
-        arguments = Arguments(cell, gates, weight_hh, peephole, weight_hr, h0, c0, lengths)
-        return tuple(new_outputs(arguments, training))
-
-    @recurrence_backward.register_fake
-    def _(cell, gates, weight_hh, peephole, weight_hr, h0, c0, lengths, hidden, c_n, act, *rest):  # type: ignore[no-untyped-def]
-        return tuple(
-            torch.empty_like(x) if x is not None else hidden.new_empty(0)
-            for x in (act, weight_hh, peephole, weight_hr, h0, c0)
-        )
+    _register(
+        name, FORWARD, run, lambda *values: tuple(new_outputs(Arguments(*values[:8]), values[8]))
+    )
+    _register(f"{name}_backward", BACKWARD, run_back, _new_gradients)
+    run_backward = getattr(torch.ops.peephole_asr, f"{name}_backward").default
 
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         cell, gates, *tensors, training = inputs
@@ -170,12 +148,30 @@ def define(kernel: str, forward: Forward, backward: Backward) -> Operator:
 
     def differentiate(ctx: Any, grad_hidden: Tensor, grad_c_n: Tensor, *_: Any) -> tuple[Any, ...]:
         saved = ctx.saved_tensors
-        grads = recurrence_backward(ctx.cell, *saved, grad_hidden, grad_c_n)
-        here = (None if x is None else grad for x, grad in zip(saved, grads, strict=False))
-        return None, *here, None, None
+        grads = run_backward(ctx.cell, *saved, grad_hidden, grad_c_n)
+        present = (None if x is None else grad for x, grad in zip(saved, grads, strict=False))
+        return None, *present, None, None
 
-    recurrence.register_autograd(differentiate, setup_context=setup_context)
-    return recurrence
+    torch.library.register_autograd(
+        f"{NAMESPACE}::{name}", differentiate, setup_context=setup_context, lib=LIBRARY
+    )
+    operator: Operator = getattr(torch.ops.peephole_asr, name).default
+    return operator
+
+
+def _register(
+    name: str, schema: str, run: Callable[..., Any], run_on_shapes: Callable[..., Any]
+) -> None:
+    LIBRARY.define(name + schema)  # type: ignore[no-untyped-call]
+    LIBRARY.impl(name, run, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+    torch.library.register_fake(f"{NAMESPACE}::{name}", run_on_shapes, lib=LIBRARY)
+
+
+def _new_gradients(*values: Any) -> tuple[Tensor, ...]:
+    """Uninitialised :class:`Gradients` for the arguments of a backward operator."""
+    arguments, act = Arguments(*values[:8]), values[10]
+    tensors = (act, *arguments[2:7])
+    return tuple(act.new_empty(0) if x is None else torch.empty_like(x) for x in tensors)
 
 
 def new_outputs(arguments: Arguments, keep: bool) -> Outputs:
