@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check install proto clean
+.PHONY: help demo test check bench install proto clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ check: $(INSTALLED)  ## formatter, linter and type checker only
 	@$(BIN)/ruff check
 	$(heading) 'types: mypy'
 	@$(BIN)/mypy
+
+bench: $(INSTALLED)  ## speed of layer and model beside torch.nn.LSTM, a few minutes
+	$(heading) 'benchmark (have nothing else running)'
+	@$(BIN)/python -m benchmarks.recurrent
 
 install: $(INSTALLED)  ## create .venv and install everything (the others do so by themselves)
 
