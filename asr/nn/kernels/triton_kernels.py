@@ -1,139 +1,19 @@
-"""What runs on the GPU: steps of a recurrence forward and backward, in Triton's language.
+"""Steps of a recurrence forward and backward in Triton's language, launched with many programs.
 
-:mod:`asr.nn.kernels.triton` says how the work is divided and launches these. Every program has a
-grid position: a slice of cells, a direction, a block of batch rows. The letters are those of
-:mod:`asr.nn.cells` and :mod:`asr.nn.kernels.operator`; a tile is a tensor ``(ROWS, SLICE)``.
-
-Without Triton the module can be imported, and nothing in it runs.
+:mod:`asr.nn.kernels.triton` says how the work is divided and launches these. A program's place in
+the grid is its slice of cells, its direction, its block of batch rows. Shapes are those of
+:mod:`asr.nn.kernels.operator`; a tile is a tensor ``(ROWS, SLICE)``, and what comes for every gate
+is a tuple of tiles.
 """
 
 from __future__ import annotations
 
-import os
+from asr.nn.kernels.triton_cells import back, jit, step, tl
 
-try:
-    import triton
-    from triton import language as tl
+__all__ = ["backward_steps", "forward_steps"]
 
-    INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # what `triton.jit` goes by
-    jit = triton.jit
-    launched = triton.jit(do_not_specialize=["T", "B", "start", "stop", "first_row"])
-except ModuleNotFoundError:
-    INTERPRETED = False
-
-    def jit(function):
-        return function
-
-    launched = jit
-
-
-__all__ = ["INTERPRETED", "backward_steps", "forward_steps"]
-
-
-# Squashing. The exponent is never positive, so nothing overflows; both are exact to 1e-7.
-
-
-@jit
-def _sigmoid(x):
-    e = tl.exp(-tl.abs(x))
-    return tl.where(x >= 0, 1.0, e) / (1.0 + e)
-
-
-@jit
-def _tanh(x):
-    e = tl.exp(-2.0 * tl.abs(x))
-    s = (1.0 - e) / (1.0 + e)
-    return tl.where(x >= 0, s, -s)
-
-
-# The cells, line for line as in asr.nn.cells.
-
-
-@jit
-def _step(nets, c, w, CELL: tl.constexpr):
-    """The cell's output, its state and its gates' activations."""
-    if CELL == "rnn":
-        m = _tanh(nets[0])
-        acts = (m,)
-    elif CELL == "lstm-1997":
-        i, z, o = _sigmoid(nets[0]), _tanh(nets[1]), _sigmoid(nets[2])
-        c = c + i * z
-        m = o * _tanh(c)
-        acts = (i, z, o)
-    elif CELL == "lstm":
-        i, f = _sigmoid(nets[0]), _sigmoid(nets[1])
-        z, o = _tanh(nets[2]), _sigmoid(nets[3])
-        c = f * c + i * z
-        m = o * _tanh(c)
-        acts = (i, f, z, o)
-    elif CELL == "peephole":
-        i = _sigmoid(nets[0] + w[0] * c)
-        f = _sigmoid(nets[1] + w[1] * c)
-        z = _tanh(nets[2])
-        c = f * c + i * z
-        o = _sigmoid(nets[3] + w[2] * c)
-        m = o * _tanh(c)
-        acts = (i, f, z, o)
-    else:
-        tl.static_assert(CELL == "coupled")
-        i = _sigmoid(nets[0] + w[0] * c)
-        z = _tanh(nets[1])
-        c = (1 - i) * c + i * z
-        o = _sigmoid(nets[2] + w[1] * c)
-        m = o * _tanh(c)
-        acts = (i, z, o)
-    return m, c, acts
-
-
-@jit
-def _back(acts, before, c, grad_m, grad_c, w, CELL: tl.constexpr):
-    """The errors at the net inputs, the error in the state before, the peepholes' gradients."""
-    if CELL == "rnn":
-        d = (grad_m * (1 - acts[0] * acts[0]),)
-        grad_before = grad_c
-        grads_w = ()
-    elif CELL == "lstm-1997":
-        i, z, o = acts[0], acts[1], acts[2]
-        d_o, grad_c = _back_through_output(o, c, grad_m, grad_c)
-        d = (grad_c * z * i * (1 - i), grad_c * i * (1 - z * z), d_o)
-        grad_before = grad_c
-        grads_w = ()
-    elif CELL == "lstm":
-        i, f, z, o = acts[0], acts[1], acts[2], acts[3]
-        d_o, grad_c = _back_through_output(o, c, grad_m, grad_c)
-        d_i, d_z = grad_c * z * i * (1 - i), grad_c * i * (1 - z * z)
-        d_f = grad_c * before * f * (1 - f)
-        d = (d_i, d_f, d_z, d_o)
-        grad_before = grad_c * f
-        grads_w = ()
-    elif CELL == "peephole":
-        i, f, z, o = acts[0], acts[1], acts[2], acts[3]
-        d_o, grad_c = _back_through_output(o, c, grad_m, grad_c)
-        grad_c += d_o * w[2]
-        d_i, d_z = grad_c * z * i * (1 - i), grad_c * i * (1 - z * z)
-        d_f = grad_c * before * f * (1 - f)
-        d = (d_i, d_f, d_z, d_o)
-        grad_before = grad_c * f + d_i * w[0] + d_f * w[1]
-        grads_w = (d_i * before, d_f * before, d_o * c)
-    else:
-        tl.static_assert(CELL == "coupled")
-        i, z, o = acts[0], acts[1], acts[2]
-        d_o, grad_c = _back_through_output(o, c, grad_m, grad_c)
-        grad_c += d_o * w[1]
-        d_i, d_z = grad_c * (z - before) * i * (1 - i), grad_c * i * (1 - z * z)
-        d = (d_i, d_z, d_o)
-        grad_before = grad_c * (1 - i) + d_i * w[0]
-        grads_w = (d_i * before, d_o * c)
-    return d, grad_before, grads_w
-
-
-@jit
-def _back_through_output(o, c, grad_m, grad_c):
-    s = _tanh(c)
-    return grad_m * s * o * (1 - o), grad_c + grad_m * o * (1 - s * s)
-
-
-# Tuples of tiles, one a gate.
+# No compilation for special values of what changes from call to call.
+launched = jit(do_not_specialize=["T", "B", "start", "stop", "first_row"])
 
 
 @jit
@@ -161,115 +41,92 @@ def _add(left, right, COUNT: tl.constexpr):
 # Matrix products. The inner dimension K is cut in chunks of PARTS * WIDTH, and of each chunk every
 # warp multiplies its own WIDTH columns by the whole slice: the batch dimension of `tl.dot` goes
 # over warps. A few rows by one slice is too little to share between warps in any other way, and so
-# no operand is read by two of them. Their PARTS partial sums are added at the end.
+# no two of them read the same operand. Their PARTS partial sums are added at the end.
+#
+# Forward, K = H and each gate is a product of its own; on the way back (BACK) K = G * H, and there
+# is one product.
 
 
 @jit
 def _inner(chunk, PARTS: tl.constexpr, WIDTH: tl.constexpr):
-    """The columns of a chunk ``(PARTS, WIDTH)``."""
+    """The columns of a chunk, ``(PARTS, WIDTH)``."""
     part = tl.arange(0, PARTS)[:, None] + chunk * PARTS
     return part * WIDTH + tl.arange(0, WIDTH)[None, :]
 
 
 @jit
 def _weight(
-    pointer,
-    cell,
-    K_STRIDE: tl.constexpr,
-    CELL_STRIDE: tl.constexpr,
-    chunk,
-    H: tl.constexpr,
-    K: tl.constexpr,
-    PARTS: tl.constexpr,
-    WIDTH: tl.constexpr,
-):
-    """One chunk of the weights of the slice, ``(PARTS, WIDTH, SLICE)``."""
+    weight, product, chunk, cell, H: tl.constexpr, GATES: tl.constexpr, BACK: tl.constexpr,
+    PARTS: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    """One chunk of the slice's weights for one product, ``(PARTS, WIDTH, SLICE)``."""
     k = _inner(chunk, PARTS, WIDTH)[:, :, None]
     n = cell[None, None, :]
-    return tl.load(pointer + k * K_STRIDE + n * CELL_STRIDE, mask=(k < K) & (n < H), other=0.0)
+    if BACK:
+        pointer = weight + k * H + n
+        inside = k < GATES * H
+    else:
+        pointer = weight + product * H * H + n * H + k
+        inside = k < H
+    return tl.load(pointer, mask=inside & (n < H), other=0.0)
 
 
 @jit
 def _weights(
-    pointer,
-    cell,
-    K_STRIDE: tl.constexpr,
-    CELL_STRIDE: tl.constexpr,
-    H: tl.constexpr,
-    K: tl.constexpr,
-    COUNT: tl.constexpr,
-    PARTS: tl.constexpr,
-    WIDTH: tl.constexpr,
-    CHUNKS: tl.constexpr,
-):
-    """All chunks for ``COUNT`` products whose matrices lie ``H * H`` apart."""
+    weight, cell, H: tl.constexpr, GATES: tl.constexpr, BACK: tl.constexpr,
+    PARTS: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    """All chunks for all products, or what the loop does not change is read once before it."""
+    PRODUCTS: tl.constexpr = 1 if BACK else GATES
+    K: tl.constexpr = GATES * H if BACK else H
     tiles = ()
-    for chunk in tl.static_range(CHUNKS):
-        for n in tl.static_range(COUNT):
-            tiles = tiles + (
-                _weight(
-                    pointer + n * H * H, cell, K_STRIDE, CELL_STRIDE, chunk, H, K, PARTS, WIDTH
-                ),
-            )
+    for chunk in tl.static_range((K + PARTS * WIDTH - 1) // (PARTS * WIDTH)):
+        for n in tl.static_range(PRODUCTS):
+            tiles = tiles + (_weight(weight, n, chunk, cell, H, GATES, BACK, PARTS, WIDTH),)
     return tiles
 
 
 @jit
 def _products(
-    x,
-    row,
-    STRIDE: tl.constexpr,
-    rows,
-    weights,
-    pointer,
-    cell,
-    K_STRIDE: tl.constexpr,
-    CELL_STRIDE: tl.constexpr,
-    H: tl.constexpr,
-    K: tl.constexpr,
-    COUNT: tl.constexpr,
-    RESIDENT: tl.constexpr,
-    PRECISION: tl.constexpr,
-    ROWS: tl.constexpr,
-    SLICE: tl.constexpr,
-    PARTS: tl.constexpr,
-    WIDTH: tl.constexpr,
-    CHUNKS: tl.constexpr,
-):
-    """``COUNT`` tiles, each the rows of ``x``, K long, by one matrix of weights.
+    x, stride, row, rows, weights, weight, cell, H: tl.constexpr, GATES: tl.constexpr,
+    BACK: tl.constexpr, RESIDENT: tl.constexpr, PRECISION: tl.constexpr, ROWS: tl.constexpr,
+    SLICE: tl.constexpr, PARTS: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    """The first ``rows`` rows of ``x``, ``stride`` apart, by the slice's weights: a tile a product.
 
     ``x`` is read past L1, which does not see what other programs write.
     """
+    PRODUCTS: tl.constexpr = 1 if BACK else GATES
+    K: tl.constexpr = GATES * H if BACK else H
     sums = ()
-    for _ in tl.static_range(COUNT):
+    for _ in tl.static_range(PRODUCTS):
         sums = sums + (tl.full((PARTS, ROWS, SLICE), 0.0, tl.float32),)
     b = row[None, :, None]
-    for chunk in tl.static_range(CHUNKS):
+    for chunk in tl.static_range((K + PARTS * WIDTH - 1) // (PARTS * WIDTH)):
         k = _inner(chunk, PARTS, WIDTH)[:, None, :]
-        read = (k < K) & (b < rows)
-        x_k = tl.load(x + b * STRIDE + k, mask=read, other=0.0, cache_modifier=".cg")
+        inside = (k < K) & (b < rows)
+        x_k = tl.load(x + b * stride + k, mask=inside, other=0.0, cache_modifier=".cg")
         more = ()
-        for g in tl.static_range(COUNT):
+        for n in tl.static_range(PRODUCTS):
             if RESIDENT:
-                w = weights[chunk * COUNT + g]
+                w = weights[chunk * PRODUCTS + n]
             else:
-                w = _weight(
-                    pointer + g * H * H, cell, K_STRIDE, CELL_STRIDE, chunk, H, K, PARTS, WIDTH
-                )
-            more = more + (_multiply(x_k, w, sums[g], PRECISION),)
+                w = _weight(weight, n, chunk, cell, H, GATES, BACK, PARTS, WIDTH)
+            more = more + (_multiply(x_k, w, sums[n], PRECISION),)
         sums = more
     tiles = ()
-    for g in tl.static_range(COUNT):
-        tiles = tiles + (tl.sum(sums[g], axis=0),)
+    for n in tl.static_range(PRODUCTS):
+        tiles = tiles + (tl.sum(sums[n], axis=0),)
     return tiles
 
 
 @jit
 def _multiply(x, w, accumulator, PRECISION: tl.constexpr):
     if PRECISION == "interpreter":  # which cannot multiply bfloat16; these products are exact
-        return accumulator + tl.dot(x.to(tl.float32), w.to(tl.float32))
+        accumulator += tl.dot(x.to(tl.float32), w.to(tl.float32))
     else:
-        return tl.dot(x, w, accumulator, input_precision=PRECISION)
+        accumulator = tl.dot(x, w, accumulator, input_precision=PRECISION)
+    return accumulator
 
 
 # The barrier between steps, among the programs of one direction and one block of rows. They are all
@@ -300,35 +157,12 @@ def _nets(gates, T, s, stop, d, D, B, here, cell, ok, length, H: tl.constexpr, G
 
 @launched
 def forward_steps(
-    gates,
-    weight,
-    peephole,
-    lengths,
-    state,
-    hidden,
-    c_n,
-    act,
-    cells,
-    arrived,
-    T,
-    B,
-    start,
-    stop,
-    first_row,
-    H: tl.constexpr,
-    GATES: tl.constexpr,
-    PEEPHOLES: tl.constexpr,
-    CELL: tl.constexpr,
-    KEEP: tl.constexpr,
-    PERSISTENT: tl.constexpr,
-    RESIDENT: tl.constexpr,
-    PRECISION: tl.constexpr,
-    ROWS: tl.constexpr,
-    SLICE: tl.constexpr,
-    PARTS: tl.constexpr,
-    WIDTH: tl.constexpr,
-    CHUNKS: tl.constexpr,
-):
+    gates, weight, peephole, lengths, state, hidden, c_n, act, cells, arrived, T, B, start, stop,
+    first_row, H: tl.constexpr, GATES: tl.constexpr, PEEPHOLES: tl.constexpr, CELL: tl.constexpr,
+    KEEP: tl.constexpr, PERSISTENT: tl.constexpr, RESIDENT: tl.constexpr, PRECISION: tl.constexpr,
+    ROWS: tl.constexpr, SLICE: tl.constexpr, PARTS: tl.constexpr, WIDTH: tl.constexpr,
+    LINE: tl.constexpr,
+):  # fmt: skip
     """Steps ``start`` to ``stop`` of the T, from and to ``state (2, D, B, H)`` and ``c_n``.
 
     Step s reads the hidden vectors of all cells from half ``s % 2`` of ``state`` and writes its
@@ -341,7 +175,7 @@ def forward_steps(
     length = tl.load(lengths + row, mask=row < B, other=0).to(tl.int32)
     own = (d * B + row)[:, None] * H + cell[None, :]  # in (D, B, H)
     here = (row * D + d)[:, None]  # in (B, D)
-    arrived += d * tl.num_programs(2) + tl.program_id(2)
+    arrived += (d * tl.num_programs(2) + tl.program_id(2)) * LINE
     weight += d * GATES * H * H
     half = D * B * H
     element = hidden.dtype.element_ty
@@ -349,39 +183,22 @@ def forward_steps(
     c = tl.load(c_n + own, mask=ok, other=0.0)
     h = tl.load(state + (start % 2) * half + own, mask=ok, other=0.0)
     w_c = _load(peephole + d * PEEPHOLES * H + cell[None, :], H, PEEPHOLES, (cell < H)[None, :])
+    weights = ()
     if RESIDENT:
-        weights = _weights(weight, cell, 1, H, H, H, GATES, PARTS, WIDTH, CHUNKS)
-    else:
-        weights = ()
+        weights = _weights(weight, cell, H, GATES, False, PARTS, WIDTH)
     nets = _nets(gates, T, start, stop, d, D, B, here, cell, ok, length, H, GATES)
-    for s in range(start, stop):
+    s = start
+    while s < stop:
         t = s + d * (T - 1 - 2 * s)
         frame = t.to(tl.int64) * B * D * H
         valid = (t < length)[:, None]
         if PERSISTENT:
             _wait(arrived, (s - start) * tl.num_programs(0))
         recurrent = _products(
-            state + (s % 2) * half + d * B * H,
-            row,
-            H,
-            B,
-            weights,
-            weight,
-            cell,
-            1,
-            H,
-            H,
-            H,
-            GATES,
-            RESIDENT,
-            PRECISION,
-            ROWS,
-            SLICE,
-            PARTS,
-            WIDTH,
-            CHUNKS,
-        )
-        m, c_after, acts = _step(_add(nets, recurrent, GATES), c, w_c, CELL)
+            state + (s % 2) * half + d * B * H, H, row, B, weights, weight, cell, H, GATES, False,
+            RESIDENT, PRECISION, ROWS, SLICE, PARTS, WIDTH,
+        )  # fmt: skip
+        m, c_after, acts = step(_add(nets, recurrent, GATES), c, w_c, CELL)
         h = tl.where(valid, m.to(element), h)
         c = tl.where(valid, c_after, c)
         tl.store(state + ((s + 1) % 2) * half + own, h, mask=ok)
@@ -393,30 +210,15 @@ def forward_steps(
             _store(act + frame * GATES + here * GATES * H + cell[None, :], H, acts, GATES, ok)
             if CELL != "rnn":
                 tl.store(cells + frame + here * H + cell[None, :], c, mask=ok)
+        s += 1
     tl.store(c_n + own, c, mask=ok)
 
 
 @jit
 def _kept(
-    act,
-    cells,
-    c0,
-    grad_hidden,
-    T,
-    s,
-    stop,
-    d,
-    D,
-    B,
-    here,
-    cell,
-    own,
-    ok,
-    length,
-    H: tl.constexpr,
-    GATES: tl.constexpr,
-    CELL: tl.constexpr,
-):
+    act, cells, c0, grad_hidden, T, s, stop, d, D, B, here, cell, own, ok, length,
+    H: tl.constexpr, GATES: tl.constexpr, CELL: tl.constexpr,
+):  # fmt: skip
     """For step ``s`` back: activations, the output's gradient, the cell state before it.
 
     Where a row begins, the forward pass left c0 in the frame that it came from.
@@ -430,45 +232,21 @@ def _kept(
     grad = tl.load(grad_hidden + frame + at, mask=live, other=0.0).to(tl.float32)
     before = tl.full(ok.shape, 0.0, tl.float32)
     if CELL != "rnn":
-        back = frame + (2 * d - 1).to(tl.int64) * B * D * H
+        frame_before = frame + (2 * d - 1).to(tl.int64) * B * D * H
         first = s == T - 1
-        before = tl.load(cells + back + at, mask=ok & (not first), other=0.0)
+        before = tl.load(cells + frame_before + at, mask=ok & (not first), other=0.0)
         before += tl.load(c0 + own, mask=ok & first, other=0.0)
     return acts, grad, before
 
 
 @launched
 def backward_steps(
-    act,
-    cells,
-    weight,
-    peephole,
-    lengths,
-    c0,
-    grad_hidden,
-    errors,
-    grad_h,
-    grad_c,
-    grad_peephole,
-    arrived,
-    T,
-    B,
-    start,
-    stop,
-    first_row,
-    H: tl.constexpr,
-    GATES: tl.constexpr,
-    PEEPHOLES: tl.constexpr,
-    CELL: tl.constexpr,
-    PERSISTENT: tl.constexpr,
-    RESIDENT: tl.constexpr,
-    PRECISION: tl.constexpr,
-    ROWS: tl.constexpr,
-    SLICE: tl.constexpr,
-    PARTS: tl.constexpr,
-    WIDTH: tl.constexpr,
-    CHUNKS: tl.constexpr,
-):
+    act, cells, weight, peephole, lengths, c0, grad_hidden, errors, grad_h, grad_c, grad_peephole,
+    arrived, T, B, start, stop, first_row, H: tl.constexpr, GATES: tl.constexpr,
+    PEEPHOLES: tl.constexpr, CELL: tl.constexpr, PERSISTENT: tl.constexpr, RESIDENT: tl.constexpr,
+    PRECISION: tl.constexpr, ROWS: tl.constexpr, SLICE: tl.constexpr, PARTS: tl.constexpr,
+    WIDTH: tl.constexpr, LINE: tl.constexpr,
+):  # fmt: skip
     """Steps ``start`` to ``stop`` of the T on the way back.
 
     ``errors (T, B, D, G * H)``, the errors at the net inputs, are also how programs tell each
@@ -484,9 +262,8 @@ def backward_steps(
     length = tl.load(lengths + row, mask=row < B, other=0).to(tl.int32)
     own = (d * B + row)[:, None] * H + cell[None, :]  # in (D, B, H)
     here = (row * D + d)[:, None]  # in (B, D)
-    arrived += d * tl.num_programs(2) + tl.program_id(2)
+    arrived += (d * tl.num_programs(2) + tl.program_id(2)) * LINE
     weight += d * GATES * H * H
-    element = errors.dtype.element_ty
 
     carried = tl.load(grad_h + own, mask=ok, other=0.0)
     carried_c = tl.load(grad_c + own, mask=ok, other=0.0)
@@ -495,36 +272,20 @@ def backward_steps(
     grads_w = ()
     for _ in tl.static_range(PEEPHOLES):
         grads_w = grads_w + (tl.full((ROWS, SLICE), 0.0, tl.float32),)
+    weights = ()
     if RESIDENT:
-        weights = _weights(weight, cell, H, 1, H, GATES * H, 1, PARTS, WIDTH, CHUNKS)
-    else:
-        weights = ()
+        weights = _weights(weight, cell, H, GATES, True, PARTS, WIDTH)
     acts, grad, before = _kept(
-        act,
-        cells,
-        c0,
-        grad_hidden,
-        T,
-        start,
-        stop,
-        d,
-        D,
-        B,
-        here,
-        cell,
-        own,
-        ok,
-        length,
-        H,
-        GATES,
-        CELL,
-    )
+        act, cells, c0, grad_hidden, T, start, stop, d, D, B, here, cell, own, ok,
+        length, H, GATES, CELL,
+    )  # fmt: skip
     t = T - 1 - start + d * (2 * start + 1 - T)
     c = before
     if CELL != "rnn":
         frame = t.to(tl.int64) * B * D * H
         c = tl.load(cells + frame + here * H + cell[None, :], mask=ok, other=0.0)
-    for s in range(start, stop):
+    s = start
+    while s < stop:
         t = T - 1 - s + d * (2 * s + 1 - T)
         after = t + 1 - 2 * d  # the step before on the way back, the one after on the way forward
         frame = t.to(tl.int64) * B * D * H
@@ -532,28 +293,12 @@ def backward_steps(
         if PERSISTENT:
             _wait(arrived, (s - start) * tl.num_programs(0))
         flowed = _products(
-            errors + (after.to(tl.int64) * B * D + d) * GATES * H,
-            row,
-            D * GATES * H,
-            tl.where(s > 0, B, 0),
-            weights,
-            weight,
-            cell,
-            H,
-            1,
-            H,
-            GATES * H,
-            1,
-            RESIDENT,
-            PRECISION,
-            ROWS,
-            SLICE,
-            PARTS,
-            WIDTH,
-            CHUNKS,
-        )
+            errors + (after.to(tl.int64) * B * D + d) * GATES * H, D * GATES * H, row,
+            tl.where(s > 0, B, 0), weights, weight, cell, H, GATES, True,
+            RESIDENT, PRECISION, ROWS, SLICE, PARTS, WIDTH,
+        )  # fmt: skip
         carried = tl.where((s > 0) & (after < length)[:, None], flowed[0], carried)
-        d_net, before_c, terms = _back(acts, before, c, carried + grad, carried_c, w_c, CELL)
+        d_net, before_c, terms = back(acts, before, c, carried + grad, carried_c, w_c, CELL)
         carried_c = tl.where(live, before_c, carried_c)
         masked = ()
         for g in tl.static_range(GATES):
@@ -567,25 +312,10 @@ def backward_steps(
         grads_w = more
         c = before
         acts, grad, before = _kept(
-            act,
-            cells,
-            c0,
-            grad_hidden,
-            T,
-            s + 1,
-            stop,
-            d,
-            D,
-            B,
-            here,
-            cell,
-            own,
-            ok,
-            length,
-            H,
-            GATES,
-            CELL,
-        )
+            act, cells, c0, grad_hidden, T, s + 1, stop, d, D, B, here, cell, own, ok,
+            length, H, GATES, CELL,
+        )  # fmt: skip
+        s += 1
     tl.store(grad_h + own, carried, mask=ok)
     tl.store(grad_c + own, carried_c, mask=ok)
     sums = grad_peephole + block * D * PEEPHOLES * H + d * PEEPHOLES * H + cell
