@@ -1,9 +1,15 @@
-"""Where real speech for tests lies, if it is there."""
+"""Where real speech for tests lies, if it is there, and how Triton's kernels run without a GPU."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+
+if not torch.cuda.is_available():
+    # In its interpreter. It has to be told before anything imports it, and torch's compiler does.
+    os.environ["TRITON_INTERPRET"] = "1"
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 

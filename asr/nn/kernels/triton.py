@@ -27,15 +27,17 @@ not yet run or timed on a GPU.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import product
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from asr.nn.cells import CELLS
-from asr.nn.kernels import triton_cells, triton_kernels
 from asr.nn.kernels.operator import (
     Arguments,
     Gradients,
@@ -46,7 +48,9 @@ from asr.nn.kernels.operator import (
 )
 from asr.types import ConfigError, ModelError
 
-__all__ = ["Device", "Plan", "Work", "backward", "forward", "operator", "plan"]
+__all__ = ["MISSING", "Device", "Plan", "Work", "backward", "forward", "operator", "plan"]
+
+MISSING = None if find_spec("triton") else "install triton"
 
 WARPS = 8  # of a program: with one program a multiprocessor, up to 255 registers a thread
 TILES = (16, 32, 64)  # 16 is the least that a tensor core multiplies
@@ -201,7 +205,7 @@ def forward(
         ConfigError: Triton is missing, or the tensors are on a device that it has no code for.
     """
     _check(arguments)
-    arguments = _contiguous(arguments)
+    arguments = arguments.map(Tensor.contiguous)
     cell, gates, weight_hh, peephole, _, h0, c0, lengths = arguments
     outputs = new_outputs(arguments, training)
     outputs.c_n.copy_(c0)
@@ -212,7 +216,7 @@ def forward(
         gates, weight_hh, outputs.c_n if peephole is None else peephole, lengths, state, *outputs,
     )  # fmt: skip
     work = Work(B, D, H, H, G, _element(gates.dtype))
-    _run(triton_kernels.forward_steps, arguments, T, work, tensors, persistent, {"KEEP": training})
+    _run("forward_steps", arguments, T, work, tensors, persistent, {"KEEP": training})
     return outputs
 
 
@@ -226,7 +230,7 @@ def backward(
 ) -> Gradients:
     """The way back of :func:`forward`, from what it gave and the gradients of its results."""
     _check(arguments)
-    arguments = _contiguous(arguments)
+    arguments = arguments.map(Tensor.contiguous)
     cell, _, weight_hh, peephole, _, h0, c0, lengths = arguments
     hidden, _, act, cells = outputs
     G, H = _sizes(cell, weight_hh)
@@ -240,11 +244,11 @@ def backward(
         errors, grad_h, grad_c, grad_peephole,
     )  # fmt: skip
     work = Work(B, D, H, G * H, 1, _element(act.dtype))
-    _run(triton_kernels.backward_steps, arguments, T, work, tensors, persistent, {})
+    _run("backward_steps", arguments, T, work, tensors, persistent, {})
     nothing = act.new_empty(0)
     return Gradients(
         errors,
-        recurrent_gradient(errors, hidden, h0, lengths) if T else torch.zeros_like(weight_hh),
+        recurrent_gradient(errors, hidden, h0, lengths),
         nothing if peephole is None else grad_peephole.sum(0),
         nothing.clone(),
         _gradient_h0(grad_h, errors, weight_hh, lengths).to(h0.dtype),
@@ -253,7 +257,7 @@ def backward(
 
 
 def _gradient_h0(grad_h: Tensor, errors: Tensor, weight_hh: Tensor, lengths: Tensor) -> Tensor:
-    """What the last step back leaves of ``grad_h (D, B, H)``, or its errors where it was a row's."""
+    """``grad_h (D, B, H)`` as the last step back left it, with what that step's errors add."""
     T, _, D, _ = errors.shape
     if T == 0:
         return grad_h
@@ -264,7 +268,7 @@ def _gradient_h0(grad_h: Tensor, errors: Tensor, weight_hh: Tensor, lengths: Ten
 
 
 def _run(
-    kernel: Any,
+    kernel: str,
     arguments: Arguments,
     T: int,
     work: Work,
@@ -275,52 +279,59 @@ def _run(
     """Launch ``kernel`` for all rows and steps."""
     if T * work.rows == 0:
         return
-    cell, weight_hh = arguments.cell, arguments.weight_hh
-    if triton_cells.INTERPRETED:
+    weight_hh = arguments.weight_hh
+    if _kernels().INTERPRETED:
         division = _interpreted(work, persistent)
     else:
         division = plan(work, _device(weight_hh.device), persistent)
-    constants = {
+    options = {**_constants(arguments.cell, work, division, _precision(weight_hh.dtype)), **options}
+    launch = getattr(_kernels(), kernel)
+    steps = [(0, T)] if division.persistent else [(s, s + 1) for s in range(T)]
+    blocks = _ceil(work.rows, division.rows)
+    with torch.cuda.device_of(weight_hh):  # type: ignore[no-untyped-call]
+        for first in range(0, blocks, division.blocks):
+            grid = (division.slices(work), work.directions, min(division.blocks, blocks - first))
+            arrived = arguments.lengths.new_zeros(grid[1] * grid[2] * LINE, dtype=torch.int32)
+            for start, stop in steps:
+                launch[grid](
+                    *tensors, arrived, T, work.rows, start, stop, first * division.rows, **options
+                )
+
+
+def _constants(cell: str, work: Work, division: Plan, precision: str) -> dict[str, Any]:
+    """What a kernel is compiled for, and how."""
+    return {
         "H": work.cells,
         "GATES": len(CELLS[cell].gates),
         "PEEPHOLES": len(CELLS[cell].peepholes),
         "CELL": cell,
         "PERSISTENT": division.persistent,
         "RESIDENT": division.resident,
-        "PRECISION": _precision(weight_hh.dtype),
+        "PRECISION": precision,
         "ROWS": division.rows,
         "SLICE": division.cells,
         "PARTS": WARPS,
         "WIDTH": division.width,
         "LINE": LINE,
-        # Triton's own pipelining reads ahead in a loop, past the barrier: one stage forbids it.
-        **{"num_warps": WARPS, "num_stages": 1, "launch_cooperative_grid": division.persistent},
-        **options,
+        "num_warps": WARPS,
+        "num_stages": 1,  # Triton's own pipelining would read ahead in a loop, past the barrier
+        "launch_cooperative_grid": division.persistent,
     }
-    steps = [(0, T)] if division.persistent else [(s, s + 1) for s in range(T)]
-    blocks = _ceil(work.rows, division.rows)
-    with torch.cuda.device_of(weight_hh):
-        for first in range(0, blocks, division.blocks):
-            grid = (division.slices(work), work.directions, min(division.blocks, blocks - first))
-            arrived = tensors[0].new_zeros(grid[1] * grid[2] * LINE, dtype=torch.int32)
-            for start, stop in steps:
-                kernel[grid](
-                    *tensors, arrived, T, work.rows, start, stop, first * division.rows, **constants
-                )
 
 
 def _check(arguments: Arguments) -> None:
     if arguments.weight_hr is not None:
         raise ModelError("the kernel 'triton' knows no projections", remedy="choose auto")
-    if triton_cells.triton is None:
-        raise ConfigError("triton is not installed", remedy="install it, or choose another kernel")
-    if not (arguments.weight_hh.is_cuda or triton_cells.INTERPRETED):
+    if MISSING:
+        raise ConfigError("triton is not installed", remedy=MISSING)
+    if not (arguments.weight_hh.is_cuda or _kernels().INTERPRETED):
         raise ConfigError("the kernel 'triton' runs on a GPU only", remedy="choose auto")
 
 
-def _contiguous(arguments: Arguments) -> Arguments:
-    cell, *tensors = arguments
-    return Arguments(cell, *(None if x is None else x.contiguous() for x in tensors))
+@cache
+def _kernels() -> ModuleType:
+    """Imported at first use: Triton takes its time, and reads its environment when imported."""
+    return import_module("asr.nn.kernels.triton_kernels")
 
 
 def _sizes(cell: str, weight_hh: Tensor) -> tuple[int, int]:
@@ -329,15 +340,15 @@ def _sizes(cell: str, weight_hh: Tensor) -> tuple[int, int]:
     return G, weight_hh.shape[1] // G
 
 
-@lru_cache(maxsize=None)
+@cache
 def _device(device: torch.device) -> Device:
-    properties = torch.cuda.get_device_properties(device)
+    properties: Any = torch.cuda.get_device_properties(device)
     return Device(properties.multi_processor_count, properties.shared_memory_per_block_optin)
 
 
 def _precision(dtype: torch.dtype) -> str:
     """How the kernels multiply numbers of ``dtype``."""
-    if triton_cells.INTERPRETED:
+    if _kernels().INTERPRETED:
         return "interpreter"
     return "tf32" if dtype != torch.float32 or _tf32_allowed() else "tf32x3"
 

@@ -15,13 +15,13 @@ try:
     INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # what `triton.jit` goes by
     jit = triton.jit
 except ModuleNotFoundError:
-    triton, INTERPRETED = None, False
+    INTERPRETED = False
 
     def jit(function=None, **_):
         return function or jit
 
 
-__all__ = ["INTERPRETED", "back", "jit", "step", "tl", "triton"]
+__all__ = ["INTERPRETED", "back", "jit", "step", "tl"]
 
 
 # Squashing. The exponent is never positive, so nothing overflows; both are exact to 1e-7.
@@ -65,8 +65,7 @@ def step(nets, c, w, CELL: tl.constexpr):
         o = _sigmoid(nets[3] + w[2] * c)
         m = o * _tanh(c)
         acts = (i, f, z, o)
-    else:
-        tl.static_assert(CELL == "coupled")
+    elif CELL == "coupled":
         i = _sigmoid(nets[0] + w[0] * c)
         z = _tanh(nets[1])
         c = (1 - i) * c + i * z
@@ -106,8 +105,7 @@ def back(acts, before, c, grad_m, grad_c, w, CELL: tl.constexpr):
         d = (d_i, d_f, d_z, d_o)
         grad_before = grad_c * f + d_i * w[0] + d_f * w[1]
         grads_w = (d_i * before, d_f * before, d_o * c)
-    else:
-        tl.static_assert(CELL == "coupled")
+    elif CELL == "coupled":
         i, z, o = acts[0], acts[1], acts[2]
         d_o, grad_c = _back_through_output(o, c, grad_m, grad_c)
         grad_c += d_o * w[1]

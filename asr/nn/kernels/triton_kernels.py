@@ -8,9 +8,9 @@ is a tuple of tiles.
 
 from __future__ import annotations
 
-from asr.nn.kernels.triton_cells import back, jit, step, tl
+from asr.nn.kernels.triton_cells import INTERPRETED, back, jit, step, tl
 
-__all__ = ["backward_steps", "forward_steps"]
+__all__ = ["INTERPRETED", "backward_steps", "forward_steps"]
 
 # No compilation for special values of what changes from call to call.
 launched = jit(do_not_specialize=["T", "B", "start", "stop", "first_row"])
