@@ -20,8 +20,9 @@ The cell state, its error and all sums are float32. Products are of bfloat16; of
 tensor-core product (tf32) where torch's setting for float32 matrices on the GPU allows it, else in
 three (tf32x3), which are nearly as exact as float32.
 
-Verified with Triton's interpreter against float64, and compiled for compute capability 8.0 and 9.0;
-not yet run or timed on a GPU.
+Verified with Triton's interpreter against float64, and compiled for compute capability 8.0, the
+least it needs, and 9.0; not yet run or timed on a GPU. The interpreter runs programs one after
+another, so the barrier among several is argued (:mod:`asr.nn.kernels.triton_kernels`), not tested.
 """
 
 from __future__ import annotations
@@ -205,7 +206,7 @@ def forward(
         ConfigError: Triton is missing, or the tensors are on a device that it has no code for.
     """
     _check(arguments)
-    arguments = arguments.map(Tensor.contiguous)
+    arguments = _contiguous(arguments)
     cell, gates, weight_hh, peephole, _, h0, c0, lengths = arguments
     outputs = new_outputs(arguments, training)
     outputs.c_n.copy_(c0)
@@ -230,7 +231,7 @@ def backward(
 ) -> Gradients:
     """The way back of :func:`forward`, from what it gave and the gradients of its results."""
     _check(arguments)
-    arguments = arguments.map(Tensor.contiguous)
+    arguments = _contiguous(arguments)
     cell, _, weight_hh, peephole, _, h0, c0, lengths = arguments
     hidden, _, act, cells = outputs
     G, H = _sizes(cell, weight_hh)
@@ -332,6 +333,11 @@ def _check(arguments: Arguments) -> None:
 def _kernels() -> ModuleType:
     """Imported at first use: Triton takes its time, and reads its environment when imported."""
     return import_module("asr.nn.kernels.triton_kernels")
+
+
+def _contiguous(arguments: Arguments) -> Arguments:
+    arguments = arguments.map(Tensor.contiguous)
+    return arguments._replace(lengths=arguments.lengths.contiguous())
 
 
 def _sizes(cell: str, weight_hh: Tensor) -> tuple[int, int]:

@@ -15,7 +15,7 @@ try:
     INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # what `triton.jit` goes by
     jit = triton.jit
 except ModuleNotFoundError:
-    INTERPRETED = False
+    tl, INTERPRETED = None, False
 
     def jit(function=None, **_):
         return function or jit

@@ -76,7 +76,7 @@ def _weights(
     weight, cell, H: tl.constexpr, GATES: tl.constexpr, BACK: tl.constexpr,
     PARTS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """All chunks for all products, or what the loop does not change is read once before it."""
+    """All chunks for all products; read before the loop, they stay in shared memory."""
     PRODUCTS: tl.constexpr = 1 if BACK else GATES
     K: tl.constexpr = GATES * H if BACK else H
     tiles = ()
@@ -130,8 +130,12 @@ def _multiply(x, w, accumulator, PRECISION: tl.constexpr):
 
 
 # The barrier between steps, among the programs of one direction and one block of rows. They are all
-# on the GPU at once, or this would wait for ever: the launch is cooperative. `debug_barrier` orders
-# a program's own threads; release and acquire order the programs.
+# on the GPU at once, or this would wait for ever: the launch is cooperative.
+#
+# `debug_barrier` puts what all threads of a program wrote before the one thread that adds, and the
+# one that saw the count before what all threads read; release and acquire order one program's
+# writes before another's reads. `state` and `errors` alone are exchanged, and neither is read ahead
+# of `_wait`.
 
 
 @jit

@@ -171,6 +171,18 @@ def test_without_triton_the_remedy_is_named(monkeypatch, arguments_of):
         triton.operator(*arguments_of("lstm", [2]).map(torch.Tensor.float), False)
 
 
+def test_the_modules_can_be_imported_without_triton():
+    code = (
+        "import sys; sys.modules['triton'] = None\n"
+        "from asr.nn.kernels import triton, triton_kernels\n"
+        "assert triton.MISSING"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 # Plans
 
 H100 = Device(processors=132, shared_memory=227 * 1024)
