@@ -3,6 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 TORCH_VERSION := 2.13.0
+TRITON_VERSION := 3.6.0
 
 # The first of these that runs and is of a supported version, or choose: make PYTHON=/path/to/python
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3.10; do \
@@ -12,6 +13,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3
 # Stamps: a second run has nothing to install and starts at once.
 TORCH := $(VENV)/.torch-$(TORCH_VERSION)
 INSTALLED := $(VENV)/.installed
+TRITON := $(VENV)/.triton-$(TRITON_VERSION)
 
 heading = @printf '\n== %s ==\n'
 
@@ -28,7 +30,7 @@ demo: $(INSTALLED)  ## train on synthesised speech, serve the model, transcribe 
 	$(heading) 'demo'
 	@$(BIN)/python -m recipes.demo
 
-test: check  ## formatter, linter, type checker, tests; stops at the first failure
+test: check $(TRITON)  ## formatter, linter, type checker, tests; stops at the first failure
 	$(heading) 'tests: pytest'
 	@$(BIN)/python -m pytest
 
@@ -64,4 +66,12 @@ $(TORCH):
 $(INSTALLED): $(TORCH) pyproject.toml constraints.txt setup.py asr/nn/kernels/native/recurrence.cpp
 	$(heading) 'environment: peephole-asr and its dependencies'
 	$(BIN)/pip install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# For tests alone: the GPU's kernel runs in Triton's interpreter. A CUDA build of torch has brought its
+# own Triton; where there is none to install, those tests are skipped.
+$(TRITON): $(TORCH)
+	$(heading) 'environment: triton, to test the kernel for the GPU'
+	@$(BIN)/python -c 'import triton' 2>/dev/null \
+		|| $(BIN)/pip install triton==$(TRITON_VERSION) || echo 'no triton here: its tests are skipped'
 	@touch $@

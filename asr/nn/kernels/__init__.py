@@ -1,6 +1,7 @@
 """Ways to compute one and the same recurrence, behind one operator signature.
 
 ``reference``  plain tensor operations: any device, any floating type, every option
+``triton``     compiled for the GPU at first use: float32 and bfloat16, no projection
 ``cpu``        C++ compiled at installation: float32 on the CPU
 
 ``auto`` takes the fastest that can do the work at hand; the environment variable
@@ -18,7 +19,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from asr.nn.kernels import cpu, library, reference
+from asr.nn.kernels import cpu, library, reference, triton
 from asr.nn.kernels.operator import Operator
 from asr.types import ConfigError
 
@@ -36,6 +37,7 @@ class Kernel:
         operator: as :func:`asr.nn.kernels.operator.define` returns it; None where it is missing.
         devices: kinds of device it runs on; empty for all.
         dtypes: of the gates; empty for all.
+        capability: least compute capability of a GPU.
         projection: whether it knows projections.
         missing: what to do before it can run on this machine; None where it can.
     """
@@ -43,6 +45,7 @@ class Kernel:
     operator: Operator | None
     devices: tuple[str, ...] = ()
     dtypes: tuple[torch.dtype, ...] = ()
+    capability: tuple[int, int] = (0, 0)
     projection: bool = True
     missing: str | None = None
 
@@ -52,6 +55,8 @@ class Kernel:
             return f"it does not run on {gates.device.type}"
         if self.dtypes and gates.dtype not in self.dtypes:
             return f"it does not compute in {str(gates.dtype).removeprefix('torch.')}"
+        if gates.is_cuda and torch.cuda.get_device_capability(gates.device) < self.capability:
+            return f"it needs a GPU of compute capability {self.capability[0]}.0 or more"
         if projection and not self.projection:
             return "it knows no projections"
         return f"it is not here: {self.missing}" if self.missing else None
@@ -59,6 +64,14 @@ class Kernel:
 
 # In the order in which `auto` tries them.
 KERNELS: dict[str, Kernel] = {
+    "triton": Kernel(
+        triton.operator,
+        devices=("cuda",),
+        dtypes=(torch.float32, torch.bfloat16),
+        capability=(8, 0),  # tensor cores for tf32 and bfloat16
+        projection=False,
+        missing=triton.MISSING,
+    ),
     "cpu": Kernel(
         cpu.operator,
         devices=("cpu",),

@@ -185,6 +185,7 @@ def test_an_unknown_kernel_is_refused_with_the_names_of_those_there(name, monkey
 @pytest.mark.parametrize(
     ("name", "gates", "options", "reason"),
     [
+        ("triton", torch.zeros(1), {}, "does not run on cpu"),
         ("cpu", torch.zeros(1).double(), {}, "float64"),
         ("cpu", torch.zeros(1, device="meta"), {}, "does not run on meta"),
     ],
