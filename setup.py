@@ -10,7 +10,7 @@ import platform
 from setuptools import Extension, setup
 
 SOURCE = "asr/nn/kernels/native/recurrence.cpp"
-FLAGS = ["-O3", "-std=c++17", "-fno-math-errno", "-pthread", "-Wno-psabi"]
+FLAGS = ["-O3", "-g0", "-std=c++17", "-fno-math-errno", "-pthread", "-Wno-psabi"]
 X86 = {
     "avx512": ["-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma"],
     "avx2": ["-mavx2", "-mfma"],
