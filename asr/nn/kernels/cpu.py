@@ -25,6 +25,7 @@ from asr.nn.kernels.operator import (
     projection_gradient,
     recurrent_gradient,
 )
+from asr.types import ModelError
 
 __all__ = ["operator"]
 
@@ -32,14 +33,12 @@ CODES = {name: code for code, name in enumerate(CELLS)}
 
 
 def _forward(arguments: Arguments, training: bool) -> Outputs:
-    arguments = arguments.map(Tensor.contiguous)
-    _, gates, weight_hh, peephole, weight_hr, h0, c0, lengths = arguments
-    lengths = lengths.contiguous()
+    _, gates, weight_hh, peephole, weight_hr, h0, c0, lengths = arguments = _checked(arguments)
     outputs = new_outputs(arguments, training)
     act, cells = (outputs.act, outputs.cells) if training else (None, None)
     library.call(
         "recurrence_forward",
-        *_sizes(arguments, gates),
+        *_sizes(arguments),
         lengths, gates, weight_hh, peephole, weight_hr, h0, c0,
         outputs.hidden, outputs.c_n, act, cells,
     )  # fmt: skip
@@ -49,16 +48,15 @@ def _forward(arguments: Arguments, training: bool) -> Outputs:
 def _backward(
     arguments: Arguments, outputs: Outputs, grad_hidden: Tensor, grad_c_n: Tensor
 ) -> Gradients:
-    arguments = arguments.map(Tensor.contiguous)
-    cell, _, weight_hh, peephole, weight_hr, h0, c0, lengths = arguments
-    lengths = lengths.contiguous()
     hidden, _, act, cells = outputs
+    arguments = _checked(arguments._replace(gates=act))
+    cell, _, weight_hh, peephole, weight_hr, h0, c0, lengths = arguments
     grad_gates, grad_h0, grad_c0 = map(torch.empty_like, (act, h0, c0))
     grad_peephole = torch.zeros_like(peephole) if peephole is not None else None
     grad_projected = torch.empty_like(hidden) if weight_hr is not None else None
     library.call(
         "recurrence_backward",
-        *_sizes(arguments, act),
+        *_sizes(arguments),
         lengths, weight_hh, peephole, weight_hr, c0, act, cells, grad_hidden, grad_c_n,
         grad_gates, grad_peephole, grad_h0, grad_c0, grad_projected,
     )  # fmt: skip
@@ -74,8 +72,38 @@ def _backward(
     )
 
 
-def _sizes(arguments: Arguments, gates: Tensor) -> tuple[int, ...]:
-    T, B, D, GH = gates.shape
+def _checked(arguments: Arguments) -> Arguments:
+    """``arguments`` as compiled code may read them: nothing there looks at shapes or types again.
+
+    Raises:
+        ModelError: tensors that do not fit each other.
+    """
+    T, B, D, GH = arguments.gates.shape
+    R = arguments.weight_hh.shape[-1]
+    cell = CELLS[arguments.cell]
+    H, P = GH // len(cell.gates), len(cell.peepholes)
+    shapes = [
+        (T, B, D, len(cell.gates) * H),
+        (D, GH, R),
+        (D, P, H),
+        (D, R, H),
+        (D, B, R),
+        (D, B, H),
+    ]
+    absent = [False, False, not P, arguments.weight_hr is None and R == H, False, False]
+    for tensor, shape, none in zip(arguments[1:-1], shapes, absent, strict=True):
+        fits = none if tensor is None else tensor.shape == shape and tensor.dtype == torch.float32
+        if not fits:
+            what = None if tensor is None else (tuple(tensor.shape), tensor.dtype)
+            raise ModelError(f"the CPU kernel got {what}", remedy=f"give float32 {shape}")
+    if arguments.lengths.shape != (B,):
+        raise ModelError(f"lengths are {tuple(arguments.lengths.shape)}", remedy=f"give ({B},)")
+    lengths = arguments.lengths.to(torch.int64).contiguous()
+    return arguments.map(Tensor.contiguous)._replace(lengths=lengths)
+
+
+def _sizes(arguments: Arguments) -> tuple[int, ...]:
+    T, B, D, GH = arguments.gates.shape
     R, H = arguments.weight_hh.shape[2], arguments.c0.shape[2]
     return CODES[arguments.cell], torch.get_num_threads(), T, B, D, H, R, GH
 

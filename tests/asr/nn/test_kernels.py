@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from asr.nn import kernels
 from asr.nn.cells import CELLS
 from asr.nn.kernels import KERNELS, VARIABLE, Kernel, choose, library, reference
-from asr.types import ConfigError
+from asr.types import ConfigError, ModelError
 
 HERE = [name for name, kernel in KERNELS.items() if "cpu" in (kernel.devices or ("cpu",))]
 ROOT = Path(__file__).parents[3]
@@ -155,6 +155,28 @@ def test_a_run_for_inference_has_no_gradient(operator, arguments_of):
     arguments = arguments_of("peephole", [3]).map(lambda x: x.float().requires_grad_())
     with pytest.raises(RuntimeError, match="inference"):
         operator(*arguments, False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"weight_hh": torch.zeros(2, 12, 4)},
+        {"weight_hh": torch.zeros(2, 8, 3)},
+        {"peephole": None},
+        {"peephole": torch.zeros(2, 2, 3)},
+        {"weight_hr": torch.zeros(2, 2, 3)},
+        {"h0": torch.zeros(2, 2, 3)},
+        {"c0": torch.zeros(1, 3, 3)},
+        {"lengths": torch.tensor([4, 2])},
+        {"gates": torch.zeros(4, 3, 2, 12, dtype=torch.float64)},
+    ],
+)
+def test_compiled_code_gets_only_tensors_that_fit(change, arguments_of):
+    if library.MISSING:
+        pytest.skip(f"no compiled kernel: {library.MISSING}")
+    arguments = arguments_of("peephole", [4, 2, 1]).map(torch.Tensor.float)
+    with pytest.raises(ModelError):
+        KERNELS["cpu"].operator(*arguments._replace(**change), False)
 
 
 # The registry

@@ -171,6 +171,15 @@ def test_the_whole_stack_passes_gradcheck_on_a_ragged_batch(cell, proj_size):
     assert torch.autograd.gradcheck(lambda y: flat(stack(y, lengths=torch.tensor([4, 2]))), x)
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_lengths_may_be_any_integers_in_any_layout(dtype):
+    stack = stack_of("peephole")
+    x = torch.randn(3, 7, 4)
+    strided = torch.tensor([7, 0, 3, 0, 5, 0], dtype=dtype)[::2]
+    found, expected = (stack(x, lengths=n)[0] for n in (strided, torch.tensor([7, 3, 5])))
+    assert torch.equal(found, expected)
+
+
 # Initial weights
 
 
@@ -353,6 +362,8 @@ def test_impossible_options_are_refused(options):
         (torch.randn(9, 7), {}, "2 dimensions"),
         (torch.randn(9, 5, 6), {}, "last of 6"),
         (torch.randn(9, 5, 7), {"lengths": torch.tensor([9])}, "lengths"),
+        (torch.randn(9, 2, 7), {"lengths": torch.tensor([10, 3])}, "lengths run from 3 to 10"),
+        (torch.randn(9, 2, 7), {"lengths": torch.tensor([9, -1])}, "lengths run from -1"),
         (torch.randn(9, 5, 7), {"state": (torch.zeros(1, 5, 6), torch.zeros(1, 4, 6))}, "state"),
         (pack_sequence([torch.randn(9, 7)]), {"lengths": torch.tensor([9])}, "lengths"),
     ],
