@@ -54,7 +54,9 @@ def markdown(
     cells = {}
     for name, times in seconds.items():
         ratio = statistics.median(p / t for p, t in zip(seconds[peer], times, strict=True))
-        cells[name] = f"{1e3 * statistics.median(times) * scale:.3g} {unit}", f"{ratio:.2f}"
+        value = 1e3 * statistics.median(times) * scale
+        digits = f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+        cells[name] = f"{digits} {unit}", f"{ratio:.2f}"
     return cells
 
 
