@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from asr.decoding.config import DecoderConfig
-from asr.decoding.inputs import checked
-from asr.decoding.spans import hypothesis, path_spans
+from asr.decoding.inputs import check_possible, fitting_lengths
+from asr.decoding.spans import path_spans, spelled
 from asr.tokens import Tokenizer
 from asr.types import Hypothesis
 
@@ -30,15 +31,31 @@ class GreedyDecoder:
     def decode(self, log_probs: Tensor, lengths: Tensor) -> list[list[Hypothesis]]:
         """Return one hypothesis for each utterance of ``log_probs (B, T, V)``.
 
+        The maxima are taken where the log-probabilities are, on a GPU perhaps; only they are
+        copied.
+
         Raises:
             DecodingError: see :func:`asr.decoding.inputs.checked`.
         """
+        counts = fitting_lengths(log_probs, lengths, self.tokenizer.size)
+        best, path = log_probs.detach().max(dim=2)  # (B, T) both; of equals, the first
+        scores, ids = best.float().cpu().numpy(), path.cpu().numpy()
         results = []
-        for frames in checked(log_probs, lengths, self.tokenizer.size):
-            path = frames.argmax(axis=1) if len(frames) else []
-            score = float(frames.max(axis=1).sum(dtype=np.float64)) if len(frames) else 0.0
-            spans = path_spans([int(k) for k in path])
-            results.append(
-                [hypothesis(frames, spans, score, self.tokenizer, self.seconds_per_frame)]
-            )
+        for b, count in enumerate(counts):
+            check_possible(scores[b, :count], b)
+            results.append([self._hypothesis(scores[b, :count], ids[b, :count])])
         return results
+
+    def _hypothesis(self, best: NDArray[np.float32], path: NDArray[np.int64]) -> Hypothesis:
+        spans = path_spans(path)
+        # Of pieces from each edge to the next, every other one is a gap between spans.
+        edges = np.array([edge for _, start, end in spans for edge in (start, end)], dtype=np.int64)
+        peaks = np.maximum.reduceat(np.append(best, -np.inf), edges)[::2]
+        return spelled(
+            spans,
+            peaks.tolist(),
+            float(best.mean()) if len(best) else 0.0,  # asked for where all are blanks
+            float(best.sum(dtype=np.float64)),
+            self.tokenizer,
+            self.seconds_per_frame,
+        )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from asr.types import DecodingError
 
-__all__ = ["checked"]
+__all__ = ["check_possible", "checked", "fitting_lengths"]
 
 
 def checked(log_probs: Tensor, lengths: Tensor, vocab_size: int) -> list[NDArray[np.float32]]:
@@ -18,12 +18,26 @@ def checked(log_probs: Tensor, lengths: Tensor, vocab_size: int) -> list[NDArray
         DecodingError: shapes or lengths do not fit, or an utterance has a NaN, an infinity above
             zero, or a frame in which no token is possible.
     """
+    counts = fitting_lengths(log_probs, lengths, vocab_size)
+    values = log_probs.detach().float().cpu().numpy()
+    utterances = [values[b, :count] for b, count in enumerate(counts)]
+    for b, frames in enumerate(utterances):
+        check_possible(frames.max(axis=1), b)
+    return utterances
+
+
+def fitting_lengths(log_probs: Tensor, lengths: Tensor, vocab_size: int) -> list[int]:
+    """The lengths of ``log_probs (B, T, V)``, one an utterance, known to fit.
+
+    Raises:
+        DecodingError: shapes or lengths do not fit.
+    """
     if log_probs.dim() != 3 or log_probs.shape[2] != vocab_size:
         raise DecodingError(
             f"log-probabilities have shape {tuple(log_probs.shape)}",
             remedy=f"give (B, T, {vocab_size}), as many tokens as the vocabulary has",
         )
-    counts = lengths.tolist()
+    counts: list[int] = lengths.tolist()
     if len(counts) != log_probs.shape[0] or any(
         not 0 <= count <= log_probs.shape[1] for count in counts
     ):
@@ -31,14 +45,19 @@ def checked(log_probs: Tensor, lengths: Tensor, vocab_size: int) -> list[NDArray
             f"lengths {counts} do not fit log-probabilities of shape {tuple(log_probs.shape)}",
             remedy="give one length from 0 to T for each utterance",
         )
-    values = log_probs.detach().float().cpu().numpy()
-    utterances = [values[b, :count] for b, count in enumerate(counts)]
-    for b, frames in enumerate(utterances):
-        broken = ~np.isfinite(frames.max(axis=1))  # a maximum passes NaN on
-        if broken.any():
-            raise DecodingError(
-                f"log-probabilities of utterance {b} of the batch are not numbers, or leave no "
-                f"token possible, at frame {int(broken.argmax())}",
-                remedy="the model's weights or this utterance's audio are broken",
-            )
-    return utterances
+    return counts
+
+
+def check_possible(best: NDArray[np.float32], utterance: int) -> None:
+    """Check the highest log-probability of each frame, ``(T,)``; a maximum passes NaN on.
+
+    Raises:
+        DecodingError: a value is NaN or infinite.
+    """
+    broken = ~np.isfinite(best)
+    if broken.any():
+        raise DecodingError(
+            f"log-probabilities of utterance {utterance} of the batch are not numbers, or leave no "
+            f"token possible, at frame {int(broken.argmax())}",
+            remedy="the model's weights or this utterance's audio are broken",
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -11,24 +11,23 @@ from numpy.typing import NDArray
 from asr.tokens import BLANK_ID, Tokenizer
 from asr.types import Hypothesis, TimedToken, Word
 
-__all__ = ["Span", "best_alignment", "hypothesis", "path_spans"]
+__all__ = ["Span", "best_alignment", "hypothesis", "path_spans", "spelled"]
 
 CHUNK = 256  # frames
 Span = tuple[int, int, int]  # token id, first frame, frame after the last
 
 
-def path_spans(
-    path: Sequence[int], is_blank: Callable[[int], bool] = lambda k: k == BLANK_ID
-) -> list[Span]:
+def path_spans(path: Sequence[int] | NDArray[np.int64]) -> list[Span]:
     """Runs of equal non-blank ids in a path of one id a frame."""
-    spans = []
-    start = 0
-    for token, run in groupby(path):
-        end = start + sum(1 for _ in run)
-        if not is_blank(token):
-            spans.append((int(token), start, end))
-        start = end
-    return spans
+    ids = np.asarray(path, dtype=np.int64)
+    if not len(ids):
+        return []
+    starts = np.flatnonzero(np.diff(ids, prepend=ids[0] - 1))
+    ends = np.append(starts[1:], len(ids))
+    said = ids[starts] != BLANK_ID
+    return list(
+        zip(ids[starts][said].tolist(), starts[said].tolist(), ends[said].tolist(), strict=True)
+    )
 
 
 def best_alignment(log_probs: NDArray[np.float32], labels: Sequence[int]) -> list[Span]:
@@ -59,7 +58,8 @@ def best_alignment(log_probs: NDArray[np.float32], labels: Sequence[int]) -> lis
             path.append(state)
             state -= int(steps[state])
     path.reverse()
-    return [(labels[s // 2], a, b) for s, a, b in path_spans(path, is_blank=lambda s: s % 2 == 0)]
+    odd = [state if state % 2 else BLANK_ID for state in path]  # blanks have the even states
+    return [(labels[state // 2], a, b) for state, a, b in path_spans(odd)]
 
 
 def _forward(
@@ -87,28 +87,43 @@ def hypothesis(
     tokenizer: Tokenizer,
     seconds_per_frame: float,
 ) -> Hypothesis:
-    """Put a hypothesis together from its spans in ``log_probs (T, V)``.
+    """Put a hypothesis together from its spans in ``log_probs (T, V)``; see :func:`spelled`.
 
-    A token's confidence is its highest probability within its span; that of a word and of the
-    whole is the geometric mean of its tokens', so that length does not lower it. A hypothesis
-    without tokens is as sure as its blanks.
+    A token's confidence is its highest probability within its span.
     """
-    peaks = [float(log_probs[a:b, k].max()) for k, a, b in spans]
-    if not peaks:
-        peaks = [float(log_probs[:, BLANK_ID].mean())] if len(log_probs) else [0.0]
+    return spelled(
+        spans,
+        [float(log_probs[a:b, k].max()) for k, a, b in spans],
+        float(log_probs[:, BLANK_ID].mean()) if len(log_probs) else 0.0,
+        score,
+        tokenizer,
+        seconds_per_frame,
+    )
+
+
+def spelled(
+    spans: Sequence[Span],
+    log_confidences: Sequence[float],
+    blank: float,
+    score: float,
+    tokenizer: Tokenizer,
+    seconds_per_frame: float,
+) -> Hypothesis:
+    """Put a hypothesis together from its spans and the logarithm of the confidence in each.
+
+    The confidence in a word and in the whole is the geometric mean of its tokens', so that length
+    does not lower it. A hypothesis without tokens is as sure as its blanks, whose mean
+    log-probability is ``blank``.
+    """
+    confidences = np.minimum(1.0, np.exp(np.array(log_confidences, dtype=np.float64))).tolist()
     tokens = tuple(
-        TimedToken(
-            token=tokenizer.tokens[k],
-            start=a * seconds_per_frame,
-            end=b * seconds_per_frame,
-            confidence=_confidence([float(log_probs[a:b, k].max())]),
-        )
-        for k, a, b in spans
+        TimedToken(tokenizer.tokens[k], a * seconds_per_frame, b * seconds_per_frame, confidence)
+        for (k, a, b), confidence in zip(spans, confidences, strict=True)
     )
     return Hypothesis(
         text=tokenizer.decode(k for k, _, _ in spans),
         score=score,
-        confidence=_confidence(peaks),
+        confidence=_confidence(log_confidences or [blank]),
         tokens=tokens,
         words=tuple(_words(tokens, [k for k, _, _ in spans], tokenizer)),
     )

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.decoding import DecoderConfig, make_decoder
+from asr.decoding.spans import hypothesis
 from asr.tokens import Tokenizer
 from asr.types import DecodingError
 
@@ -87,6 +88,38 @@ def test_greedy_is_the_best_of_all_paths(log_probs_of, every_path, seed, frames,
     labels = max(best, key=lambda key: best[key][0])
     assert found.text == tokenizer.decode(labels)
     assert found.score == pytest.approx(best[labels][0], abs=1e-5)
+
+
+def frame_by_frame(log_probs, lengths):
+    """Best-path decoding as a plain loop: each frame's best token, runs merged, blanks dropped."""
+    results = []
+    for frames, count in zip(log_probs.float().numpy(), lengths.tolist(), strict=True):
+        frames = frames[:count]
+        found, previous = [], 0
+        for t, frame in enumerate(frames):
+            token = int(frame.argmax())
+            if token and token == previous:
+                found[-1] = (token, found[-1][1], t + 1)
+            elif token:
+                found.append((token, t, t + 1))
+            previous = token
+        score = float(frames.max(axis=1).sum(dtype=np.float64)) if count else 0.0
+        results.append([hypothesis(frames, found, score, LETTERS, 0.02)])
+    return results
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    lengths=st.lists(st.integers(0, 60), min_size=1, max_size=4),
+    levels=st.sampled_from([None, 2, 4]),
+)
+@settings(max_examples=60, deadline=None)
+def test_greedy_is_to_the_bit_a_loop_over_frames(log_probs_of, seed, lengths, levels):
+    log_probs = torch.stack([log_probs_of(seed + i, 60, 5, 2.0) for i in range(len(lengths))])
+    if levels is not None:  # few different values: several tokens of a frame are the best
+        log_probs = (log_probs * levels / 4).round() / levels - 0.1
+    found = decoder(CONFIGS[0]).decode(log_probs, torch.tensor(lengths))
+    assert found == frame_by_frame(log_probs, torch.tensor(lengths))
 
 
 @each
