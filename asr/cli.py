@@ -106,7 +106,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_recognition(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--decoder", help="greedy or beam (default: the bundle's)")
+    parser.add_argument("--decoder", help="greedy, beam or prefix (default: the bundle's)")
     parser.add_argument(
         "--beam-width", type=int, metavar="K", help="hypotheses kept while decoding"
     )
@@ -120,14 +120,18 @@ def _add_recognition(parser: argparse.ArgumentParser) -> None:
 
 
 def _decoder(options: argparse.Namespace, default: DecoderConfig) -> DecoderConfig:
-    """The bundle's decoder with what the command line changes; a beam's options ask for a beam."""
+    """The bundle's decoder with what the command line changes.
+
+    A beam's width asks for a beam, and so do alternatives where the bundle's decoder has one.
+    """
     from asr.decoding import DecoderConfig
 
     beam = {"beam_width": options.beam_width, "alternatives": options.alternatives}
     chosen = {key: value for key, value in beam.items() if value is not None}
     if options.decoder is None and not chosen:
         return default
-    name = options.decoder or "beam"
+    asks_for_beam = options.beam_width is not None or default.name == "greedy"
+    name = options.decoder or ("beam" if asks_for_beam else default.name)
     kept = default.to_dict() if name == default.name else {}
     return DecoderConfig.from_dict({**kept, "name": name, **chosen})
 

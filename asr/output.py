@@ -101,6 +101,7 @@ def _hypothesis(hypothesis: Hypothesis) -> dict[str, Any]:
         "text": hypothesis.text,
         "score": round(hypothesis.score, 3),
         "confidence": round(hypothesis.confidence, 3),
+        **({"search": hypothesis.search} if hypothesis.search else {}),
         "words": [_timed(asdict(word)) for word in hypothesis.words],
         "tokens": [_timed(asdict(token)) for token in hypothesis.tokens],
     }

@@ -6,6 +6,7 @@ This module imports nothing of ours, so every layer may import it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ __all__ = [
     "DecodingError",
     "Hypothesis",
     "ModelError",
+    "Search",
     "TimedToken",
     "TokenError",
     "TrainingError",
@@ -120,13 +122,19 @@ class Word:
     confidence: float
 
 
+Search = Literal["exact", "sectioned", "cut"]
+
+
 @dataclass(frozen=True)
 class Hypothesis:
     """One decoding of one utterance.
 
     ``score`` is the natural logarithm of the probability the decoder gave it: of the best path
-    for greedy decoding, of the labelling (summed over paths) for beam search.
+    for greedy decoding, of the labelling (summed over paths) for beam and prefix search.
     ``confidence`` lies in [0, 1] and is comparable between utterances of any length.
+    ``search`` says what prefix search proved of this rank: ``"exact"``: nothing more probable is
+    left out; ``"sectioned"``: it is the best join of the best of each section; ``"cut"``: the
+    budget ended the search. Other decoders prove nothing.
     """
 
     text: str
@@ -134,6 +142,7 @@ class Hypothesis:
     confidence: float
     tokens: tuple[TimedToken, ...] = field(default=())
     words: tuple[Word, ...] = field(default=())
+    search: Search | None = None
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         help="text; json: one object a line, with times and confidences (default: text)",
     )
     add("--output", metavar="PATH", help="file to write (default: stdout)")
-    add("--decoder", default="", help="greedy or beam (default: the model's)")
+    add("--decoder", default="", help="greedy, beam or prefix (default: the model's)")
     add("--beam-width", type=int, default=0, metavar="K", help="hypotheses kept while decoding")
     add("--alternatives", type=int, default=0, metavar="N", help="hypotheses to give")
     add(

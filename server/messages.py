@@ -37,7 +37,8 @@ def read_decoder(config: RecognitionConfig, default: DecoderConfig) -> DecoderCo
         )
     given = {"beam_width": config.beam_width, "alternatives": config.max_alternatives}
     changes = {key: value for key, value in given.items() if value}
-    asks_for_beam = config.beam_width or config.max_alternatives > 1
+    one_only = default.name == "greedy"
+    asks_for_beam = config.beam_width or (one_only and config.max_alternatives > 1)
     name = config.decoder or ("beam" if asks_for_beam else default.name)
     kept = default.to_dict() if name == default.name else {}
     return DecoderConfig.from_dict({**kept, "name": name, **changes})

@@ -9,6 +9,7 @@ from torch import Tensor
 from asr.decoding.beam import BeamDecoder
 from asr.decoding.config import DecoderConfig
 from asr.decoding.greedy import GreedyDecoder
+from asr.decoding.prefix import PrefixDecoder
 from asr.tokens import Tokenizer
 from asr.types import Hypothesis
 
@@ -23,9 +24,10 @@ class Decoder(Protocol):
         ...
 
 
-DECODERS: dict[str, type[GreedyDecoder] | type[BeamDecoder]] = {
+DECODERS: dict[str, type[GreedyDecoder] | type[BeamDecoder] | type[PrefixDecoder]] = {
     "greedy": GreedyDecoder,
     "beam": BeamDecoder,
+    "prefix": PrefixDecoder,
 }
 
 

@@ -21,7 +21,7 @@ from asr.decoding.spans import best_alignment, hypothesis
 from asr.tokens import BLANK_ID, Tokenizer
 from asr.types import Hypothesis
 
-__all__ = ["BeamDecoder", "prefix_beam_search"]
+__all__ = ["BeamDecoder", "add_logs", "prefix_beam_search"]
 
 NEVER = float("-inf")
 
@@ -97,7 +97,7 @@ def prefix_beam_search(
     for frame in log_probs:
         tokens = _likely_tokens(frame, token_min_log_prob)
         beam = _best(_extend(beam, prefixes, float(frame[BLANK_ID]), tokens), beam_width)
-    ranked = [(prefixes.spell(prefix), _add(*scores)) for prefix, scores in beam.items()]
+    ranked = [(prefixes.spell(prefix), add_logs(*scores)) for prefix, scores in beam.items()]
     return sorted(ranked, key=lambda item: (-item[1], item[0]))
 
 
@@ -120,7 +120,7 @@ def _extend(
     """
     later: dict[Prefix, Scores] = {}
     for prefix, (in_blank, in_token) in beam.items():
-        whole = _add(in_blank, in_token)
+        whole = add_logs(in_blank, in_token)
         _gain(later, prefix, whole + blank, NEVER)
         number, last = prefixes.number(prefix), prefix[1]
         for k, log_prob in tokens:
@@ -134,18 +134,18 @@ def _extend(
 
 def _gain(beam: dict[Prefix, Scores], prefix: Prefix, in_blank: float, in_token: float) -> None:
     old_blank, old_token = beam.get(prefix, (NEVER, NEVER))
-    beam[prefix] = (_add(old_blank, in_blank), _add(old_token, in_token))
+    beam[prefix] = (add_logs(old_blank, in_blank), add_logs(old_token, in_token))
 
 
 def _best(beam: dict[Prefix, Scores], count: int) -> dict[Prefix, Scores]:
     possible = {p: s for p, s in beam.items() if max(s) > NEVER}
     if len(possible) <= count:
         return possible
-    ranked = sorted(possible.items(), key=lambda item: (-_add(*item[1]), item[0]))
+    ranked = sorted(possible.items(), key=lambda item: (-add_logs(*item[1]), item[0]))
     return dict(ranked[:count])
 
 
-def _add(a: float, b: float) -> float:
+def add_logs(a: float, b: float) -> float:
     """Logarithm of the sum of two numbers given as logarithms."""
     if a < b:
         a, b = b, a

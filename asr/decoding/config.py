@@ -11,8 +11,9 @@ from asr.types import DecodingError
 
 __all__ = ["MAX_BEAM_WIDTH", "NAMES", "DecoderConfig"]
 
-NAMES = ("greedy", "beam")
+NAMES = ("greedy", "beam", "prefix")
 MAX_BEAM_WIDTH = 1024
+MAX_EXPANSIONS = 100_000
 
 
 @dataclass(frozen=True)
@@ -20,17 +21,24 @@ class DecoderConfig:
     """Options of decoding.
 
     Attributes:
-        name: ``"greedy"`` takes the best token of each frame, ``"beam"`` searches over prefixes.
+        name: ``"greedy"`` takes the best token of each frame, ``"beam"`` searches over prefixes
+            and keeps the likely ones, ``"prefix"`` searches over prefixes best-first.
         beam_width: K, prefixes kept after each frame; beam search only.
         alternatives: hypotheses to return at most; greedy search has one.
         token_min_log_prob: beam search extends prefixes in a frame only by tokens at least this
             probable (natural logarithm), and by the best one in any case.
+        blank_threshold: prefix search takes a frame whose blank is more probable than this for the
+            end of a section, as Graves et al. (2006) do; 1.0 searches the utterance as a whole.
+        max_expansions: prefixes that prefix search extends in a section at most. An extension costs
+            time and memory in proportion to the section's frames.
     """
 
     name: str = "greedy"
     beam_width: int = 16
     alternatives: int = 1
     token_min_log_prob: float = -8.0
+    blank_threshold: float = 0.9999
+    max_expansions: int = 1000
 
     def __post_init__(self) -> None:
         if self.name not in NAMES:
@@ -52,6 +60,16 @@ class DecoderConfig:
             raise DecodingError(
                 f"token_min_log_prob is {self.token_min_log_prob!r}",
                 remedy="give a natural logarithm of a probability, 0 or less",
+            )
+        if not _is_number(self.blank_threshold) or not 0.5 <= self.blank_threshold <= 1.0:
+            raise DecodingError(
+                f"blank_threshold is {self.blank_threshold!r}",
+                remedy="give a probability from 0.5 to 1.0; 1.0 makes no sections",
+            )
+        if not _is_integer(self.max_expansions) or not 1 <= self.max_expansions <= MAX_EXPANSIONS:
+            raise DecodingError(
+                f"max_expansions is {self.max_expansions!r}",
+                remedy=f"give an integer from 1 to {MAX_EXPANSIONS}",
             )
 
     def to_dict(self) -> dict[str, Any]:

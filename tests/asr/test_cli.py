@@ -199,6 +199,17 @@ def test_the_backend_is_the_one_named(
     assert chosen == [backend, backend]
 
 
+def test_prefix_search_tells_in_json_what_it_proved(capsys, tiny_bundle_path, files):
+    call = ["transcribe", tiny_bundle_path, files[1], "--format", "json"]
+    status, out, _ = run(capsys, *call, "--decoder", "prefix", "--alternatives", "2")
+    assert status == 0
+    searches = [hypothesis["search"] for hypothesis in json.loads(out)["hypotheses"]]
+    assert len(searches) == 2
+    assert set(searches) <= {"exact", "sectioned", "cut"}
+    _, out, _ = run(capsys, *call)
+    assert "search" not in json.loads(out)["hypotheses"][0]
+
+
 def test_beam_options_ask_for_the_beam(capsys, tiny_bundle_path, files):
     said = run(capsys, "transcribe", tiny_bundle_path, files[0], "--decoder", "beam")
     assert run(capsys, "transcribe", tiny_bundle_path, files[0], "--beam-width", "16") == said

@@ -14,6 +14,7 @@ from server.pb.v1 import speech_pb2 as pb
 
 LIMITS = AudioLimits()
 GREEDY = DecoderConfig(name="greedy")
+PREFIX = DecoderConfig(name="prefix")
 BEAM = DecoderConfig(name="beam", beam_width=7, alternatives=2, token_min_log_prob=-5.0)
 
 
@@ -32,6 +33,9 @@ def test_without_options_the_model_decides(default):
         ({"max_alternatives": 1}, GREEDY, GREEDY),
         ({"max_alternatives": 1}, BEAM, DecoderConfig("beam", 7, 1, -5.0)),
         ({"beam_width": 9}, BEAM, DecoderConfig("beam", 9, 2, -5.0)),
+        ({"decoder": "prefix"}, GREEDY, PREFIX),
+        ({"max_alternatives": 3}, PREFIX, DecoderConfig(name="prefix", alternatives=3)),
+        ({"beam_width": 9}, PREFIX, DecoderConfig(name="beam", beam_width=9)),
     ],
 )
 def test_options_change_the_models_decoder(given, default, expected):

@@ -28,6 +28,13 @@ from asr.types import DecodingError
         {"token_min_log_prob": float("nan")},
         {"token_min_log_prob": "-8"},
         {"token_min_log_prob": None},
+        {"blank_threshold": 0.4},
+        {"blank_threshold": 1.1},
+        {"blank_threshold": float("nan")},
+        {"blank_threshold": "1"},
+        {"max_expansions": 0},
+        {"max_expansions": 1e3},
+        {"max_expansions": 10**9},
     ],
 )
 def test_impossible_options_are_refused_with_a_remedy(options):
@@ -37,7 +44,7 @@ def test_impossible_options_are_refused_with_a_remedy(options):
 
 
 def test_an_unknown_decoder_lists_the_known():
-    with pytest.raises(DecodingError, match=r"'oracle'.*greedy, beam"):
+    with pytest.raises(DecodingError, match=r"'oracle'.*greedy, beam, prefix"):
         DecoderConfig(name="oracle")
 
 
@@ -47,13 +54,22 @@ def test_every_name_has_a_decoder_and_the_reverse():
         make_decoder(DecoderConfig(name=name), Tokenizer(["<blank>", "a"]), 0.01)
 
 
-def test_options_survive_json():
-    config = DecoderConfig(name="beam", beam_width=7, alternatives=3, token_min_log_prob=-5.5)
+@pytest.mark.parametrize(
+    "config",
+    [
+        DecoderConfig(name="beam", beam_width=7, alternatives=3, token_min_log_prob=-5.5),
+        DecoderConfig(name="prefix", alternatives=3, blank_threshold=1.0, max_expansions=9),
+    ],
+)
+def test_options_survive_json(config):
     assert DecoderConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 def test_missing_options_have_defaults():
     assert DecoderConfig.from_dict({}) == DecoderConfig()
+    # As bundles have it that were saved before there was prefix search.
+    old = {"name": "beam", "beam_width": 9, "alternatives": 2, "token_min_log_prob": -7.0}
+    assert DecoderConfig.from_dict(old) == DecoderConfig("beam", 9, 2, -7.0)
 
 
 @pytest.mark.parametrize("values", [{"beam": 3}, {1: 2, "name": "beam"}, None, [1], "greedy"])

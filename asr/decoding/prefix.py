@@ -1,0 +1,252 @@
+"""Prefix search: the most probable labelling, best-first (Graves et al. 2006, section 3.2).
+
+A prefix is worth what all labellings that begin with it are worth together, so the search may leave
+a prefix alone while something better is open, and what it gives is the most probable labelling for
+certain, where beam search only keeps what looked well. The number of prefixes it has to extend
+grows exponentially with length unless the outputs are peaked, so the paper cuts an utterance into
+sections where a blank is all but certain, searches each, and joins what it finds. An utterance
+shows in :attr:`asr.types.Hypothesis.search` how far the claim holds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from itertools import count as numbers
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asr.decoding.beam import add_logs
+from asr.decoding.config import DecoderConfig
+from asr.decoding.inputs import checked
+from asr.decoding.spans import best_alignment, hypothesis, path_spans
+from asr.tokens import BLANK_ID, Tokenizer
+from asr.types import Hypothesis, Search
+
+__all__ = ["Found", "PrefixDecoder", "labelling_log_prob", "prefix_search"]
+
+Labels = tuple[int, ...]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A labelling, the logarithm of its probability over all paths, and what the search proved."""
+
+    labels: Labels
+    log_prob: float
+    search: Search
+
+
+@dataclass(frozen=True)
+class PrefixDecoder:
+    """Finds the most probable labellings; the score is the exact log-probability of each."""
+
+    config: DecoderConfig
+    tokenizer: Tokenizer
+    seconds_per_frame: float
+
+    def decode(self, log_probs: Tensor, lengths: Tensor) -> list[list[Hypothesis]]:
+        """Return up to ``alternatives`` hypotheses for each utterance of ``(B, T, V)``, best first.
+
+        Raises:
+            DecodingError: see :func:`asr.decoding.inputs.checked`.
+        """
+        return [
+            self._decode_one(frames) for frames in checked(log_probs, lengths, self.tokenizer.size)
+        ]
+
+    def _decode_one(self, frames: NDArray[np.float32]) -> list[Hypothesis]:
+        config = self.config
+        results = []
+        for found in prefix_search(
+            frames, config.alternatives, config.blank_threshold, config.max_expansions
+        ):
+            spans = best_alignment(frames, found.labels)
+            spelled = hypothesis(
+                frames, spans, found.log_prob, self.tokenizer, self.seconds_per_frame
+            )
+            results.append(replace(spelled, search=found.search))
+        return results
+
+
+def prefix_search(
+    log_probs: NDArray[np.float32], count: int, blank_threshold: float, max_expansions: int
+) -> list[Found]:
+    """The ``count`` most probable labellings of ``log_probs (T, V)``, best first.
+
+    Fewer where fewer are possible. Frames whose blank is more probable than ``blank_threshold``
+    divide sections; 1.0 leaves the utterance whole. ``max_expansions`` bounds the prefixes that are
+    extended in each section; when it ends the search, what is best so far is given, never worse
+    than the labelling of the best path.
+    """
+    sections = _sections(log_probs, blank_threshold)
+    if sections is None:
+        found, proven = _Section(log_probs, count, max_expansions).run()
+        searches: list[Search] = ["exact" if i < proven else "cut" for i in range(len(found))]
+        labellings = [labels for labels, _ in found]
+    else:
+        labellings, complete = _search_sections(sections, count, max_expansions)
+        searches = ["sectioned" if complete else "cut"] * len(labellings)
+    results = [
+        Found(labels, labelling_log_prob(log_probs, labels), search)
+        for labels, search in zip(labellings, searches, strict=True)
+    ]
+    return sorted(results, key=lambda item: -item.log_prob)
+
+
+def _sections(
+    log_probs: NDArray[np.float32], blank_threshold: float
+) -> list[NDArray[np.float32]] | None:
+    """The frames between those whose blank is beyond the threshold; None where there are none."""
+    sure = log_probs[:, BLANK_ID] > math.log(blank_threshold)
+    if blank_threshold == 1.0 or not sure.any():  # rounding may leave a probability above 1
+        return None
+    return [log_probs[a:b] for _, a, b in path_spans(np.where(sure, BLANK_ID, BLANK_ID + 1))]
+
+
+def _search_sections(
+    sections: Sequence[NDArray[np.float32]], count: int, max_expansions: int
+) -> tuple[list[Labels], bool]:
+    """Best joins of the sections' labellings, and whether each section was searched to the end."""
+    joined: dict[Labels, float] = {(): 0.0}
+    complete = True
+    for section in sections:
+        found, proven = _Section(section, count, max_expansions).run()
+        complete = complete and proven == len(found)
+        longer: dict[Labels, float] = {}
+        for left, left_score in joined.items():
+            for right, right_score in found:  # blanks stand between: repeats do not merge
+                score = longer.get(left + right, -math.inf)
+                longer[left + right] = float(np.logaddexp(score, left_score + right_score))
+        joined = dict(sorted(longer.items(), key=lambda item: -item[1])[:count])
+    return list(joined), complete
+
+
+@dataclass(frozen=True)
+class _Prefix:
+    """Forward variables of a prefix, logarithms ``(T + 1,)``: before the first frame, after each.
+
+    They count the paths that spell the prefix and end in a blank, or in its last token.
+    """
+
+    labels: Labels
+    in_blank: Floats
+    in_token: Floats
+
+    @property
+    def log_prob(self) -> float:
+        """Of the labelling that is this prefix and no more."""
+        return float(np.logaddexp(self.in_blank[-1], self.in_token[-1]))
+
+
+class _Section:
+    """Best-first search over the prefixes of one section, as far as its budget goes."""
+
+    def __init__(self, log_probs: NDArray[np.float32], count: int, max_expansions: int) -> None:
+        self._best_path = tuple(k for k, _, _ in path_spans(log_probs.argmax(axis=1)))
+        self._log_y: Floats = log_probs.astype(np.float64)  # (T, V)
+        self._y: Floats = np.exp(self._log_y)
+        self._count = count
+        self._budget = max_expansions
+        self._serial = numbers()  # of equally probable entries the earlier comes first
+        # Unexpanded prefixes, by what all labellings that begin so have together: a prefix that is
+        # expanded, and the token to extend it by.
+        self._open: list[tuple[float, int, _Prefix, int]] = []
+        self._complete: list[tuple[float, int, Labels]] = []
+        self._highest: list[float] = []  # log-probabilities of the `count` best labellings so far
+
+    def run(self) -> tuple[list[tuple[Labels, float]], int]:
+        """Labellings with their log-probabilities, best first, and how many of them are proven."""
+        self._follow(self._best_path)
+        while self._budget > 0 and self._open_matters():
+            _, _, prefix, token = heappop(self._open)
+            self._expand(self._extended(prefix, token))
+        best = sorted(self._complete)[: self._count]
+        bound = self._open[0][0] if self._open else math.inf
+        found = [(labels, -negative) for negative, _, labels in best]
+        proven = sum(negative <= bound for negative, _, _ in best)
+        return found, proven
+
+    def _open_matters(self) -> bool:
+        """Whether an open prefix may have a labelling that is among the best."""
+        return bool(self._open) and -self._open[0][0] > self._least()
+
+    def _least(self) -> float:
+        """What a labelling has to exceed to be among the best."""
+        return self._highest[0] if len(self._highest) == self._count else -math.inf
+
+    def _follow(self, labels: Labels) -> None:
+        """Expand ``labels`` and all prefixes of it, so that there is an answer from the start."""
+        stay = np.cumsum(np.append(0.0, self._log_y[:, BLANK_ID]))
+        prefix = _Prefix((), stay, np.full_like(stay, -np.inf))
+        for token in labels:
+            self._expand(prefix, leave_out=token)
+            prefix = self._extended(prefix, token)
+        self._expand(prefix)
+
+    def _expand(self, prefix: _Prefix, leave_out: int = BLANK_ID) -> None:
+        """Note the labelling ``prefix`` and open its extensions by every token that may matter."""
+        self._budget -= 1
+        if prefix.log_prob > -math.inf:
+            heappush(self._highest, prefix.log_prob)
+            if len(self._highest) > self._count:
+                heappop(self._highest)
+            self._complete.append((-prefix.log_prob, next(self._serial), prefix.labels))
+        bounds = self._bounds(prefix)
+        bounds[[BLANK_ID, leave_out]] = -np.inf
+        for token in np.flatnonzero(bounds > self._least()).tolist():
+            heappush(self._open, (-float(bounds[token]), next(self._serial), prefix, token))
+
+    def _bounds(self, prefix: _Prefix) -> Floats:
+        """Log-probability of all labellings that begin with ``prefix`` and each token, ``(V,)``.
+
+        The sum over the frame in which the token is first said; whatever follows has probability 1.
+        """
+        either = _matrix_product(np.logaddexp(prefix.in_blank, prefix.in_token)[:-1], self._y)
+        if prefix.labels:
+            last = prefix.labels[-1]
+            either[last] = _matrix_product(prefix.in_blank[:-1], self._y[:, [last]])[0]
+        return either
+
+    def _extended(self, prefix: _Prefix, token: int) -> _Prefix:
+        """Forward variables of ``prefix`` and ``token``: a repeat needs a blank before it."""
+        fresh = prefix.in_blank[:-1]
+        if prefix.labels[-1:] != (token,):
+            fresh = np.logaddexp(fresh, prefix.in_token[:-1])
+        blank = said = -math.inf
+        in_blank, in_token = [blank], [said]
+        frames = self._log_y[:, [BLANK_ID, token]].tolist()
+        for (y_blank, y_token), new in zip(frames, fresh.tolist(), strict=True):
+            blank, said = add_logs(blank, said) + y_blank, add_logs(said, new) + y_token
+            in_blank.append(blank)
+            in_token.append(said)
+        return _Prefix((*prefix.labels, token), np.array(in_blank), np.array(in_token))
+
+
+def _matrix_product(log_weights: Floats, y: Floats) -> Floats:
+    """``ln(exp(log_weights) @ y)`` for weights beyond the range of floats."""
+    highest = log_weights.max(initial=-np.inf)
+    if highest == -np.inf:
+        return np.full(y.shape[1], -np.inf)
+    with np.errstate(divide="ignore"):
+        return np.asarray(highest + np.log(np.exp(log_weights - highest) @ y))
+
+
+def labelling_log_prob(log_probs: NDArray[np.float32], labels: Sequence[int]) -> float:
+    """ln p(labels | log_probs (T, V)), summed over all paths (Graves et al. 2006, eq. 5 to 8)."""
+    states = np.full(2 * len(labels) + 1, BLANK_ID)
+    states[1::2] = labels
+    may_skip = np.zeros(len(states), dtype=bool)  # from two states before, over a blank
+    may_skip[3::2] = states[3::2] != states[1:-2:2]
+    alpha = np.full(len(states) + 2, -np.inf)  # two impossible states before the first
+    alpha[2] = 0.0
+    for frame in log_probs.astype(np.float64):
+        skip = np.where(may_skip, alpha[:-2], -np.inf)
+        moved = np.logaddexp(np.logaddexp(alpha[2:], alpha[1:-1]), skip)
+        alpha[2:] = moved + frame[states]
+    return float(np.logaddexp.reduce(alpha[-2:]) if len(labels) else alpha[-1])
