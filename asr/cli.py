@@ -1,4 +1,4 @@
-"""The ``asr`` command: transcribe files, draw an utterance, write a model for other programs."""
+"""The ``asr`` command: transcribe or align files, draw an utterance, write a model as ONNX."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from asr import __version__
+from asr.cli_align import add_align
 from asr.output import file_ids, to_ctm, to_json, to_srt, to_text
+from asr.terminal import FAILURE, complain, one_line, open_output, progress
 from asr.types import AsrError, ConfigError, Transcript
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-FAILURE = 2  # as argparse
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 FORMATS = ("text", "json", "srt", "ctm")
 
@@ -35,13 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(options)
     except AsrError as error:
-        _complain(str(error))
+        complain(str(error))
     except BrokenPipeError:
         # The reader (say, `head`) has enough; without this Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _complain(f"{where}{error.strerror or error}")
+        complain(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
         return INTERRUPTED
     return FAILURE
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"peephole-asr {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_transcribe(commands.add_parser("transcribe", help="write what is said in audio files"))
+    add_align(commands.add_parser("align", help="write when each word of known texts was said"))
     _add_plot(commands.add_parser("plot", help="draw one utterance and what the model makes of it"))
     _add_export(commands.add_parser("export", help="write the model as an ONNX file"))
     return parser
@@ -145,7 +147,7 @@ def _transcribe(options: argparse.Namespace) -> int:
         recognizer = Recognizer.load(options.bundle, options.device, backend=options.backend)
         decoder = _decoder(options, recognizer.bundle.decoder)
         failures = 0
-        with _progress(len(files)) as (advance, hidden):
+        with progress(len(files), "transcribing") as (advance, hidden):
             outcomes = transcribe_files(
                 recognizer, files, decoder, batch_seconds=options.batch_seconds, on_done=advance
             )
@@ -153,10 +155,10 @@ def _transcribe(options: argparse.Namespace) -> int:
                 with hidden():
                     if isinstance(outcome, AsrError):
                         failures += 1
-                        _complain(str(outcome))
+                        complain(str(outcome))
                     write(index, outcome)
     if failures and len(files) > 1:
-        _complain(f"{failures} of {len(files)} files could not be transcribed")
+        complain(f"{failures} of {len(files)} files could not be transcribed")
     return FAILURE if failures else 0
 
 
@@ -199,7 +201,6 @@ def _export(options: argparse.Namespace) -> int:
 
 # Where results go
 
-Hidden = Callable[[], AbstractContextManager[None]]
 Write = Callable[[int, "Transcript | AsrError"], None]
 
 
@@ -211,7 +212,7 @@ def _writer(options: argparse.Namespace) -> Iterator[Write]:
         yield _subtitle_writer(files, options.output)
         return
     render = _renderer(options.format, files)
-    with _stream(options.output) as stream:
+    with open_output(options.output) as stream:
 
         def write(index: int, outcome: Transcript | AsrError) -> None:
             print(render(index, outcome), end="", file=stream or sys.stdout, flush=True)
@@ -226,7 +227,7 @@ def _renderer(form: str, files: Sequence[str]) -> Callable[[int, Transcript | As
     def render(index: int, outcome: Transcript | AsrError) -> str:
         file = files[index]
         if isinstance(outcome, AsrError):
-            return {"json": to_json(outcome, file), "ctm": f";; {_one_line(outcome)}\n"}.get(
+            return {"json": to_json(outcome, file), "ctm": f";; {one_line(outcome)}\n"}.get(
                 form, ""
             )
         if form == "json":
@@ -261,56 +262,6 @@ def _subtitle_writer(files: Sequence[str], output: str | None) -> Write:
             (folder / f"{stems[index]}.srt").write_text(to_srt(outcome), encoding="utf-8")
 
     return write
-
-
-@contextmanager
-def _stream(output: str | None) -> Iterator[TextIO | None]:
-    """The file to write, or None for stdout."""
-    if output is None:
-        yield None
-        return
-    if Path(output).is_dir():
-        raise ConfigError("this is a folder", where=output, remedy="give --output a file name")
-    with open(output, "w", encoding="utf-8") as stream:
-        yield stream
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[tuple[Callable[[int], None], Hidden]]:
-    """A bar on stderr if that is a terminal; gives a function that advances it, and a context in
-    which it is not shown, so that lines may be written."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
-
-    progress = Progress(
-        *Progress.get_default_columns(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-        # Passing through the bar's console, text would change: wrapped, and sent to stderr.
-        redirect_stdout=False,
-        redirect_stderr=False,
-        transient=True,
-    )
-
-    @contextmanager
-    def hidden() -> Iterator[None]:
-        progress.stop()
-        yield
-        progress.start()
-
-    with progress:
-        task = progress.add_task("transcribing", total=total)
-        yield lambda count: progress.advance(task, count), hidden
-
-
-def _complain(message: str) -> None:
-    print(f"asr: error: {_one_line(message)}", file=sys.stderr, flush=True)
-
-
-def _one_line(message: object) -> str:
-    return " ".join(str(message).split())
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from asr.types import TokenError
 
-__all__ = ["BLANK", "BLANK_ID", "SPACE", "Tokenizer"]
+__all__ = ["BLANK", "BLANK_ID", "SPACE", "Tokenizer", "min_frames"]
 
 BLANK = "<blank>"
 BLANK_ID = 0
@@ -120,6 +121,11 @@ class Tokenizer:
             return cls(lines[1:], lines[0].removeprefix(HEADER))
         except TokenError as error:
             raise TokenError(error.what, where=str(path), remedy=error.remedy) from None
+
+
+def min_frames(labels: Sequence[int]) -> int:
+    """Return the fewest frames on which CTC can spell ``labels``: equal neighbours need a blank."""
+    return len(labels) + sum(a == b for a, b in pairwise(labels))
 
 
 def _symbols(text: str, kind: str) -> list[str]:

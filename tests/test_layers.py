@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("bundle", "export", "golden"),
     ("backends",),
     ("recognizer",),
-    ("cli", "output", "plots", "transcribe"),
+    ("cli", "cli_align", "output", "passages", "plots", "terminal", "textgrid", "transcribe"),
 )
 STRANGERS = (("nn", "decoding"), ("decoding", "nn"))  # they meet at log-probabilities
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -13,7 +14,6 @@ from asr.types import Hypothesis, TimedToken, Word
 
 __all__ = ["Span", "best_alignment", "hypothesis", "path_spans", "spelled"]
 
-CHUNK = 256  # frames
 Span = tuple[int, int, int]  # token id, first frame, frame after the last
 
 
@@ -41,19 +41,21 @@ def best_alignment(log_probs: NDArray[np.float32], labels: Sequence[int]) -> lis
         return []
     states = np.full(2 * S + 1, BLANK_ID)
     states[1::2] = labels
-    may_skip = np.zeros(len(states), dtype=bool)  # from two states before, over a blank
-    may_skip[3::2] = states[3::2] != states[1:-2:2]
+    skip = np.full(len(states), -np.inf)  # cost to come from two states before, over a blank
+    skip[3::2] = np.where(states[3::2] != states[1:-2:2], 0.0, -np.inf)
     score = np.full(len(states), -np.inf)
     score[0] = 0.0  # before the first frame only the first blank and the first label are in reach
-    chunks = [log_probs[t : t + CHUNK] for t in range(0, T, CHUNK)]
+    length = _chunk_length(T)
+    chunks = [log_probs[t : t + length] for t in range(0, T, length)]
     befores = []  # back-pointers of all frames would not fit for long audio: made again by chunk
     for chunk in chunks:
         befores.append(score)
-        score, _ = _forward(chunk, states, may_skip, score)
+        score = _forward(chunk, states, skip, score)
     state = len(states) - 1 if score[-1] >= score[-2] else len(states) - 2
     path = []
-    for chunk, before in zip(reversed(chunks), reversed(befores), strict=True):
-        _, came_by = _forward(chunk, states, may_skip, before)
+    for chunk in reversed(chunks):
+        came_by = np.zeros((len(chunk), len(states)), dtype=np.uint8)
+        _forward(chunk, states, skip, befores.pop(), came_by)
         for steps in reversed(came_by):
             path.append(state)
             state -= int(steps[state])
@@ -62,22 +64,33 @@ def best_alignment(log_probs: NDArray[np.float32], labels: Sequence[int]) -> lis
     return [(labels[state // 2], a, b) for state, a, b in path_spans(odd)]
 
 
+def _chunk_length(frames: int) -> int:
+    """Frames in a chunk: then the scores before all chunks (8 bytes a state) need no more memory
+    than the back-pointers of one (1 byte), and together least."""
+    return max(16, math.isqrt(8 * frames))
+
+
 def _forward(
     chunk: NDArray[np.float32],
     states: NDArray[np.int64],
-    may_skip: NDArray[np.bool_],
+    skip: NDArray[np.float64],
     score: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
-    """Scores after the frames of ``chunk``, and how many states back each frame's best lies."""
-    came_by = np.zeros((len(chunk), len(states)), dtype=np.uint8)
-    options = np.full((3, len(states)), -np.inf)
+    came_by: NDArray[np.uint8] | None = None,
+) -> NDArray[np.float64]:
+    """Scores after the frames of ``chunk``; fills in how many states back each frame's best lies.
+
+    Of equally good ways, the one that comes from nearest.
+    """
     for t, frame in enumerate(chunk):
-        options[0] = score
-        options[1, 1:] = score[:-1]
-        options[2, 2:] = np.where(may_skip[2:], score[:-2], -np.inf)
-        came_by[t] = options.argmax(axis=0)
-        score = options.max(axis=0) + frame[states]
-    return score, came_by
+        best = score.copy()
+        np.maximum(best[1:], score[:-1], out=best[1:])
+        skipped = score[:-2] + skip[2:]
+        if came_by is not None:
+            came_by[t] = best > score
+            came_by[t, 2:][skipped > best[2:]] = 2
+        np.maximum(best[2:], skipped, out=best[2:])
+        score = best + frame[states]
+    return score
 
 
 def hypothesis(
@@ -102,7 +115,7 @@ def hypothesis(
 
 
 def spelled(
-    spans: Sequence[Span],
+    spans: Sequence[tuple[int, float, float]],
     log_confidences: Sequence[float],
     blank: float,
     score: float,
@@ -111,9 +124,9 @@ def spelled(
 ) -> Hypothesis:
     """Put a hypothesis together from its spans and the logarithm of the confidence in each.
 
-    The confidence in a word and in the whole is the geometric mean of its tokens', so that length
-    does not lower it. A hypothesis without tokens is as sure as its blanks, whose mean
-    log-probability is ``blank``.
+    Spans are in frames, which need not be whole. The confidence in a word and in the whole is the
+    geometric mean of its tokens', so that length does not lower it. A hypothesis without tokens is
+    as sure as its blanks, whose mean log-probability is ``blank``.
     """
     confidences = np.minimum(1.0, np.exp(np.array(log_confidences, dtype=np.float64))).tolist()
     tokens = tuple(

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asr.tokens import BLANK_ID
+from asr.tokens import BLANK_ID, min_frames
 from asr.types import AlignmentError, TrainingError
 
 __all__ = [
     "AllBlankDetector",
     "CTCLoss",
     "Preflight",
-    "min_frames",
     "preflight",
 ]
 
@@ -76,11 +74,6 @@ class CTCLoss(nn.Module):
                 "look at that utterance's audio",
             )
         return (losses / target_lengths.clamp(min=1)).mean()
-
-
-def min_frames(labels: Sequence[int]) -> int:
-    """Return the fewest frames on which CTC can spell ``labels``: equal neighbours need a blank."""
-    return len(labels) + sum(a == b for a, b in pairwise(labels))
 
 
 @dataclass(frozen=True)

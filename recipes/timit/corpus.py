@@ -17,10 +17,11 @@ from asr.types import CorpusError
 from recipes.common.manifests import Utterance
 from recipes.timit.phones import fold48
 
-__all__ = ["SPLITS", "TITLE", "utterances"]
+__all__ = ["SPLITS", "TITLE", "timed_phones", "utterances"]
 
 TITLE = "TIMIT"
 SPLITS = ("train", "dev", "test")
+SAMPLE_RATE = 16_000  # of the times in .phn files, in hertz
 
 # The core test set, from TIMIT's own documentation (TESTSET.DOC).
 CORE_TEST = frozenset(
@@ -113,13 +114,26 @@ def _speaker(name: str, folder: Path) -> list[Utterance]:
                 where=str(folder),
                 remedy="restore the corpus",
             )
-        text = " ".join(_phones(phones))
+        text = " ".join(name for name, _, _ in timed_phones(phones))
         found.append(Utterance(f"{name}-{stem}", audio, text, name))
     return found
 
 
-def _phones(path: Path) -> list[str]:
-    """The 48-class phones of a ``.phn`` file: ``first-sample end-sample phone`` a line."""
+def timed_phones(path: Path) -> list[tuple[str, float, float]]:
+    """The 48-class phones of a ``.phn`` file with start and end in seconds; q is left out.
+
+    Raises:
+        CorpusError: the file is missing or broken.
+    """
+    return [
+        (name, int(start) / SAMPLE_RATE, int(end) / SAMPLE_RATE)
+        for start, end, phone in _rows(path)
+        for name in fold48([phone])
+    ]
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """The lines of a ``.phn`` file: first sample, end sample, phone."""
     remedy = "restore the corpus"
     try:
         lines = path.read_text(encoding="ascii").splitlines()
@@ -133,6 +147,7 @@ def _phones(path: Path) -> list[str]:
     if any(len(row) != 3 or not (row[0] + row[1]).isdigit() for row in rows):
         raise CorpusError("not 'begin end phone' a line", where=str(path), remedy=remedy)
     try:
-        return fold48(row[2] for row in rows)
+        fold48(row[2] for row in rows)
     except CorpusError as error:
         raise CorpusError(error.what, where=str(path), remedy=error.remedy) from None
+    return rows

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.nn.ctc import AllBlankDetector, CTCLoss, min_frames, preflight
+from asr.nn.ctc import AllBlankDetector, CTCLoss, preflight
+from asr.tokens import min_frames
 from asr.types import AlignmentError, TrainingError
 
 

@@ -1,0 +1,184 @@
+"""Which text is said where in which file, and its alignment: what ``asr align`` works on."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from asr.audio import AudioLimits, probe, read_audio
+from asr.decoding.align import AlignConfig, align
+from asr.recognizer import Recognizer
+from asr.types import AsrError, ConfigError, Hypothesis, Transcript, Waveform
+
+__all__ = ["LIMITS", "Passage", "align_passages", "read_pairs", "read_segments"]
+
+LIMITS = AudioLimits(max_bytes=2**31, max_seconds=36_000.0)  # one's own files, on one's own machine
+BESIDE = (".txt", ".lab")
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A text and where it is said: in ``audio`` from ``start`` to ``end`` seconds, or to its end.
+
+    Without a text, that of a file beside the audio counts: same name, ending in .txt or .lab.
+    """
+
+    audio: str
+    text: str | None = None
+    start: float = 0.0
+    end: float | None = None
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        if self.end is None:
+            return self.audio
+        return f"{self.audio}, {self.start:g} to {self.end:g} s"
+
+
+def read_pairs(path: str) -> list[Passage]:
+    """Passages of a file of lines ``audio<TAB>text``; paths are relative to its folder.
+
+    Raises:
+        ConfigError: the file cannot be read, or a line is not such a pair.
+    """
+    passages = []
+    for where, line in _lines(path):
+        audio, tab, text = line.partition("\t")
+        if not tab or not audio.strip():
+            raise ConfigError("not audio, a tab and text", where=where, remedy="mend the line")
+        passages.append(Passage(str(Path(path).parent / audio.strip()), text))
+    return passages
+
+
+def read_segments(path: str, audio: str) -> list[Passage]:
+    """Passages of ``audio``: lines ``start end text``, or JSON objects with these three keys.
+
+    Raises:
+        ConfigError: the file cannot be read, or a line is no segment or begins before the end of
+            the one above.
+    """
+    passages: list[Passage] = []
+    for where, line in _lines(path):
+        start, end, text = _segment(line, where)
+        before = passages[-1].end if passages else 0.0
+        if not (before or 0.0) <= start < end < math.inf:
+            raise ConfigError(
+                f"the segment lasts from {start:g} to {end:g} s",
+                where=where,
+                remedy="give segments in order of time, none over another, none empty",
+            )
+        passages.append(Passage(audio, text, start, end))
+    return passages
+
+
+def _segment(line: str, where: str) -> tuple[float, float, str]:
+    try:
+        if line.lstrip().startswith("{"):
+            values = json.loads(line)
+            start, end, text = values["start"], values["end"], str(values["text"])
+        else:
+            start, end, text = [*line.split(maxsplit=2), ""][:3]
+        return float(start), float(end), text
+    except (ValueError, KeyError, TypeError):
+        raise ConfigError(
+            "not a segment",
+            where=where,
+            remedy='give "start end text" in seconds, or a JSON object with start, end and text',
+        ) from None
+
+
+def _lines(path: str) -> Iterator[tuple[str, str]]:
+    """Lines that are not empty, each with its place for messages."""
+    lines = _read(path).splitlines()
+    if not any(line.strip() for line in lines):
+        raise ConfigError("the file is empty", where=path, remedy="give one passage a line")
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield f"{path}, line {number}", line
+
+
+def _read(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"cannot read: {error.strerror}", where=str(path)) from None
+    except UnicodeDecodeError:
+        raise ConfigError("not UTF-8 text", where=str(path), remedy="convert it") from None
+
+
+def align_passages(
+    recognizer: Recognizer, passages: Sequence[Passage], config: AlignConfig
+) -> Iterator[Transcript | AsrError]:
+    """The alignment of each passage, in order, or the error that kept it from one.
+
+    Times count from the beginning of the file. One file's audio is in memory at a time.
+    """
+    audio, waveform = "", None
+    for passage in passages:
+        try:
+            text = _text_of(passage)
+            if waveform is None or audio != passage.audio:
+                waveform = read_audio(passage.audio, limits=LIMITS)
+                audio = passage.audio
+            yield _align(recognizer, _cut(waveform, passage), text, passage, config)
+        except AsrError as error:
+            where = error.where or passage.name
+            yield type(error)(error.what, where=where, remedy=error.remedy)
+
+
+def _text_of(passage: Passage) -> str:
+    if passage.text is not None:
+        return passage.text
+    found = [p for p in map(Path(passage.audio).with_suffix, BESIDE) if p.is_file()]
+    if not found:
+        probe(passage.audio)  # if there is no audio either, that is the error to tell
+        raise ConfigError(
+            f"no text beside the audio ({' or '.join(BESIDE)})",
+            where=passage.audio,
+            remedy="write one, or give --text, --segments or --pairs",
+        )
+    return _read(found[0])
+
+
+def _cut(waveform: Waveform, passage: Passage) -> Waveform:
+    if passage.end is None:
+        return waveform
+    rate = waveform.sample_rate
+    if passage.start >= waveform.duration:
+        raise ConfigError(
+            f"the audio ends at {waveform.duration:.3f} s",
+            remedy="check that segments and audio belong together",
+        )
+    first, last = round(passage.start * rate), round(passage.end * rate)
+    return Waveform(waveform.samples[first:last], rate)
+
+
+def _align(
+    recognizer: Recognizer, waveform: Waveform, text: str, passage: Passage, config: AlignConfig
+) -> Transcript:
+    log_probs, lengths = recognizer.log_probs([waveform])
+    aligned = align(
+        log_probs[0, : int(lengths[0])].numpy(),
+        text,
+        recognizer.tokenizer,
+        recognizer.seconds_per_frame,
+        config,
+    )
+    return Transcript((_shifted(aligned, passage.start),), waveform.duration)
+
+
+def _shifted(hypothesis: Hypothesis, seconds: float) -> Hypothesis:
+    """The same, ``seconds`` later."""
+    return replace(
+        hypothesis,
+        tokens=tuple(
+            replace(t, start=t.start + seconds, end=t.end + seconds) for t in hypothesis.tokens
+        ),
+        words=tuple(
+            replace(w, start=w.start + seconds, end=w.end + seconds) for w in hypothesis.words
+        ),
+    )
