@@ -113,6 +113,15 @@ def _add_recognition(parser: argparse.ArgumentParser) -> None:
         "--beam-width", type=int, metavar="K", help="hypotheses kept while decoding"
     )
     parser.add_argument("--alternatives", type=int, metavar="N", help="hypotheses to give")
+    parser.add_argument(
+        "--blank-threshold",
+        type=float,
+        metavar="P",
+        help="prefix search: sections end where a blank is more probable; 1.0: no sections",
+    )
+    parser.add_argument(
+        "--max-expansions", type=int, metavar="N", help="prefix search: its budget in a section"
+    )
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument(
         "--backend",
@@ -124,16 +133,22 @@ def _add_recognition(parser: argparse.ArgumentParser) -> None:
 def _decoder(options: argparse.Namespace, default: DecoderConfig) -> DecoderConfig:
     """The bundle's decoder with what the command line changes.
 
-    A beam's width asks for a beam, and so do alternatives where the bundle's decoder has one.
+    An option of one decoder asks for that decoder; alternatives ask for a beam where the bundle's
+    decoder has but one.
     """
     from asr.decoding import DecoderConfig
 
-    beam = {"beam_width": options.beam_width, "alternatives": options.alternatives}
-    chosen = {key: value for key, value in beam.items() if value is not None}
+    names = ("beam_width", "alternatives", "blank_threshold", "max_expansions")
+    chosen = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.decoder is None and not chosen:
         return default
-    asks_for_beam = options.beam_width is not None or default.name == "greedy"
-    name = options.decoder or ("beam" if asks_for_beam else default.name)
+    if "blank_threshold" in chosen or "max_expansions" in chosen:
+        asked = "prefix"
+    elif "beam_width" in chosen or default.name == "greedy":
+        asked = "beam"
+    else:
+        asked = default.name
+    name = options.decoder or asked
     kept = default.to_dict() if name == default.name else {}
     return DecoderConfig.from_dict({**kept, "name": name, **chosen})
 

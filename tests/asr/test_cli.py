@@ -206,6 +206,12 @@ def test_prefix_search_tells_in_json_what_it_proved(capsys, tiny_bundle_path, fi
     searches = [hypothesis["search"] for hypothesis in json.loads(out)["hypotheses"]]
     assert len(searches) == 2
     assert set(searches) <= {"exact", "sectioned", "cut"}
+    for options, expected in (
+        (["--blank-threshold", "1.0", "--max-expansions", "50000"], "exact"),
+        (["--blank-threshold", "1.0", "--max-expansions", "1"], "cut"),
+    ):
+        _, out, _ = run(capsys, *call, *options)  # which ask for prefix search by themselves
+        assert json.loads(out)["hypotheses"][0]["search"] == expected
     _, out, _ = run(capsys, *call)
     assert "search" not in json.loads(out)["hypotheses"][0]
 
