@@ -11,7 +11,7 @@ shows in :attr:`asr.types.Hypothesis.search` how far the claim holds.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import count as numbers
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asr.decoding.beam import add_logs
+from asr.decoding.beam import add_logs, prefix_beam_search
 from asr.decoding.config import DecoderConfig
 from asr.decoding.inputs import checked
 from asr.decoding.spans import best_alignment, hypothesis, path_spans
@@ -31,6 +31,9 @@ __all__ = ["Found", "PrefixDecoder", "labelling_log_prob", "prefix_search"]
 
 Labels = tuple[int, ...]
 Floats = NDArray[np.float64]
+_Tree = dict[int, "_Tree"]
+
+FIRST = DecoderConfig(name="beam")  # gives a section its first answer
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def prefix_search(
     Fewer where fewer are possible. Frames whose blank is more probable than ``blank_threshold``
     divide sections; 1.0 leaves the utterance whole. ``max_expansions`` bounds the prefixes that are
     extended in each section; when it ends the search, what is best so far is given, never worse
-    than the labelling of the best path.
+    than what a beam finds there, or the best path.
     """
     sections = _sections(log_probs, blank_threshold)
     if sections is None:
@@ -148,7 +151,8 @@ class _Section:
     """Best-first search over the prefixes of one section, as far as its budget goes."""
 
     def __init__(self, log_probs: NDArray[np.float32], count: int, max_expansions: int) -> None:
-        self._best_path = tuple(k for k, _, _ in path_spans(log_probs.argmax(axis=1)))
+        beam = prefix_beam_search(log_probs, FIRST.beam_width, FIRST.token_min_log_prob)
+        self._first = [tuple(k for k, _, _ in path_spans(log_probs.argmax(axis=1))), beam[0][0]]
         self._log_y: Floats = log_probs.astype(np.float64)  # (T, V)
         self._y: Floats = np.exp(self._log_y)
         self._count = count
@@ -162,7 +166,7 @@ class _Section:
 
     def run(self) -> tuple[list[tuple[Labels, float]], int]:
         """Labellings with their log-probabilities, best first, and how many of them are proven."""
-        self._follow(self._best_path)
+        self._follow(self._first)
         while self._budget > 0 and self._open_matters():
             _, _, prefix, token = heappop(self._open)
             self._expand(self._extended(prefix, token))
@@ -180,16 +184,21 @@ class _Section:
         """What a labelling has to exceed to be among the best."""
         return self._highest[0] if len(self._highest) == self._count else -math.inf
 
-    def _follow(self, labels: Labels) -> None:
-        """Expand ``labels`` and all prefixes of it, so that there is an answer from the start."""
+    def _follow(self, labellings: Iterable[Labels]) -> None:
+        """Expand ``labellings`` and their prefixes, so that there is an answer from the start."""
+        tree: _Tree = {}
+        for labels in labellings:
+            branch = tree
+            for token in labels:
+                branch = branch.setdefault(token, {})
         stay = np.cumsum(np.append(0.0, self._log_y[:, BLANK_ID]))
-        prefix = _Prefix((), stay, np.full_like(stay, -np.inf))
-        for token in labels:
-            self._expand(prefix, leave_out=token)
-            prefix = self._extended(prefix, token)
-        self._expand(prefix)
+        waiting = [(_Prefix((), stay, np.full_like(stay, -np.inf)), tree)]
+        while waiting:
+            prefix, branch = waiting.pop()
+            self._expand(prefix, leave_out=list(branch))
+            waiting += [(self._extended(prefix, token), below) for token, below in branch.items()]
 
-    def _expand(self, prefix: _Prefix, leave_out: int = BLANK_ID) -> None:
+    def _expand(self, prefix: _Prefix, leave_out: Sequence[int] = ()) -> None:
         """Note the labelling ``prefix`` and open its extensions by every token that may matter."""
         self._budget -= 1
         if prefix.log_prob > -math.inf:
@@ -198,7 +207,7 @@ class _Section:
                 heappop(self._highest)
             self._complete.append((-prefix.log_prob, next(self._serial), prefix.labels))
         bounds = self._bounds(prefix)
-        bounds[[BLANK_ID, leave_out]] = -np.inf
+        bounds[[BLANK_ID, *leave_out]] = -np.inf
         for token in np.flatnonzero(bounds > self._least()).tolist():
             heappush(self._open, (-float(bounds[token]), next(self._serial), prefix, token))
 
