@@ -184,7 +184,8 @@ def test_damaged_files_give_audio_or_a_clear_error(data):
     except AudioError:
         return
     assert np.isfinite(waveform.samples).all()
-    assert 0 < len(waveform.samples) <= 3000
+    most = 5  # a byte, by the densest codec that a WAV header can name (GSM 6.10: 160 in 33)
+    assert 0 < len(waveform.samples) <= most * len(body)
 
 
 def test_files_are_read_probed_and_named_in_errors(tmp_path):
