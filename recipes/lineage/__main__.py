@@ -26,8 +26,8 @@ HEAD = """\
 # Why it works
 
 Each step of the lineage answers a defect of the one before: RNN, LSTM of 1997, forget gate,
-peepholes, CTC. Every claim below is run by the command that stands under it, over several seeds, and
-judged by the criterion that stands beside it. What did not show itself is reported as such.
+peepholes, CTC. Every claim below is run by the command that stands under it, over several seeds,
+and judged by the criterion beside it. What did not show itself is reported as such.
 `python -m recipes.lineage all` runs them all and writes this page.
 """
 
