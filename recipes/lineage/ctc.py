@@ -132,35 +132,65 @@ def _at_stages(signal: Mapping[str, Any]) -> dict[str, list[float]]:
 
 
 def _verdict(numbers: Mapping[str, Any]) -> str:
-    seeds, worst = numbers["seeds"], numbers["exactness"]["worst"]
-    ctc, frame, decoded = (
-        [each[name] for each in seeds] for name in ("ctc", "framewise", "decoding")
-    )
-    signals = [_at_stages(each["error_signal"]) for each in seeds]
-    norms = [_span([s["norm"][k] for s in signals], ".2f") for k in range(3)]
-    shares = [_span([100 * s["concentration"][k] for s in signals], ".0f") for k in range(3)]
-    speech, toy = numbers["speech"], numbers["two_frames"]
-    found = [each["phone_error_rate"] for each in decoded]
-    count = len(seeds) * speech["held_out"]
+    exact, speech = numbers["exactness"], numbers["speech"]
     made = "" if speech["corpus"] == "TIMIT" else " (TIMIT is not prepared here)"
+    missed = [name.replace("_", " ") for name, held in numbers["criteria"].items() if not held]
+    return (f"Missed: {', '.join(missed)}. " if missed else "") + (
+        f"{exact['labellings']} labellings equal enumeration and torch within "
+        f"{max(exact['worst'].values()):.0e}. {speech['corpus']}{made}, {len(numbers['seeds'])} "
+        f"seeds: {_spikes_in_words(numbers['seeds'])}; {_errors_in_words(numbers['seeds'])}; "
+        f"{_decoding_in_words(numbers)}."
+    )
+
+
+def _spikes_in_words(seeds: Sequence[Mapping[str, Any]]) -> str:
+    ctc, frame = ([each[name] for each in seeds] for name in ("ctc", "framewise"))
+    blank, blank_framewise, accuracy, near = (
+        _span([100 * each[name] for each in part], ".0f")
+        for part, name in (
+            (ctc, "blank_share"),
+            (frame, "blank_share"),
+            (frame, "frame_accuracy"),
+            (ctc, "right_and_in_segment"),
+        )
+    )
+    run, run_framewise = (
+        _span([each["frames_per_run"] for each in part], ".1f") for part in (ctc, frame)
+    )
     return (
-        f"{numbers['exactness']['labellings']} labellings of {numbers['exactness']['cases']} small "
-        f"cases differ from enumeration by {max(worst['probability'], worst['occupancy']):.0e} at "
-        f"most, from torch by {max(worst['loss_torch'], worst['gradient_torch']):.0e}. "
-        f"{speech['corpus']}{made}, {len(seeds)} seeds, held-out speakers: the blank is the most "
-        f"probable in {_span([100 * each['blank_share'] for each in ctc], '.0f')} % of frames "
-        f"(framewise {_span([100 * each['blank_share'] for each in frame], '.0f')} %), a label "
-        f"stays so for {_span([each['frames_per_run'] for each in ctc], '.1f')} frames (framewise "
-        f"{_span([each['frames_per_run'] for each in frame], '.1f')}, with "
-        f"{_span([100 * each['frame_accuracy'] for each in frame], '.0f')} % of frames right), and "
-        f"{_span([100 * each['right_and_in_segment'] for each in ctc], '.0f')} % of right spikes "
-        "lie within a frame of their phone. The error signal before, during and after training: "
-        f"{', '.join(shares)} % of it in a tenth of the frames, norm {', '.join(norms)}. Two "
-        f'frames: best path {toy["best_path"]:.2f}, "A" {toy["A"]:.2f}. Prefix search found a '
-        f"more probable labelling than best path for {_sum(decoded, 'more_probable')} of {count}, "
-        f"a less probable one for {_sum(decoded, 'less_probable')}; phone error rate "
-        f"{_span([100 * each['prefix_search'] for each in found], '.1f')} % against "
-        f"{_span([100 * each['best_path'] for each in found], '.1f')} %."
+        f"blank the most probable in {blank} % of frames (framewise {blank_framewise} %), "
+        f"{run} frames a spike (framewise {run_framewise} a run, {accuracy} % of frames right), "
+        f"{near} % of right spikes within a frame of their phone"
+    )
+
+
+def _errors_in_words(seeds: Sequence[Mapping[str, Any]]) -> str:
+    signals = [_at_stages(each["error_signal"]) for each in seeds]
+    shares = [_span([100 * s["concentration"][k] for s in signals], ".0f") for k in range(3)]
+    norms = [_span([s["norm"][k] for s in signals], ".2g") for k in range(3)]
+    return (
+        f"share of |error| in a tenth of the frames {shares[0]} % before, {shares[1]} % during, "
+        f"{shares[2]} % after training, its norm {norms[0]}, {norms[1]}, {norms[2]}"
+    )
+
+
+def _decoding_in_words(numbers: Mapping[str, Any]) -> str:
+    decoded, toy = [each["decoding"] for each in numbers["seeds"]], numbers["two_frames"]
+    more, less = (sum(each[n] for each in decoded) for n in ("more_probable", "less_probable"))
+    rescued = [width for each in decoded for width in each["rescued_at"]]
+    widths = ", ".join("no width tried" if w is None else str(w) for w in rescued)
+    narrow = (
+        f" (cured by a beam of {widths} in place of {decoded[0]['beam_width']})" if rescued else ""
+    )
+    searched, best = (
+        _span([100 * each["phone_error_rate"][name] for each in decoded], ".1f")
+        for name in ("prefix_search", "best_path")
+    )
+    return (
+        f'two frames: best path {toy["best_path"]:.2f}, "A" {toy["A"]:.2f}; prefix search '
+        f"more probable than best path for {more} and less for {less}{narrow} of "
+        f"{len(decoded) * numbers['speech']['held_out']} utterances, phone errors {searched} % "
+        f"against {best} %"
     )
 
 
@@ -168,10 +198,6 @@ def _span(values: Sequence[float], form: str) -> str:
     """The least and the greatest over the seeds, or the one value if they read alike."""
     low, high = f"{min(values):{form}}", f"{max(values):{form}}"
     return low if low == high else f"{low} to {high}"
-
-
-def _sum(parts: Sequence[Mapping[str, Any]], name: str) -> int:
-    return sum(part[name] for part in parts)
 
 
 EXPERIMENT = Experiment(
@@ -195,16 +221,18 @@ EXPERIMENT = Experiment(
         training utterance. Adam at {FULL.learning_rate}, batches of {FULL.batch_size};
         {FULL.epochs} epochs of CTC, {FULL.framewise_epochs} framewise. "During" is the first epoch
         whose best path has half as many labels as that utterance. Prefix beam search of width
-        {FULL.beam_width}. One learning rate was tried, and trainings of 40 and 120 epochs by one
-        seed on the same speakers before {FULL.epochs} were settled on: no held-out error rate here
-        is free of that choice. The tones' network was tried once.
+        {FULL.beam_width}. Before these sizes were settled on, seed 0 was trained once for 40 and
+        once for 120 epochs of CTC and its held-out error rate seen; one learning rate was tried. A
+        first full run missed the last criterion by one utterance; criterion and beam were left, and
+        wider beams for such utterances added to say why.
 
         Holds if, in every seed: the sums equal enumeration and torch within {EXACT:.0e}, and
         impossible labellings have probability 0; the blank is the most probable in more than half
         of the frames of CTC and in none framewise (no frame's target is ever the blank), and CTC's
         runs of one label are shorter; the share of the error in the tenth of the frames with most
         rises from before to during, and the norm of the error falls from during to after; prefix
-        search never ends in a less probable labelling than best path.""",
+        search never ends in a less probable labelling than best path. This is asked of a beam,
+        which prunes, where the paper's prefix search does not.""",
     scaled=f"""\
         {FULL.train} training and {FULL.held_out} held-out utterances (of TIMIT's free sample: 10
         and 3 speakers) for the whole of TIMIT; 39 classes for 61; a frame each 10 ms; Adam on

@@ -30,6 +30,7 @@ __all__ = ["decoding", "exactness", "framewise", "spikes", "stages", "two_frames
 Floats = NDArray[np.float64]
 NEAR = 1  # frames by which a spike may miss its segment
 MOST = 0.1  # of the frames, those with the greatest error
+WIDER = (2, 4, 8, 16)  # times the beam, where it was too narrow
 
 
 # (a) exactness
@@ -174,22 +175,40 @@ def two_frames(blank: float) -> dict[str, float]:
 def decoding(
     outputs: Sequence[Floats], spoken: Sequence[Spoken], beam_width: int
 ) -> dict[str, Any]:
-    """Best path against prefix search: the labellings' exact probabilities and their errors."""
-    pruned = DecoderConfig().token_min_log_prob
+    """Best path against prefix search: the labellings' exact probabilities and their errors.
+
+    ``rescued_at`` has, for each utterance whose search ended in the less probable labelling, the
+    first of wider beams that does not; None if none does.
+    """
     errors = {"best_path": ErrorCounts(), "prefix_search": ErrorCounts()}
-    gains = []
+    gains, rescued_at = [], []
     for log_y, utterance in zip(outputs, spoken, strict=True):
-        found = {
-            "best_path": collapse(log_y.argmax(1).tolist()),
-            "prefix_search": prefix_beam_search(log_y, beam_width, pruned)[0][0],
-        }
-        for name, labels in found.items():
+        best = collapse(log_y.argmax(1).tolist())
+        searched = _searched(log_y, beam_width)
+        for name, labels in (("best_path", best), ("prefix_search", searched)):
             errors[name] += token_errors(utterance.labels.tolist(), labels)
-        best, searched = (passes(log_y, labels).log_probability for labels in found.values())
-        gains.append(0.0 if found["best_path"] == found["prefix_search"] else searched - best)
+        gains.append(_gain(log_y, best, searched))
+        if gains[-1] < 0:
+            wider = (beam_width * times for times in WIDER)
+            good = (w for w in wider if _gain(log_y, best, _searched(log_y, w)) >= 0)
+            rescued_at.append(next(good, None))
     return {
+        "beam_width": beam_width,
         "gain_nats": gains,
         "more_probable": sum(gain > 0 for gain in gains),
         "less_probable": sum(gain < 0 for gain in gains),
+        "rescued_at": rescued_at,
         "phone_error_rate": {name: counts.rate for name, counts in errors.items()},
     }
+
+
+def _searched(log_y: Floats, beam_width: int) -> Sequence[int]:
+    return prefix_beam_search(log_y, beam_width, DecoderConfig().token_min_log_prob)[0][0]
+
+
+def _gain(log_y: Floats, best: Sequence[int], searched: Sequence[int]) -> float:
+    """How much more ln p the second labelling has."""
+    if tuple(best) == tuple(searched):
+        return 0.0
+    first, second = (passes(log_y, labels).log_probability for labels in (best, searched))
+    return second - first

@@ -185,6 +185,18 @@ def test_prefix_search_finds_what_best_path_misses():
     assert found["phone_error_rate"] == {"best_path": 1.0, "prefix_search": 0.0}
 
 
+def test_a_beam_too_narrow_is_reported_with_the_width_that_is_enough():
+    utterance = spoken([1] * 6, (1,), [(0, 6)])
+    for seed in range(200):
+        log_y = normalised(2 * np.random.default_rng(seed).standard_normal((6, 4)))
+        found = decoding([log_y], [utterance], 1)
+        if found["less_probable"]:
+            break
+    assert found["gain_nats"][0] < 0
+    [width] = found["rescued_at"]
+    assert decoding([log_y], [utterance], width)["less_probable"] == 0
+
+
 # The experiment
 
 
