@@ -136,9 +136,10 @@ def _verdict(numbers: Mapping[str, Any]) -> str:
     made = "" if speech["corpus"] == "TIMIT" else " (TIMIT is not prepared here)"
     missed = [name.replace("_", " ") for name, held in numbers["criteria"].items() if not held]
     return (f"Missed: {', '.join(missed)}. " if missed else "") + (
-        f"{exact['labellings']} labellings equal enumeration and torch within "
-        f"{max(exact['worst'].values()):.0e}. {speech['corpus']}{made}, {len(numbers['seeds'])} "
-        f"seeds: {_spikes_in_words(numbers['seeds'])}; {_errors_in_words(numbers['seeds'])}; "
+        f"{exact['labellings']} labellings equal enumeration, {exact['cases']} of them and their "
+        f"gradients torch, within {max(exact['worst'].values()):.0e}. "
+        f"{speech['corpus']}{made}, {len(numbers['seeds'])} seeds: "
+        f"{_spikes_in_words(numbers['seeds'])}; {_errors_in_words(numbers['seeds'])}; "
         f"{_decoding_in_words(numbers)}."
     )
 
