@@ -233,18 +233,19 @@ EXPERIMENT = Experiment(
     title="The error vanishes or explodes on its way back, but not in the carousel",
     source="Hochreiter 1991, chapter 3; Hochreiter & Schmidhuber 1997, sections 3 and 4; Gers, "
     "Schmidhuber & Cummins 2000",
-    claim="Flowing back q steps through a simple recurrent network, the error is scaled by a product "
-    "of q factors f'(net) w, and vanishes or explodes exponentially. In the constant error carousel "
-    "its factor is 1; a forget gate makes it that gate's activation.",
+    claim="Flowing back q steps through a simple recurrent network, the error is scaled by a "
+    "product of q factors f'(net) w, and vanishes or explodes exponentially. In the constant "
+    "error carousel its factor is 1; a forget gate makes it that gate's activation.",
     setup=f"{H} units or cells, {SEEDS} random networks, untrained, float64. The RNN's recurrent "
-    "matrix is Gaussian, scaled to a spectral radius of 0.7, 1.0 or 1.4; at rest all activations are "
-    "0 and every slope f' is 1, driven by unit Gaussian noise the slopes are smaller. The cells get "
-    "Gaussian net inputs of deviation 0.5, recurrent weights of deviation 1/√H, peepholes of 0.1, "
-    "and a forget bias of 3. Carousel alone: the gradient of 1997, truncated where it leaves the "
-    "cell. Lines are medians, bands the range over all networks. It holds if at lag 100 the RNN's "
-    "error is below 1e-6 of that at lag 1 at radius 0.7 (in both regimes) and above 1e6 at 1.4 (at "
-    "rest), the carousel's is 1 within 1 %, and measured values equal the product formula and the "
-    "product of forget activations to 1e-9, for every network.",
+    "matrix is Gaussian, scaled to a spectral radius of 0.7, 1.0 or 1.4; at rest all "
+    "activations are 0 and every slope f' is 1, driven by unit Gaussian noise the slopes are "
+    "smaller. The cells get Gaussian net inputs of deviation 0.5, recurrent weights of "
+    "deviation 1/√H, peepholes of 0.1, and a forget bias of 3. Carousel alone: the gradient "
+    "of 1997, truncated where it leaves the cell. Lines are medians, bands the range over all "
+    "networks. It holds if at lag 100 the RNN's error is below 1e-6 of that at lag 1 at "
+    "radius 0.7 (in both regimes) and above 1e6 at 1.4 (at rest), the carousel's is 1 within "
+    "1 %, and measured values equal the product formula and the product of forget activations "
+    "to 1e-9, for every network.",
     scaled="",
     steps=SEEDS,
     run=run,
