@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import dedent
 from typing import Any
 
 from asr.nn.model import AcousticModel
@@ -206,14 +207,14 @@ EXPERIMENT = Experiment(
     title="CTC: labels without a segmentation",
     source="Graves, Fernández, Gomez & Schmidhuber 2006, sections 3 to 5, eqs. 2 to 16, figs. 1 "
     "and 4",
-    claim="""\
+    claim=dedent("""\
         The probability of a labelling is the sum over all paths that spell it, and forward-backward
         finds that sum and its gradient. A network so trained needs no segmentation: where one
         trained frame by frame labels every frame, its outputs are spikes with blanks between. The
         error signal first says only which labels come in which order, then gathers about the
         network's predictions, and vanishes as they become right. The most probable path need not
-        spell the most probable labelling.""",
-    setup=f"""\
+        spell the most probable labelling."""),
+    setup=dedent(f"""\
         One bidirectional layer of {FULL.cells} peephole LSTM cells in each direction on 26
         features (12 MFCCs, energy, differences), input noise {FULL.noise}, as in section 5. TIMIT
         in 39 classes if `python -m recipes.timit prepare` has been run, else synthetic tones with
@@ -233,12 +234,12 @@ EXPERIMENT = Experiment(
         runs of one label are shorter; the share of the error in the tenth of the frames with most
         rises from before to during, and the norm of the error falls from during to after; prefix
         search never ends in a less probable labelling than best path. This is asked of a beam,
-        which prunes, where the paper's prefix search does not.""",
-    scaled=f"""\
+        which prunes, where the paper's prefix search does not."""),
+    scaled=dedent(f"""\
         {FULL.train} training and {FULL.held_out} held-out utterances (of TIMIT's free sample: 10
         and 3 speakers) for the whole of TIMIT; 39 classes for 61; a frame each 10 ms; Adam on
         batches for online steepest descent with momentum. The error rates are not comparable with
-        published ones.""",
+        published ones."""),
     steps=FULL.seeds * (FULL.epochs + FULL.framewise_epochs + 2),
     run=run,
 )
