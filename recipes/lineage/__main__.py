@@ -7,6 +7,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from recipes.common.cli import run_guarded
 from recipes.lineage.experiment import FOLDER, Experiment, perform, section
 
 __all__ = ["MODULES", "load", "main"]
@@ -21,7 +22,6 @@ MODULES = {
     "ctc": "recipes.lineage.ctc",
 }
 PAGE = Path("docs/lineage.md")
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 HEAD = """\
 # Why it works
 
@@ -39,7 +39,7 @@ def load(name: str) -> Experiment:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line; returns the exit status, as :func:`run_guarded` does."""
     parser = argparse.ArgumentParser(prog="python -m recipes.lineage", description=__doc__)
     parser.add_argument(
         "name",
@@ -47,17 +47,15 @@ def main(arguments: list[str] | None = None) -> int:
         help="an experiment; all: every one, then the page; page: from the results that are there",
     )
     name = parser.parse_args(arguments).name
-    try:
-        if name in MODULES:
-            perform(load(name))
-            return 0
-        if name == "all":
-            for each in MODULES:
-                perform(load(each))
+    return run_guarded(lambda: run(name))
+
+
+def run(name: str) -> None:
+    """Run one experiment, or all and the page, or the page alone."""
+    for each in MODULES if name == "all" else [name] if name in MODULES else []:
+        perform(load(each))
+    if name not in MODULES:
         write_page()
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return 0
 
 
 def write_page() -> None:

@@ -116,12 +116,16 @@ def section(experiment: Experiment, folder: Path = FOLDER) -> str:
     parts = [
         f"## {experiment.title}",
         f"*{experiment.source}*",
-        f"**Claim.** {experiment.claim}",
-        f"**Setting.** {experiment.setup}",
-        f"**Scaled down.** {experiment.scaled}" if experiment.scaled else "",
+        f"**Claim.** {_text(experiment.claim)}",
+        f"**Setting.** {_text(experiment.setup)}",
+        f"**Scaled down.** {_text(experiment.scaled)}" if experiment.scaled else "",
         f"**{mark}.** {record['verdict']}",
         f"![{experiment.title}](lineage/{experiment.name}.png)",
         f"`python -m recipes.lineage {experiment.name}` ({record['seconds']:.0f} s); numbers in "
         f"[{experiment.name}.json](lineage/{experiment.name}.json).",
     ]
-    return "\n\n".join(textwrap.dedent(part).strip() for part in parts if part)
+    return "\n\n".join(part for part in parts if part)
+
+
+def _text(indented: str) -> str:
+    return textwrap.dedent(indented).strip()

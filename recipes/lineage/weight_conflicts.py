@@ -166,7 +166,9 @@ def draw(right: dict[str, list[float]], trace: dict[str, list[list[float]]]) -> 
         if name == "output gate":
             lines += axes.plot(range(1, STEPS + 1), trace["output"], "k--", lw=1)
             labels.append("network's output")
-        axes.legend(lines, labels, fontsize=7, frameon=False, loc="center left", ncols=len(labels))
+        axes.legend(
+            lines, labels, fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1)
+        )
         axes.set_ylabel(name)
         axes.grid(alpha=0.3)
         if row == 0:
@@ -197,11 +199,11 @@ EXPERIMENT = Experiment(
     setup=f"A task of our own: {STEPS} steps with a value of ±1 each; one of the first "
     f"{STORE_WITHIN} is marked, to be stored among distractors; at the last step the network has "
     f"to show it, and 0 before. {H} cells (`lstm-1997`); a frozen gate has an activation of 1 and "
-    f"no weights to train. {SEEDS} seeds, at most {UPDATES:,} updates of {BATCH} new sequences, Adam "
-    f"with a rate of {RATE}, gradients clipped to 1. A seed has learnt the task if at least 98 % "
-    f"of {TEST_SEQUENCES} test sequences are within {TOLERANCE} of the target at every step. It "
-    "holds if free gates succeed with more than half of the seeds, and every frozen form with fewer than "
-    "they do. Sizes and rate were set beforehand and not tuned.",
+    f"no weights to train. {SEEDS} seeds, at most {UPDATES:,} updates of {BATCH} new sequences, "
+    f"Adam with a rate of {RATE}, gradients clipped to 1. A seed has learnt the task if at least "
+    f"98 % of {TEST_SEQUENCES} test sequences are within {TOLERANCE} of the target at every step. "
+    "It holds if free gates succeed with more than half of the seeds, and every frozen form with "
+    "fewer than they do. Sizes and rate were set beforehand and not tuned.",
     scaled="",
     steps=len(FROZEN) * SEEDS,
     run=run,
