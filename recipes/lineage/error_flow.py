@@ -36,6 +36,7 @@ def run(settings: Settings) -> Result:
     """Measure both kinds of network over all seeds."""
     seeds = range(3 if settings.reduced else SEEDS)
     rnn: dict[str, list[Curve]] = {}
+    formula: dict[str, list[Curve]] = {}
     formula_error = 0.0
     cells: dict[str, list[Curve]] = {}
     truncated_error = 0.0
@@ -43,7 +44,9 @@ def run(settings: Settings) -> Result:
         for radius in RADII:
             for driven in (False, True):
                 measured, product = rnn_curves(radius, driven, seed)
-                rnn.setdefault(f"{radius} {'driven' if driven else 'at rest'}", []).append(measured)
+                name = f"{radius} {'driven' if driven else 'at rest'}"
+                rnn.setdefault(name, []).append(measured)
+                formula.setdefault(name, []).append(product)
                 for a, b in zip(measured, product, strict=True):
                     formula_error = max(formula_error, abs(a - b) / b)
         for cell in LSTMS:
@@ -53,7 +56,7 @@ def run(settings: Settings) -> Result:
             for a, b in zip(truncated, forgets, strict=True):
                 truncated_error = max(truncated_error, abs(a - b) / b)
         settings.advance(f"seed {seed + 1} of {len(seeds)}")
-    return judge(rnn, cells, formula_error, truncated_error)
+    return judge(rnn, formula, cells, formula_error, truncated_error)
 
 
 # Simple recurrent network
@@ -163,6 +166,7 @@ def carousel(
 
 def judge(
     rnn: dict[str, list[Curve]],
+    formula: dict[str, list[Curve]],
     cells: dict[str, list[Curve]],
     formula_error: float,
     truncated_error: float,
@@ -192,20 +196,27 @@ def judge(
     numbers: dict[str, Any] = {
         "lags": list(LAGS),
         "rnn": rnn,
+        "rnn by the product formula": formula,
         "cells": cells,
         "formula_error": formula_error,
         "truncated_error": truncated_error,
     }
-    return Result(holds, verdict, numbers, draw_figure(rnn, cells))
+    return Result(holds, verdict, numbers, draw_figure(rnn, formula, cells))
 
 
-def draw_figure(rnn: dict[str, list[Curve]], cells: dict[str, list[Curve]]) -> Figure:
-    """The RNN on the left, the cells on the right."""
+def draw_figure(
+    rnn: dict[str, list[Curve]], formula: dict[str, list[Curve]], cells: dict[str, list[Curve]]
+) -> Figure:
+    """The RNN on the left, crosses by the product formula; the cells on the right."""
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     for color, radius in zip(("C0", "C1", "C3"), RADII, strict=True):
         draw_band(left, rnn[f"{radius} at rest"], f"radius {radius}, at rest", color, "-")
         draw_band(left, rnn[f"{radius} driven"], f"radius {radius}, driven by noise", color, ":")
+    for number, curves in enumerate(formula.values()):
+        medians = torch.tensor(curves, dtype=torch.float64).median(0).values
+        label = "product formula" if number == 0 else None
+        left.plot(LAGS, medians, "x", color="k", ms=4, mew=0.8, label=label)
     left.set_title("simple recurrent network")
     left.set_ylabel("‖∂ϑ(t − q) / ∂ϑ(t)‖")
     for color, cell in zip(("C2", "C4", "C5"), LSTMS, strict=True):
