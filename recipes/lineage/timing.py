@@ -254,8 +254,8 @@ systems also learn by the whole gradient. The claim holds if peepholes solve mor
 paper's gradient, all tasks together, with p < 0.05 in Fisher's exact test, one-sided.
 
 Before this run one, two and four cells, rates from 0.01 to 0.05, cross entropy and spikes weighted
-up in GTS were tried; none of them showed peepholes clearly ahead, and four cells were taken because with
-one or two hardly any system solved GTS.""",
+up in GTS were tried; none of them showed peepholes clearly ahead, and four cells were taken because
+with one or two hardly any system solved GTS.""",
     scaled="""\
 Delays to 31 steps (paper: to 51), GTS at one period; 6,000 updates. Beyond scale: four cells, each
 a block of its own (the paper has a block or a few); tanh squashes a cell's output (2002: nothing
