@@ -1,0 +1,70 @@
+"""``python -m recipes.lineage NAME``: run a claim of the lineage and see it in a picture."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from recipes.common.cli import run_guarded
+from recipes.lineage.experiment import FOLDER, Experiment, perform, section
+
+__all__ = ["MODULES", "load", "main"]
+
+# In the order of the story.
+MODULES = {
+    "error-flow": "recipes.lineage.error_flow",
+    "long-lags": "recipes.lineage.long_lags",
+    "weight-conflicts": "recipes.lineage.weight_conflicts",
+    "continual-input": "recipes.lineage.continual_input",
+    "timing": "recipes.lineage.timing",
+    "ctc": "recipes.lineage.ctc",
+}
+PAGE = Path("docs/lineage.md")
+HEAD = """\
+# Why it works
+
+Each step of the lineage answers a defect of the one before: RNN, LSTM of 1997, forget gate,
+peepholes, CTC. Every claim below is run by the command that stands under it, over several seeds,
+and judged by the criterion beside it. What did not show itself is reported as such.
+`python -m recipes.lineage all` runs them all and writes this page.
+"""
+
+
+def load(name: str) -> Experiment:
+    """The experiment called ``name``."""
+    experiment: Experiment = import_module(MODULES[name]).EXPERIMENT
+    return experiment
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status, as :func:`run_guarded` does."""
+    parser = argparse.ArgumentParser(prog="python -m recipes.lineage", description=__doc__)
+    parser.add_argument(
+        "name",
+        choices=[*MODULES, "all", "page"],
+        help="an experiment; all: every one, then the page; page: from the results that are there",
+    )
+    name = parser.parse_args(arguments).name
+    return run_guarded(lambda: run(name))
+
+
+def run(name: str) -> None:
+    """Run one experiment, or all and the page, or the page alone."""
+    for each in MODULES if name == "all" else [name] if name in MODULES else []:
+        perform(load(each))
+    if name not in MODULES:
+        write_page()
+
+
+def write_page() -> None:
+    """Gather the results that are there into ``docs/lineage.md``."""
+    done = [name for name in MODULES if (FOLDER / f"{name}.json").is_file()]
+    sections = [section(load(name)) for name in done]
+    PAGE.write_text("\n\n".join([HEAD.strip(), *sections]) + "\n", encoding="utf-8")
+    print(f"{PAGE}: {len(done)} of {len(MODULES)} experiments")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
