@@ -225,7 +225,7 @@ def _draw(
     below.set_yscale("symlog", linthresh=1e-3)
     below.set(ylim=(-2e-4, 1.5), ylabel="error in the test, one mark a seed")
     names = [
-        task.name + ("\nshare of wrong answers" if task.binary else "\nroot mean square")
+        task.name + ("\nshare of\nwrong answers" if task.binary else "\nroot mean\nsquare")
         for task in plan.tasks
     ]
     below.set_xticks(range(len(plan.tasks)), names)
