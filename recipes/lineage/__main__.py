@@ -27,7 +27,8 @@ HEAD = """\
 
 Each step of the lineage answers a defect of the one before: RNN, LSTM of 1997, forget gate,
 peepholes, CTC. Every claim below is run by the command that stands under it, over several seeds,
-and judged by the criterion beside it. What did not show itself is reported as such.
+and judged by the criterion beside it. What did not show itself is reported as such. Settings that
+are called a paper's were not checked against its print for this page: look there before citing.
 `python -m recipes.lineage all` runs them all and writes this page.
 """
 
