@@ -50,11 +50,10 @@ def run(settings: Settings) -> Result:
                 for a, b in zip(measured, product, strict=True):
                     formula_error = max(formula_error, abs(a - b) / b)
         for cell in LSTMS:
-            full, truncated, forgets = cell_curves(cell, seed)
+            full, truncated, error = cell_curves(cell, seed)
             cells.setdefault(f"{cell} full", []).append(full)
             cells.setdefault(f"{cell} truncated", []).append(truncated)
-            for a, b in zip(truncated, forgets, strict=True):
-                truncated_error = max(truncated_error, abs(a - b) / b)
+            truncated_error = max(truncated_error, error)
         settings.advance(f"seed {seed + 1} of {len(seeds)}")
     return judge(rnn, formula, cells, formula_error, truncated_error)
 
@@ -97,16 +96,28 @@ def norm(matrix: Tensor) -> float:
 # Cells
 
 
-def cell_curves(cell: str, seed: int) -> tuple[Curve, Curve, Curve]:
-    """Norms of d c(t) / d c(t - q) by lag: all paths, the carousel alone, and what it should be.
+def cell_curves(cell: str, seed: int) -> tuple[Curve, Curve, float]:
+    """Norms of d c(t) / d c(t - q) by lag: over all paths, and along the carousel alone.
 
     The carousel alone is the gradient of 1997: truncated where it would leave the cell through its
     output or enter it through a gate. It should be the product of the forget gates' activations, 1
-    without a forget gate.
+    without a forget gate; the last value is its largest relative distance from that, of any cell.
     """
+    net, weight_hh, peephole, h, c = random_course(cell, seed)
+    full, truncated, error = [], [], 0.0
+    for q in LAGS:
+        full.append(norm(all_paths(cell, net, weight_hh, peephole, h, c, q)))
+        along, product = carousel(cell, net[-q:], weight_hh, peephole, h, c, q)
+        truncated.append(float(along.max()))
+        error = max(error, float(((along - product).abs() / product).max()))
+    return full, truncated, error
+
+
+def random_course(cell: str, seed: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor]:
+    """A random network: nets from below, its weights, and h and c ``(T + 1, H)`` over T steps."""
     generator = torch.Generator().manual_seed(seed)
     kind = CELLS[cell]
-    G, P, T = len(kind.gates), len(kind.peepholes), max(LAGS)
+    G, P, T = len(kind.gates), len(kind.peepholes), max(LAGS) + 20
 
     def draw(*shape: int, scale: float) -> Tensor:
         return scale * torch.randn(*shape, generator=generator, dtype=torch.float64)
@@ -120,22 +131,26 @@ def cell_curves(cell: str, seed: int) -> tuple[Curve, Curve, Curve]:
     outputs = reference.forward(
         Arguments(cell, net, weight_hh, peephole, None, *start, torch.tensor([T]))
     )
-    h = torch.cat([start[0], outputs.hidden[:, :, 0]])[:, 0]  # (T + 1, H): before each step
+    h = torch.cat([start[0], outputs.hidden[:, :, 0]])[:, 0]
     c = torch.cat([start[1], outputs.cells[:, :, 0]])[:, 0]
-    full, truncated, forgets = [], [], []
-    for q in LAGS:
-        c0 = c[T - q].view(1, 1, H).requires_grad_()
-        part = Arguments(
-            cell, net[T - q :], weight_hh, peephole, None, h[T - q].view(1, 1, H), c0,
-            torch.tensor([q]),
-        )  # fmt: skip
-        end = reference.forward(part).c_n[0, 0]
-        jacobian = [torch.autograd.grad(end[v], c0, retain_graph=True)[0][0, 0] for v in range(H)]
-        full.append(norm(torch.stack(jacobian)))
-        along, product = carousel(cell, net[T - q :], weight_hh, peephole, h, c, q)
-        truncated.append(float(along.max()))
-        forgets.append(float(product.max()))
-    return full, truncated, forgets
+    return net, weight_hh, peephole, h, c
+
+
+def all_paths(
+    cell: str, net: Tensor, weight_hh: Tensor, peephole: Tensor | None, h: Tensor, c: Tensor, q: int
+) -> Tensor:
+    """d c(t) / d c(t - q), ``(H, H)``; the output of step t - q follows its cell state."""
+    first = len(c) - 1 - q
+    c0 = c[first].view(1, 1, H).requires_grad_()
+    rows = slice(CELLS[cell].gates.index("o") * H, None)  # the output gate is the last
+    net_o = net[first - 1, 0, 0, rows] + weight_hh[0, rows] @ h[first - 1]
+    if peephole is not None:
+        net_o = net_o + peephole[0, CELLS[cell].peepholes.index("o")] * c0
+    h0 = torch.sigmoid(net_o) * torch.tanh(c0)
+    part = Arguments(cell, net[first:], weight_hh, peephole, None, h0, c0, torch.tensor([q]))
+    end = reference.forward(part).c_n[0, 0]
+    rows_of = [torch.autograd.grad(end[v], c0, retain_graph=True)[0][0, 0] for v in range(H)]
+    return torch.stack(rows_of)
 
 
 def carousel(

@@ -20,6 +20,8 @@ CELLS = {"rnn": 3e-3, "lstm-1997": 1e-2}  # and their learning rates
 TEST_EVERY = 50  # updates
 TEST_SEQUENCES = 512
 
+Learnt = dict[str, dict[str, dict[str, list[int | None]]]]  # by task, cell and lag: each seed's
+Left = dict[str, dict[str, dict[str, list[float]]]]
 Draw = Callable[[torch.Generator, int, int], tuple[Tensor, Tensor]]
 
 
@@ -98,13 +100,18 @@ class Network(nn.Module):
         return self.readout(self.recurrent(x)[0][-1])
 
 
-def train(task: Task, cell: str, lag: int, seed: int, updates: int) -> int | None:
-    """The number of updates after which the task was learnt, or None if it was not."""
+def train(task: Task, cell: str, lag: int, seed: int, updates: int) -> tuple[int | None, float]:
+    """The number of updates after which the task was learnt, or None, and the error left then.
+
+    The error is the mean square on the test sequences by that of always saying the targets' mean.
+    """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     test_x, test_y = task.draw(torch.Generator().manual_seed(10_000 + seed), lag, TEST_SEQUENCES)
     network = Network(cell, test_x.shape[2], task.cells, test_y.shape[1])
     optimizer = torch.optim.Adam(network.parameters(), lr=CELLS[cell])
+    ignorant = (test_y - test_y.mean(0)).square().mean()
+    left = 1.0
     for update in range(1, updates + 1):
         x, y = task.draw(generator, lag, task.batch)
         loss = (network(x) - y).square().mean()
@@ -114,10 +121,11 @@ def train(task: Task, cell: str, lag: int, seed: int, updates: int) -> int | Non
         optimizer.step()
         if update % TEST_EVERY == 0:
             with torch.no_grad():
-                off = (network(test_x) - test_y).abs().amax(1) > task.tolerance
-            if off.float().mean() <= task.wrong:
-                return update
-    return None
+                off = (network(test_x) - test_y).abs()
+            left = float(off.square().mean() / ignorant)
+            if (off.amax(1) > task.tolerance).float().mean() <= task.wrong:
+                return update, left
+    return None, left
 
 
 def run(settings: Settings) -> Result:
@@ -125,51 +133,68 @@ def run(settings: Settings) -> Result:
     lags = (10, 100) if settings.reduced else LAGS
     seeds = range(2 if settings.reduced else SEEDS)
     tasks = {"two symbols": TASKS["two symbols"]} if settings.reduced else TASKS
-    learnt: dict[str, dict[str, dict[str, list[int | None]]]] = {}
+    learnt: Learnt = {}
+    left: Left = {}
     for name, task in tasks.items():
         for cell in CELLS:
             for lag in lags:
                 updates = 500 if settings.reduced else task.updates
                 found = [train(task, cell, lag, seed, updates) for seed in seeds]
-                learnt.setdefault(name, {}).setdefault(cell, {})[str(lag)] = found
+                learnt.setdefault(name, {}).setdefault(cell, {})[str(lag)] = [f[0] for f in found]
+                left.setdefault(name, {}).setdefault(cell, {})[str(lag)] = [f[1] for f in found]
                 settings.advance(f"{name}, {cell}, lag {lag}")
-    return judge(learnt, len(seeds))
+    return judge(learnt, left, len(seeds))
 
 
-def judge(learnt: dict[str, dict[str, dict[str, list[int | None]]]], seeds: int) -> Result:
+def judge(learnt: Learnt, left: Left, seeds: int) -> Result:
     """At the longest lag the LSTM has to succeed with most seeds and the RNN with fewer."""
-    longest = str(max(map(int, next(iter(next(iter(learnt.values())).values())))))
+    every = list(next(iter(next(iter(learnt.values())).values())))  # lags, rising
     holds, parts = True, []
     for name, cells in learnt.items():
-        won = {cell: sum(one is not None for one in lags[longest]) for cell, lags in cells.items()}
-        holds &= won["lstm-1997"] > seeds / 2 and won["rnn"] < won["lstm-1997"]
-        parts.append(f"{name}: LSTM {won['lstm-1997']}/{seeds}, RNN {won['rnn']}/{seeds}")
-    verdict = f"Seeds that learnt at lag {longest}: {'; '.join(parts)}."
-    numbers = {"updates until learnt": learnt, "seeds": seeds}
-    return Result(holds, verdict, numbers, draw_figure(learnt))
+        won = {
+            cell: [sum(u is not None for u in lags[lag]) for lag in every]
+            for cell, lags in cells.items()
+        }
+        holds &= won["lstm-1997"][-1] > seeds / 2 and won["rnn"][-1] < won["lstm-1997"][-1]
+        ends = [sorted(left[name]["rnn"][lag]) for lag in (every[0], every[-1])]
+        short, long = (f"{end[0]:.2g} to {end[-1]:.2g}" for end in ends)
+        parts.append(
+            f"{name}: LSTM {', '.join(map(str, won['lstm-1997']))}, RNN "
+            f"{', '.join(map(str, won['rnn']))}, which leaves {short} of the targets' variance at "
+            f"lag {every[0]} and {long} at {every[-1]}"
+        )
+    verdict = f"Seeds of {seeds} that learnt at lags {', '.join(every)}: {'; '.join(parts)}."
+    numbers = {"updates until learnt": learnt, "share of variance left": left, "seeds": seeds}
+    return Result(holds, verdict, numbers, draw_figure(learnt, left))
 
 
-def draw_figure(learnt: dict[str, dict[str, dict[str, list[int | None]]]]) -> Figure:
-    """Success rate against lag, and how long each success took."""
-    figure = Figure(figsize=(4.6 * len(learnt), 6), layout="constrained")
-    axes = figure.subplots(2, len(learnt), squeeze=False)
+def draw_figure(learnt: Learnt, left: Left) -> Figure:
+    """Success rate against lag, how long each success took, and the error of every network."""
+    figure = Figure(figsize=(4.6 * len(learnt), 8.5), layout="constrained")
+    axes = figure.subplots(3, len(learnt), squeeze=False)
     for column, (name, cells) in enumerate(learnt.items()):
-        rate, updates = axes[0][column], axes[1][column]
+        rate, updates, error = axes[:, column]
         for number, (cell, lags) in enumerate(cells.items()):
             color, x = ("C3", "C2")[number], [int(lag) for lag in lags]
             rates = [sum(u is not None for u in found) / len(found) for found in lags.values()]
             rate.plot(x, rates, "o-", color=color, label=cell, alpha=0.8)
+            shift = 0.93 if number else 1.07  # so that both show
             for lag, found in lags.items():
                 took = [u for u in found if u is not None]
-                shift = 0.93 if number else 1.07  # so that both show
                 updates.plot([int(lag) * shift] * len(took), took, "o", color=color, alpha=0.6)
+                ends = left[name][cell][lag]
+                error.plot([int(lag) * shift] * len(ends), ends, "o", color=color, alpha=0.6)
         rate.set_title(TASKS[name].title)
         rate.set_ylim(-0.05, 1.05)
         rate.set_ylabel("seeds that learnt it")
         updates.set_ylabel("updates until learnt")
         updates.set_ylim(0, TASKS[name].updates * 1.05)
-        for one in (rate, updates):
+        error.set_ylabel("share of variance left at the end")
+        error.set_yscale("log")
+        error.axhline(1.0, color="k", lw=0.8, ls=":")  # as good as saying the mean
+        for one in (rate, updates, error):
             one.set_xscale("log")
+            one.set_xlim(min(x) * 0.8, max(x) * 1.25)
             one.set_xticks(x, [str(lag) for lag in x])
             one.minorticks_off()
             one.set_xlabel("lag (steps)")
@@ -194,10 +219,17 @@ EXPERIMENT = Experiment(
     "clipped to a norm of 1; the RNN begins orthogonal. The rates were not tuned; the adding "
     "problem's updates were doubled once, for the RNN's sake. It holds if at the longest lag "
     "the LSTM succeeds with more than half of the seeds, and the RNN with fewer than the "
-    "LSTM, in both tasks.",
+    "LSTM, in both tasks. The share of the targets' variance that each network leaves was added "
+    "after a first full run, in which the RNN did not learn to add at the shortest lag either: it "
+    "tells being far from an answer from not being exact enough. In a trial at lag 10 the RNN "
+    "became exact enough with 9,000 updates (2 of 2 seeds) or 48 cells (2 of 2), and with 3,000 "
+    "updates and 12 cells at a rate of 0.01 in 1 of 3, at 0.001 in none.",
     scaled="Lags up to 100 (the paper: up to 1,000); batches and Adam instead of one sequence at a "
     "time and plain gradient descent; the whole gradient instead of the truncated one; only "
-    "the last step has a target.",
+    "the last step has a target. Adding: sequences of one length, here called the lag (the paper: "
+    "up to a tenth longer), without marks of -1 at both ends; the nearer mark is at least half of "
+    "the lag back; 2 % of wrong sequences are allowed. A run ends at the first test that it "
+    "passes.",
     steps=2 * len(CELLS) * len(LAGS),
     run=run,
 )

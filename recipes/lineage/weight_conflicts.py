@@ -202,6 +202,7 @@ EXPERIMENT = Experiment(
     f"no weights to train. {SEEDS} seeds, at most {UPDATES:,} updates of {BATCH} new sequences, "
     f"Adam with a rate of {RATE}, gradients clipped to 1. A seed has learnt the task if at least "
     f"98 % of {TEST_SEQUENCES} test sequences are within {TOLERANCE} of the target at every step. "
+    f"They are tested every {TEST_EVERY} updates, and a run ends at the first test that it passes. "
     "It holds if free gates succeed with more than half of the seeds, and every frozen form with "
     "fewer than they do. Sizes and rate were set beforehand and not tuned.",
     scaled="",
