@@ -13,7 +13,7 @@ from torch import Tensor
 from asr.audio import AudioLimits, resample
 from asr.backends import AUTO, choose_backend, make_backend
 from asr.bundle import Bundle, load_bundle, select_device
-from asr.decoding import DecoderConfig, make_decoder
+from asr.decoding import DecoderConfig, Stop, make_decoder
 from asr.tokens import Tokenizer
 from asr.types import AsrError, AudioError, Hypothesis, Transcript, Waveform
 
@@ -152,14 +152,22 @@ class Recognizer:
         ]
 
     def decode(
-        self, log_probs: Tensor, lengths: Tensor, decoder: DecoderConfig | None = None
+        self,
+        log_probs: Tensor,
+        lengths: Tensor,
+        decoder: DecoderConfig | None = None,
+        stop: Stop | None = None,
     ) -> list[list[Hypothesis]]:
-        """Hypotheses, best first, of each row of :meth:`log_probs`'s result."""
+        """Hypotheses, best first, of each row of :meth:`log_probs`'s result.
+
+        Raises:
+            StoppedError: another thread asked for it by ``stop``.
+        """
         if not len(lengths):
             return []
         config = decoder or self.bundle.decoder
         return make_decoder(config, self.tokenizer, self.seconds_per_frame).decode(
-            log_probs, lengths
+            log_probs, lengths, stop
         )
 
     def _shortest(self) -> int:

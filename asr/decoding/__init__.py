@@ -7,20 +7,27 @@ from typing import Protocol
 from torch import Tensor
 
 from asr.decoding.beam import BeamDecoder
-from asr.decoding.config import DecoderConfig
+from asr.decoding.config import NAMES, DecoderConfig
 from asr.decoding.greedy import GreedyDecoder
 from asr.decoding.prefix import PrefixDecoder
+from asr.decoding.stopping import Stop, StoppedError
 from asr.tokens import Tokenizer
 from asr.types import Hypothesis
 
-__all__ = ["DECODERS", "Decoder", "DecoderConfig", "make_decoder"]
+__all__ = ["DECODERS", "NAMES", "Decoder", "DecoderConfig", "Stop", "StoppedError", "make_decoder"]
 
 
 class Decoder(Protocol):
     """What every decoder does."""
 
-    def decode(self, log_probs: Tensor, lengths: Tensor) -> list[list[Hypothesis]]:
-        """Return hypotheses, best first, for each utterance of ``log_probs (B, T, V)``."""
+    def decode(
+        self, log_probs: Tensor, lengths: Tensor, stop: Stop | None = None
+    ) -> list[list[Hypothesis]]:
+        """Return hypotheses, best first, for each utterance of ``log_probs (B, T, V)``.
+
+        Raises:
+            StoppedError: another thread asked for it by ``stop``.
+        """
         ...
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from asr.decoding.config import DecoderConfig
 from asr.decoding.inputs import checked
 from asr.decoding.spans import best_alignment, hypothesis
+from asr.decoding.stopping import Stop
 from asr.tokens import BLANK_ID, Tokenizer
 from asr.types import Hypothesis
 
@@ -63,19 +64,23 @@ class BeamDecoder:
     tokenizer: Tokenizer
     seconds_per_frame: float
 
-    def decode(self, log_probs: Tensor, lengths: Tensor) -> list[list[Hypothesis]]:
+    def decode(
+        self, log_probs: Tensor, lengths: Tensor, stop: Stop | None = None
+    ) -> list[list[Hypothesis]]:
         """Return up to ``alternatives`` hypotheses for each utterance of ``(B, T, V)``, best first.
 
         Raises:
             DecodingError: see :func:`asr.decoding.inputs.checked`.
+            StoppedError: asked for by ``stop``.
         """
         return [
-            self._decode_one(frames) for frames in checked(log_probs, lengths, self.tokenizer.size)
+            self._decode_one(frames, stop or Stop())
+            for frames in checked(log_probs, lengths, self.tokenizer.size)
         ]
 
-    def _decode_one(self, frames: NDArray[np.float32]) -> list[Hypothesis]:
+    def _decode_one(self, frames: NDArray[np.float32], stop: Stop) -> list[Hypothesis]:
         config = self.config
-        found = prefix_beam_search(frames, config.beam_width, config.token_min_log_prob)
+        found = prefix_beam_search(frames, config.beam_width, config.token_min_log_prob, stop)
         return [
             hypothesis(
                 frames,
@@ -89,12 +94,17 @@ class BeamDecoder:
 
 
 def prefix_beam_search(
-    log_probs: NDArray[np.float32], beam_width: int, token_min_log_prob: float
+    log_probs: NDArray[np.float32],
+    beam_width: int,
+    token_min_log_prob: float,
+    stop: Stop | None = None,
 ) -> list[tuple[Labels, float]]:
     """Return the best labellings of ``log_probs (T, V)`` with their scores, best first."""
     prefixes = _Prefixes()
     beam: dict[Prefix, Scores] = {ROOT: (0.0, NEVER)}
+    stop = stop or Stop()
     for frame in log_probs:
+        stop.check()
         tokens = _likely_tokens(frame, token_min_log_prob)
         beam = _best(_extend(beam, prefixes, float(frame[BLANK_ID]), tokens), beam_width)
     ranked = [(prefixes.spell(prefix), add_logs(*scores)) for prefix, scores in beam.items()]

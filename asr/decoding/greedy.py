@@ -11,6 +11,7 @@ from torch import Tensor
 from asr.decoding.config import DecoderConfig
 from asr.decoding.inputs import check_possible, fitting_lengths
 from asr.decoding.spans import path_spans, spelled
+from asr.decoding.stopping import Stop
 from asr.tokens import Tokenizer
 from asr.types import Hypothesis
 
@@ -28,7 +29,9 @@ class GreedyDecoder:
     tokenizer: Tokenizer
     seconds_per_frame: float
 
-    def decode(self, log_probs: Tensor, lengths: Tensor) -> list[list[Hypothesis]]:
+    def decode(
+        self, log_probs: Tensor, lengths: Tensor, stop: Stop | None = None
+    ) -> list[list[Hypothesis]]:
         """Return one hypothesis for each utterance of ``log_probs (B, T, V)``.
 
         The maxima are taken where the log-probabilities are, on a GPU perhaps; only they are
@@ -36,12 +39,15 @@ class GreedyDecoder:
 
         Raises:
             DecodingError: see :func:`asr.decoding.inputs.checked`.
+            StoppedError: asked for by ``stop``.
         """
         counts = fitting_lengths(log_probs, lengths, self.tokenizer.size)
         best, path = log_probs.detach().max(dim=2)  # (B, T) both; of equals, the first
         scores, ids = best.float().cpu().numpy(), path.cpu().numpy()
         results = []
         for b, count in enumerate(counts):
+            if stop is not None:
+                stop.check()
             check_possible(scores[b, :count], b)
             results.append([self._hypothesis(scores[b, :count], ids[b, :count])])
         return results

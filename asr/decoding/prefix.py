@@ -24,6 +24,7 @@ from asr.decoding.beam import add_logs, prefix_beam_search
 from asr.decoding.config import DecoderConfig
 from asr.decoding.inputs import checked
 from asr.decoding.spans import best_alignment, hypothesis, path_spans
+from asr.decoding.stopping import Stop
 from asr.tokens import BLANK_ID, Tokenizer
 from asr.types import Hypothesis, Search
 
@@ -53,21 +54,25 @@ class PrefixDecoder:
     tokenizer: Tokenizer
     seconds_per_frame: float
 
-    def decode(self, log_probs: Tensor, lengths: Tensor) -> list[list[Hypothesis]]:
+    def decode(
+        self, log_probs: Tensor, lengths: Tensor, stop: Stop | None = None
+    ) -> list[list[Hypothesis]]:
         """Return up to ``alternatives`` hypotheses for each utterance of ``(B, T, V)``, best first.
 
         Raises:
             DecodingError: see :func:`asr.decoding.inputs.checked`.
+            StoppedError: asked for by ``stop``.
         """
         return [
-            self._decode_one(frames) for frames in checked(log_probs, lengths, self.tokenizer.size)
+            self._decode_one(frames, stop or Stop())
+            for frames in checked(log_probs, lengths, self.tokenizer.size)
         ]
 
-    def _decode_one(self, frames: NDArray[np.float32]) -> list[Hypothesis]:
+    def _decode_one(self, frames: NDArray[np.float32], stop: Stop) -> list[Hypothesis]:
         config = self.config
         results = []
         for found in prefix_search(
-            frames, config.alternatives, config.blank_threshold, config.max_expansions
+            frames, config.alternatives, config.blank_threshold, config.max_expansions, stop
         ):
             spans = best_alignment(frames, found.labels)
             spelled = hypothesis(
@@ -78,7 +83,11 @@ class PrefixDecoder:
 
 
 def prefix_search(
-    log_probs: NDArray[np.float32], count: int, blank_threshold: float, max_expansions: int
+    log_probs: NDArray[np.float32],
+    count: int,
+    blank_threshold: float,
+    max_expansions: int,
+    stop: Stop | None = None,
 ) -> list[Found]:
     """The ``count`` most probable labellings of ``log_probs (T, V)``, best first.
 
@@ -87,13 +96,14 @@ def prefix_search(
     extended in each section; when it ends the search, what is best so far is given, never worse
     than what a beam finds there, or the best path.
     """
+    stop = stop or Stop()
     sections = _sections(log_probs, blank_threshold)
     if sections is None:
-        found, proven = _Section(log_probs, count, max_expansions).run()
+        found, proven = _Section(log_probs, count, max_expansions, stop).run()
         searches: list[Search] = ["exact" if i < proven else "cut" for i in range(len(found))]
         labellings = [labels for labels, _ in found]
     else:
-        labellings, complete = _search_sections(sections, count, max_expansions)
+        labellings, complete = _search_sections(sections, count, max_expansions, stop)
         searches = ["sectioned" if complete else "cut"] * len(labellings)
     results = [
         Found(labels, labelling_log_prob(log_probs, labels), search)
@@ -113,13 +123,13 @@ def _sections(
 
 
 def _search_sections(
-    sections: Sequence[NDArray[np.float32]], count: int, max_expansions: int
+    sections: Sequence[NDArray[np.float32]], count: int, max_expansions: int, stop: Stop
 ) -> tuple[list[Labels], bool]:
     """Best joins of the sections' labellings, and whether each section was searched to the end."""
     joined: dict[Labels, float] = {(): 0.0}
     complete = True
     for section in sections:
-        found, proven = _Section(section, count, max_expansions).run()
+        found, proven = _Section(section, count, max_expansions, stop).run()
         complete = complete and proven == len(found)
         longer: dict[Labels, float] = {}
         for left, left_score in joined.items():
@@ -150,13 +160,16 @@ class _Prefix:
 class _Section:
     """Best-first search over the prefixes of one section, as far as its budget goes."""
 
-    def __init__(self, log_probs: NDArray[np.float32], count: int, max_expansions: int) -> None:
-        beam = prefix_beam_search(log_probs, FIRST.beam_width, FIRST.token_min_log_prob)
+    def __init__(
+        self, log_probs: NDArray[np.float32], count: int, max_expansions: int, stop: Stop
+    ) -> None:
+        beam = prefix_beam_search(log_probs, FIRST.beam_width, FIRST.token_min_log_prob, stop)
         self._first = [tuple(k for k, _, _ in path_spans(log_probs.argmax(axis=1))), beam[0][0]]
         self._log_y: Floats = log_probs.astype(np.float64)  # (T, V)
         self._y: Floats = np.exp(self._log_y)
         self._count = count
         self._budget = max_expansions
+        self._stop = stop
         self._serial = numbers()  # of equally probable entries the earlier comes first
         # Unexpanded prefixes, by what all labellings that begin so have together: a prefix that is
         # expanded, and the token to extend it by.
@@ -200,6 +213,7 @@ class _Section:
 
     def _expand(self, prefix: _Prefix, leave_out: Sequence[int] = ()) -> None:
         """Note the labelling ``prefix`` and open its extensions by every token that may matter."""
+        self._stop.check()
         self._budget -= 1
         if prefix.log_prob > -math.inf:
             heappush(self._highest, prefix.log_prob)

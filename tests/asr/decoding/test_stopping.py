@@ -1,0 +1,50 @@
+"""A search in a thread ends soon after it is asked to."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import torch
+
+from asr.decoding import NAMES, DecoderConfig, Stop, StoppedError, make_decoder
+from asr.tokens import Tokenizer
+
+TOKENIZER = Tokenizer(["<blank>", "<space>", *"abcdefghijklmnopqrstuvwxyz"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_request_that_came_before_ends_it_at_once(name):
+    decoder = make_decoder(DecoderConfig(name=name), TOKENIZER, 0.02)
+    stop = Stop()
+    log_probs = torch.randn(2, 50, TOKENIZER.size).log_softmax(2)
+    lengths = torch.tensor([50, 20])
+    assert len(decoder.decode(log_probs, lengths, stop)) == 2
+    stop.set()
+    with pytest.raises(StoppedError):
+        decoder.decode(log_probs, lengths, stop)
+
+
+@pytest.mark.parametrize("name", ["beam", "prefix"])
+def test_a_search_of_minutes_ends_within_a_tenth_of_a_second(name):
+    torch.manual_seed(0)
+    config = DecoderConfig(
+        name=name, beam_width=1024, token_min_log_prob=-1e9, max_expansions=100_000
+    )
+    log_probs = torch.randn(1, 30_000, TOKENIZER.size).log_softmax(2)
+    stop, ended = Stop(), []
+
+    def search() -> None:
+        with pytest.raises(StoppedError):
+            make_decoder(config, TOKENIZER, 0.02).decode(log_probs, torch.tensor([30_000]), stop)
+        ended.append(time.monotonic())
+
+    thread = threading.Thread(target=search)
+    thread.start()
+    thread.join(0.5)
+    assert thread.is_alive(), "the search is too short to be stopped"
+    asked = time.monotonic()
+    stop.set()
+    thread.join(30)
+    assert ended[0] - asked < 0.1
