@@ -1,4 +1,4 @@
-"""The ``asr`` command: transcribe or align files, draw an utterance, write a model as ONNX."""
+"""The ``asr`` command: transcribe or align files, draw an utterance, write ONNX or ARPA."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from asr import __version__
 from asr.cli_align import add_align
+from asr.cli_lm import add_lm
 from asr.output import file_ids, to_ctm, to_json, to_srt, to_text
 from asr.terminal import FAILURE, complain, one_line, open_output, progress
 from asr.types import AsrError, ConfigError, Transcript
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     add_align(commands.add_parser("align", help="write when each word of known texts was said"))
     _add_plot(commands.add_parser("plot", help="draw one utterance and what the model makes of it"))
     _add_export(commands.add_parser("export", help="write the model as an ONNX file"))
+    add_lm(commands.add_parser("lm", help="make and measure language models"))
     return parser
 
 

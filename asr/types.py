@@ -20,6 +20,7 @@ __all__ = [
     "CorpusError",
     "DecodingError",
     "Hypothesis",
+    "LanguageModelError",
     "ModelError",
     "Search",
     "TimedToken",
@@ -71,6 +72,10 @@ class CorpusError(AsrError):
 
 class ModelError(AsrError):
     """Tensors or weights whose shape or type does not fit the model."""
+
+
+class LanguageModelError(AsrError):
+    """A language model file that is missing or damaged, or holds what is no language model."""
 
 
 class AlignmentError(AsrError):

@@ -28,7 +28,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("bundle", "export", "golden"),
     ("backends",),
     ("recognizer",),
-    ("cli", "cli_align", "output", "passages", "plots", "terminal", "textgrid", "transcribe"),
+    (
+        *("cli", "cli_align", "cli_lm"),
+        *("output", "passages", "plots", "terminal", "textgrid", "transcribe"),
+    ),
 )
 STRANGERS = (("nn", "decoding"), ("decoding", "nn"))  # they meet at log-probabilities
 

@@ -1,0 +1,148 @@
+"""``asr lm``: make an n-gram language model from text, and see how well it foresees one."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from asr.terminal import progress
+from asr.types import ConfigError, CorpusError
+
+__all__ = ["add_lm"]
+
+UNITS_HELP = "words or phones, between spaces, or characters, <space> among them (default: words)"
+
+
+def add_lm(parser: argparse.ArgumentParser) -> None:
+    """Give ``parser`` the commands, each with its function as the default ``run``."""
+    parser.description = "Make n-gram language models and measure them."
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_train(commands.add_parser("train", help="make an ARPA file from text"))
+    _add_score(commands.add_parser("score", help="print the perplexity of a text"))
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Make an ARPA file from text, a sentence a line, by interpolated modified Kneser-Ney "
+        "smoothing. Texts may be packed with gzip."
+    )
+    parser.set_defaults(run=_train)
+    _add_texts(parser)
+    parser.add_argument(
+        "--output", metavar="ARPA", required=True, help="file to write; packed if it ends in .gz"
+    )
+    parser.add_argument(
+        "--order", type=int, default=3, metavar="N", help="length of n-grams (default: 3)"
+    )
+    words = parser.add_mutually_exclusive_group()
+    words.add_argument("--vocab-limit", type=int, metavar="N", help="only the N commonest words")
+    words.add_argument("--vocab", metavar="PATH", help="only the words of this file")
+    parser.add_argument(
+        "--prune",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="COUNT",
+        help="for each order, leave out n-grams seen this often or less: 0 0 1",
+    )
+    parser.add_argument(
+        "--discount-fallback",
+        type=float,
+        nargs="*",
+        metavar="D",
+        help="for texts too small for their counts to give discounts: those of n-grams seen once, "
+        "twice and more often (default where named: 0.5 1 1.5)",
+    )
+
+
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Print how well a language model foresees a text: its perplexity, with and without words "
+        "that the model does not know."
+    )
+    parser.set_defaults(run=_score)
+    parser.add_argument("model", metavar="MODEL", help="ARPA file, may be packed with gzip")
+    _add_texts(parser)
+    parser.add_argument(
+        "--verbose",
+        action="store_true",
+        help="first a line for each sentence: log10 of its probability, perplexity, unknown words, "
+        "and its words, between tabs",
+    )
+
+
+def _add_texts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("texts", metavar="TEXT", nargs="+", help="UTF-8, a sentence a line")
+    parser.add_argument("--units", default="words", help=UNITS_HELP)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from asr.decoding.lm.arpa import write_arpa
+    from asr.decoding.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
+    from asr.decoding.lm.text import read_vocabulary
+
+    _check_output(options)
+    fallback = options.discount_fallback
+    if fallback and len(fallback) != len(FALLBACK):
+        raise ConfigError(
+            f"{len(fallback)} fallback discounts are given", remedy="give three, or none"
+        )
+    config = KneserNeyConfig(
+        order=options.order,
+        prune=tuple(options.prune),
+        vocab_limit=options.vocab_limit,
+        vocabulary=None if options.vocab is None else read_vocabulary(options.vocab),
+        discount_fallback=None if fallback is None else tuple(fallback) or FALLBACK,
+    )
+    ngrams = estimate(_sentences(options), config)
+    with progress(sum(len(table.words) for table in ngrams.tables), "writing") as (advance, _):
+        write_arpa(ngrams, options.output, advance)
+    return 0
+
+
+def _check_output(options: argparse.Namespace) -> None:
+    """Before the work rather than after it."""
+    output = Path(options.output)
+    if output.is_dir():
+        raise ConfigError("this is a folder", where=str(output), remedy="give --output a file name")
+    if not output.parent.is_dir():
+        raise ConfigError("there is no such folder", where=str(output.parent), remedy="make it")
+    if output.resolve() in [Path(text).resolve() for text in options.texts]:
+        raise ConfigError(
+            "the model would be written over its text", where=str(output), remedy="rename one"
+        )
+
+
+def _sentences(options: argparse.Namespace) -> Iterator[list[bytes]]:
+    """The texts, with a bar that shows how far they are read."""
+    from asr.decoding.lm.text import read_sentences, size_on_disk
+
+    with progress(size_on_disk(options.texts), "reading") as (advance, _):
+        yield from read_sentences(options.texts, options.units, advance)
+
+
+def _score(options: argparse.Namespace) -> int:
+    from asr.decoding.lm.model import LanguageModel
+    from asr.decoding.lm.perplexity import TextScore, score_sentence
+    from asr.decoding.lm.text import read_sentences
+
+    model = LanguageModel.load(options.model)
+    total = TextScore()
+    for units in read_sentences(options.texts, options.units):
+        words = [word.decode() for word in units]
+        score = score_sentence(model, words)
+        total += score
+        if options.verbose:
+            figures = f"{score.log_prob:.4f}\t{score.perplexity:.4g}\t{score.unknown}"
+            print(f"{figures}\t{' '.join(words)}")
+    if not total.sentences:
+        raise CorpusError("the text is empty", where=", ".join(options.texts))
+    print(
+        f"sentences      {total.sentences}\n"
+        f"{options.units:<14} {total.words}\n"
+        f"unknown        {total.unknown} ({total.unknown_rate:.2%})\n"
+        f"perplexity     {total.perplexity:.6g}\n"
+        f"  of known     {total.known_perplexity:.6g}"
+    )
+    return 0
