@@ -182,6 +182,7 @@ class _Words:
 
     def __init__(self) -> None:
         self.found: list[bytes] = []
+        self._seen: set[bytes] = set()
         self._table: WordTable | None = None
 
     def numbers(self, text: NDArray[np.uint8], spans: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -202,6 +203,9 @@ class _Words:
                     word.decode()
                 except UnicodeDecodeError:
                     yield row, f"not UTF-8 text: {_shown(word)}"
+                if word in self._seen:
+                    yield row, f"the word {_shown(word)} stands twice"
+                self._seen.add(word)
             return
         for row, place in np.argwhere(self._looked_up(text, spans) < 0):
             [word] = _cut(text, spans[row : row + 1, place : place + 1])

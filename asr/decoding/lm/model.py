@@ -112,9 +112,8 @@ def _with_unknown(ngrams: Ngrams) -> Ngrams:
 
 
 def _check_words(ngrams: Ngrams, ids: dict[str, int]) -> None:
-    for row, word in enumerate(ngrams.vocabulary):
-        if ids[word] != row:
-            raise _error(ngrams, 1, row, f"the word {word!r} stands twice", "mend the model")
+    if len(ids) < len(ngrams.vocabulary):
+        raise LanguageModelError("a word stands twice among the 1-grams", where=ngrams.source)
     for mark in (BEGIN, END):
         if mark not in ids:
             raise LanguageModelError(
