@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 
 import numpy as np
 import pytest
@@ -43,6 +44,15 @@ def test_what_is_written_is_read_again_to_the_bit(name, order, lmplz, tmp_path, 
     packed = (tmp_path / name).read_bytes()[:2] == b"\x1f\x8b"
     assert packed == name.endswith(".gz")
     assert entries_of(again) == entries_of(ngrams)
+
+
+def test_equal_models_give_equal_files_whenever_they_are_packed(arpa, tmp_path, monkeypatch):
+    (tmp_path / "a.arpa").write_text(arpa)
+    ngrams = read_arpa(tmp_path / "a.arpa")
+    write_arpa(ngrams, tmp_path / "today.gz")
+    monkeypatch.setattr(time, "time", lambda: 1e9)
+    write_arpa(ngrams, tmp_path / "then.gz")
+    assert (tmp_path / "today.gz").read_bytes() == (tmp_path / "then.gz").read_bytes()
 
 
 @settings(deadline=None, max_examples=300)

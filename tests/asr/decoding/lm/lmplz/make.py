@@ -58,7 +58,8 @@ def sentence(rng: random.Random) -> str:
 
 def main(lmplz: str, query: str) -> None:
     rng = random.Random(1)
-    text = [sentence(rng) for _ in range(240)]
+    # The word that comes last is counted otherwise by lmplz; said twice it shows.
+    text = [sentence(rng) for _ in range(240)] + ["ida hears a comet", "ida hears a comet at night"]
     heldout = [sentence(rng) for _ in range(20)] + ["anna sees the zeppelin", "bjørn"]
     (HERE / "text.txt").write_text("\n".join(text) + "\n", encoding="utf-8")
     (HERE / "short.txt").write_text("\n".join(text[:6]) + "\n", encoding="utf-8")
