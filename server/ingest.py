@@ -71,6 +71,8 @@ class AudioDecoders:
                 remedy="run `python -m server.audio_worker` in the server's environment",
             ) from error
         self._is_open = True
+        for process in processes:
+            self._add(process)
         self._keepers = [asyncio.create_task(self._keep(process)) for process in processes]
 
     async def close(self) -> None:
@@ -171,20 +173,23 @@ class AudioDecoders:
         self._idle.append(process)
 
     async def _keep(self, process: DecoderProcess) -> None:
-        """Offer ``process``, and another one whenever it has ended, until cancelled."""
+        """Put another in the place of ``process`` whenever it has ended, until cancelled."""
         delay = 0.0
         try:
             while True:
-                self._processes[process.pid] = process
-                self._offer(process)
                 status = await process.wait()
                 await self._forget(process)
                 # What ends it without any job would end the next one too.
                 delay = 0.0 if process.jobs else min(max(2 * delay, FIRST_DELAY), LONGEST_DELAY)
                 log.warning("a decoder process ended with %d: starting another", status)
                 process = await self._replace(delay)
+                self._add(process)
         finally:
             await self._forget(process)
+
+    def _add(self, process: DecoderProcess) -> None:
+        self._processes[process.pid] = process
+        self._offer(process)
 
     async def _forget(self, process: DecoderProcess) -> None:
         self._processes.pop(process.pid, None)
