@@ -312,6 +312,13 @@ def test_closing_ends_calls_processes_and_descriptors(audio):
     assert sorted(os.listdir("/proc/self/fd")) == before
 
 
+def test_what_is_closed_at_once_leaves_no_process():
+    async def use(decoders):
+        return decoders.pids
+
+    assert not [pid for pid in with_decoders(use, count=2) if Path(f"/proc/{pid}").exists()]
+
+
 def test_a_failed_call_does_not_keep_its_audio():
     class Audio(bytearray):
         pass
@@ -400,4 +407,3 @@ def test_damaged_files_give_samples_or_a_clear_error(count, rubbish):
     accepted = [result for result in outcomes if result is not AudioError]
     assert 0.1 * count < len(accepted) < 0.6 * count
     assert np.quantile(seconds, 0.99) < 0.2
-    print(f"{len(accepted)} of {count} accepted, p99 {1e3 * np.quantile(seconds, 0.99):.1f} ms")
