@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import sys
 from dataclasses import asdict
@@ -122,8 +123,10 @@ class DecoderProcess:
     def kill(self) -> None:
         """End it at once: it keeps nothing."""
         self._is_killed = True
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        if self._process.returncode is None:
+            # Process.kill may reap a process that has just ended, whose status asyncio then misses.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     async def stop(self) -> None:
         """End it and wait for it."""

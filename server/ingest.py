@@ -68,9 +68,11 @@ class AudioDecoders:
             [error, *_] = (error for error in started if isinstance(error, BaseException))
             raise ConfigError(
                 f"no process for decoding audio: {error}",
-                remedy="run `python -m server.audio_worker` in the server's environment",
+                remedy="see what it wrote to stderr, or raise the system's limits of processes",
             ) from error
         self._is_open = True
+        for process in processes:
+            self._add(process)
         self._keepers = [asyncio.create_task(self._keep(process)) for process in processes]
 
     async def close(self) -> None:
@@ -83,6 +85,7 @@ class AudioDecoders:
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
+        await asyncio.gather(*map(self._forget, list(self._processes.values())))
         await asyncio.gather(*self._jobs, return_exceptions=True)
 
     async def decode(
@@ -119,10 +122,11 @@ class AudioDecoders:
     async def _work(
         self, process: DecoderProcess, job: AudioJob, audio: memoryview
     ) -> tuple[Waveform, float]:
-        overdue = asyncio.Event()
+        is_overdue = False
 
         def end() -> None:
-            overdue.set()
+            nonlocal is_overdue
+            is_overdue = True
             process.kill()
 
         timer = asyncio.get_running_loop().call_later(self._seconds_per_job, end)
@@ -130,7 +134,7 @@ class AudioDecoders:
             return await process.decode(job, audio, self._limits)
         except DecoderDiedError as error:
             log.warning("%s", error)
-            if overdue.is_set():
+            if is_overdue:
                 raise AudioError(
                     f"the audio takes more than {self._seconds_per_job:g} s to decode",
                     remedy="cut it into shorter pieces",
@@ -171,33 +175,33 @@ class AudioDecoders:
         self._idle.append(process)
 
     async def _keep(self, process: DecoderProcess) -> None:
-        """Offer ``process``, and another one whenever it has ended, until cancelled."""
+        """Put another in the place of ``process`` whenever it has ended, until cancelled."""
         delay = 0.0
-        try:
-            while True:
-                self._processes[process.pid] = process
-                self._offer(process)
-                status = await process.wait()
-                await self._forget(process)
-                # What ends it without any job would end the next one too.
-                delay = 0.0 if process.jobs else min(max(2 * delay, FIRST_DELAY), LONGEST_DELAY)
-                log.warning("a decoder process ended with %d: starting another", status)
-                process = await self._replace(delay)
-        finally:
+        while True:
+            status = await process.wait()
             await self._forget(process)
+            # What ends it without any job would end the next one too.
+            delay = 0.0 if process.jobs else min(max(2 * delay, FIRST_DELAY), LONGEST_DELAY)
+            log.warning("a decoder process ended with %d: starting another", status)
+            process = await self._replace(delay)
+            self._add(process)
+
+    def _add(self, process: DecoderProcess) -> None:
+        self._processes[process.pid] = process
+        self._offer(process)
 
     async def _forget(self, process: DecoderProcess) -> None:
-        self._processes.pop(process.pid, None)
         with contextlib.suppress(ValueError):
             self._idle.remove(process)
         await process.stop()
+        self._processes.pop(process.pid, None)
 
     async def _replace(self, delay: float) -> DecoderProcess:
         while True:
             await asyncio.sleep(delay)
             try:
                 return await DecoderProcess.start(self._limits)
-            except (DecoderDiedError, OSError) as error:
+            except Exception as error:  # of the system, and perhaps not for long
                 delay = min(max(2 * delay, FIRST_DELAY), LONGEST_DELAY)
                 log.error("no process for decoding audio (%s): trying again", error)
 
