@@ -14,7 +14,8 @@ from server.client.errors import ClientError
 from server.client.requests import DEFAULT_TIMEOUT
 from server.client.results import Hypothesis, Model, StreamStarted, Transcription, Word
 from server.client.retries import DEFAULT_RETRIES, MAX_RETRIES
-from server.client.sync import Client, Stream
+from server.client.streams import Stream
+from server.client.sync import Client
 from server.pb.v1.speech_pb2 import RecognitionConfig
 
 __all__ = [

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, BinaryIO, TypeVar
 
@@ -12,30 +13,18 @@ import grpc
 
 from server.client.channel import DEFAULT_ADDRESS, Connection, Security, new_request_id
 from server.client.errors import ClientError, explain
-from server.client.requests import DEFAULT_TIMEOUT, Audio, split, stream_timeout
-from server.client.results import (
-    Model,
-    StreamStarted,
-    Transcription,
-    read_first,
-    read_model,
-    read_result,
-    read_results,
-)
-from server.client.retries import DEFAULT_RETRIES, Attempts, RetryPolicy
-from server.pb.v1.speech_pb2 import (
-    GetModelRequest,
-    ListModelsRequest,
-    RecognitionConfig,
-    TranscribeChunksRequest,
-    TranscribeStreamRequest,
-    TranscribeStreamResponse,
-)
+from server.client.requests import DEFAULT_TIMEOUT, Audio
+from server.client.results import Model, Transcription, read_model, read_results
+from server.client.retries import DEFAULT_RETRIES, RetryPolicy
+from server.client.streams import Cancel, Stream, StreamCalls
+from server.pb.v1.speech_pb2 import GetModelRequest, ListModelsRequest, RecognitionConfig
 from server.pb.v1.speech_pb2_grpc import SpeechStub
 
 __all__ = ["AsyncClient", "AsyncStream"]
 
-Message = TypeVar("Message")
+# Uploads and streams at once, a thread each; threads are made when they are needed.
+MAX_STREAMS = 256
+
 Result = TypeVar("Result")
 
 
@@ -43,7 +32,7 @@ class AsyncClient:
     """:class:`~server.client.sync.Client` for asyncio, with the same arguments and errors.
 
     Make and use it in one event loop, where tasks may share it. A call is ended by cancelling the
-    task that awaits it.
+    task that awaits it. Uploads in pieces and streams take a thread each while they last.
     """
 
     def __init__(
@@ -57,11 +46,10 @@ class AsyncClient:
         self.address = address
         self.timeout = timeout
         self._connection = Connection(address, security or Security(), RetryPolicy(retries))
-        self._channel = _open(self._connection, retrying=True)
-        # retries.py says why streams have a channel of their own.
-        self._stream_channel = _open(self._connection, retrying=False)
+        self._channel = _open(self._connection)
         self._stub = SpeechStub(self._channel)  # type: ignore[no-untyped-call]
-        self._stream_stub = SpeechStub(self._stream_channel)  # type: ignore[no-untyped-call]
+        self._streams = StreamCalls(self._connection, timeout)
+        self._threads = ThreadPoolExecutor(MAX_STREAMS, "asr-client")
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -76,8 +64,9 @@ class AsyncClient:
 
     async def close(self) -> None:
         """End the connections and the calls that are being made."""
+        self._streams.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
         await self._channel.close(None)
-        await self._stream_channel.close(None)
 
     async def transcribe(
         self,
@@ -95,7 +84,8 @@ class AsyncClient:
         source = Audio(audio)
         request = await asyncio.to_thread(source.single_request, config)
         if request is None:
-            return await self._upload(source, config, request_id)
+            upload, cancel = self._streams.upload, Cancel()
+            return await self._in_thread(cancel, upload, source, config, request_id, cancel)
         response = await self._ask(self._stub.Transcribe, request, request_id)
         return read_results(response.results)
 
@@ -131,26 +121,11 @@ class AsyncClient:
         """
         config = config or RecognitionConfig()
         request_id = request_id or new_request_id()
-        attempts = Attempts(self._connection.policy, self.timeout)
-        while True:
-            taken_up = asyncio.Event()
-            requests = _Requests(_stream_messages(config, pieces, taken_up))
-            call = self._stream_stub.TranscribeStream(
-                requests,
-                timeout=stream_timeout(self.timeout),
-                metadata=self._connection.metadata(request_id),
-            )
-            responses = aiter(call)
-            try:
-                started = read_first(await anext(responses, None), request_id)
-            except grpc.aio.AioRpcError as error:
-                await self._pause_or_raise(attempts, error, request_id)
-                continue
-            except BaseException:
-                call.cancel()
-                raise
-            taken_up.set()
-            return AsyncStream(started, call, responses, requests, self._explain, request_id)
+        audio, cancel = _FromLoop(pieces), Cancel()
+        stream = await self._in_thread(
+            cancel, self._streams.open, audio, config, request_id, cancel
+        )
+        return AsyncStream(stream, audio, self._in_thread)
 
     async def list_models(self, *, request_id: str | None = None) -> tuple[Model, ...]:
         """The server's models, by name."""
@@ -171,44 +146,24 @@ class AsyncClient:
         try:
             return await method(request, timeout=self.timeout, metadata=metadata)
         except grpc.aio.AioRpcError as error:
-            raise self._explain(error, request_id) from None
+            raise explain(
+                error.code(),
+                error.details(),
+                address=self.address,
+                timeout=self.timeout,
+                request_id=request_id,
+            ) from None
 
-    async def _upload(
-        self, audio: Audio, config: RecognitionConfig, request_id: str
-    ) -> Transcription:
-        attempts = Attempts(self._connection.policy, self.timeout)
-        while True:
-            requests = _Requests(_chunk_messages(config, audio))
-            call = self._stream_stub.TranscribeChunks(
-                requests,
-                timeout=attempts.time_left(),
-                metadata=self._connection.metadata(request_id),
-            )
-            try:
-                return read_results((await requests.unless_failed(call)).results)
-            except grpc.aio.AioRpcError as error:
-                if not audio.can_rewind:
-                    raise self._explain(error, request_id) from None
-                await self._pause_or_raise(attempts, error, request_id)
-                await asyncio.to_thread(audio.rewind)
-
-    async def _pause_or_raise(
-        self, attempts: Attempts, error: grpc.aio.AioRpcError, request_id: str
-    ) -> None:
-        """Wait as long as it takes before the next attempt, or say why there is none."""
-        pause = attempts.pause_after(error.code(), error.trailing_metadata())
-        if pause is None:
-            raise self._explain(error, request_id) from None
-        await asyncio.sleep(pause)
-
-    def _explain(self, error: grpc.aio.AioRpcError, request_id: str) -> ClientError:
-        return explain(
-            error.code(),
-            error.details(),
-            address=self.address,
-            timeout=self.timeout,
-            request_id=request_id,
-        )
+    async def _in_thread(
+        self, cancel: Callable[[], None], function: Callable[..., Result], *arguments: object
+    ) -> Result:
+        """What ``function`` returns or raises; ``cancel`` ends it where the task is cancelled."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._threads, function, *arguments)
+        except asyncio.CancelledError:
+            cancel()
+            raise
 
 
 class AsyncStream(AsyncIterator[Transcription]):
@@ -218,85 +173,63 @@ class AsyncStream(AsyncIterator[Transcription]):
     """
 
     def __init__(
-        self,
-        started: StreamStarted,
-        call: Any,
-        responses: AsyncIterator[TranscribeStreamResponse],
-        requests: _Requests[TranscribeStreamRequest],
-        explain: Callable[[grpc.aio.AioRpcError, str], ClientError],
-        request_id: str,
+        self, stream: Stream, audio: _FromLoop, in_thread: Callable[..., Awaitable[Any]]
     ) -> None:
-        self.started = started
-        self.request_id = request_id
-        self._call = call
-        self._responses = responses
-        self._requests = requests
-        self._explain = explain
+        self.started = stream.started
+        self.request_id = stream.request_id
+        self._stream = stream
+        self._audio = audio
+        self._in_thread = in_thread
 
     async def __anext__(self) -> Transcription:
         try:
-            response = await self._requests.unless_failed(anext(self._responses))
-        except grpc.aio.AioRpcError as error:
-            raise self._explain(error, self.request_id) from None
-        return read_result(response.result)
+            result: Transcription | None = await self._in_thread(
+                self.cancel, next, self._stream, None
+            )
+        except BaseException:
+            self._audio.close()
+            raise
+        if result is None:
+            self._audio.close()
+            raise StopAsyncIteration
+        return result
 
     def cancel(self) -> None:
         """End the call without the results that are still to come."""
-        self._call.cancel()
+        self._audio.close()
+        self._stream.cancel()
 
 
-class _Requests(AsyncIterator[Message]):
-    """``messages`` as gRPC's task consumes them.
+class _FromLoop(Iterator[bytes]):
+    """The pieces of the event loop's ``pieces``, for another thread."""
 
-    An error in them would be lost there and look like the caller's own cancellation. Here it waits
-    to be raised.
-    """
+    def __init__(self, pieces: AsyncIterable[bytes]) -> None:
+        self._pieces = aiter(pieces)
+        self._loop = asyncio.get_running_loop()
+        self._next: Future[bytes | None] | None = None
+        self._closed = False
 
-    def __init__(self, messages: AsyncIterator[Message]) -> None:
-        self._messages = messages
-        self._error: BaseException | None = None
+    def __next__(self) -> bytes:
+        if self._closed:
+            raise StopIteration
+        self._next = asyncio.run_coroutine_threadsafe(self._step(), self._loop)
+        piece = self._next.result()
+        if piece is None:
+            raise StopIteration
+        return piece
 
-    async def __anext__(self) -> Message:
-        try:
-            return await anext(self._messages)
-        except StopAsyncIteration:
-            raise
-        except Exception as error:
-            self._error = error
-            raise
+    def close(self) -> None:
+        """Wait for no more of them."""
+        self._closed = True
+        if self._next is not None:
+            self._next.cancel()
 
-    async def unless_failed(self, result: Awaitable[Result]) -> Result:
-        """``result``, or what the messages raised instead."""
-        try:
-            return await result
-        except asyncio.CancelledError:
-            if self._error is not None:
-                raise self._error from None
-            raise
+    async def _step(self) -> bytes | None:
+        return await anext(self._pieces, None)
 
 
-async def _chunk_messages(
-    config: RecognitionConfig, audio: Audio
-) -> AsyncIterator[TranscribeChunksRequest]:
-    yield TranscribeChunksRequest(config=config)
-    pieces = audio.pieces()
-    while (piece := await asyncio.to_thread(next, pieces, b"")) != b"":
-        yield TranscribeChunksRequest(audio_content=piece)
-
-
-async def _stream_messages(
-    config: RecognitionConfig, pieces: AsyncIterable[bytes], taken_up: asyncio.Event
-) -> AsyncIterator[TranscribeStreamRequest]:
-    """No piece is asked for until the server has taken the stream up: none gets lost if not."""
-    yield TranscribeStreamRequest(config=config)
-    await taken_up.wait()
-    async for piece in pieces:
-        for part in split(piece):
-            yield TranscribeStreamRequest(audio_content=part)
-
-
-def _open(connection: Connection, *, retrying: bool) -> grpc.aio.Channel:
-    credentials, options = connection.credentials(), connection.options(retrying=retrying)
+def _open(connection: Connection) -> grpc.aio.Channel:
+    credentials, options = connection.credentials(), connection.options(retrying=True)
     if credentials is None:
         return grpc.aio.insecure_channel(connection.address, options)
     return grpc.aio.secure_channel(connection.address, credentials, options)

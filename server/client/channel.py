@@ -193,7 +193,7 @@ def _read_authorities(path: Path) -> bytes:
     pem = _read(path, "certificate of the authority")
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(cadata=pem.decode("ascii", "replace"))
+        context.load_verify_locations(cadata=pem.decode("ascii", "ignore"))
     except (ssl.SSLError, ValueError):
         raise ClientError(f"{path}: this holds no certificates in PEM (check --tls-ca)") from None
     return pem

@@ -31,11 +31,12 @@ def explain(
     code: grpc.StatusCode, details: str | None, *, address: str, timeout: float, request_id: str
 ) -> ClientError:
     """A failed call's status as an error that names the remedy."""
-    message = _message(code, details or "", address, timeout)
+    told = _message(code, details or "", address, timeout)
+    message = told or f"{address} answered {code.name}: {details} (request {request_id})"
     return ClientError(message, code, request_id)
 
 
-def _message(code: grpc.StatusCode, details: str, address: str, timeout: float) -> str:
+def _message(code: grpc.StatusCode, details: str, address: str, timeout: float) -> str | None:
     if code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND):
         return details  # the server says what is wrong, and with it the remedy
     if code == grpc.StatusCode.UNAVAILABLE:
@@ -47,7 +48,7 @@ def _message(code: grpc.StatusCode, details: str, address: str, timeout: float) 
     # The server's own DEADLINE_EXCEEDED says which of its limits was passed.
     if code == grpc.StatusCode.DEADLINE_EXCEEDED and "deadline exceeded" in details.lower():
         return f"no answer from {address} within {timeout:g} s (allow more time)"
-    return f"{address} answered {code.name}: {details}"
+    return None
 
 
 def _unavailable(details: str, address: str) -> str:
@@ -58,6 +59,8 @@ def _unavailable(details: str, address: str) -> str:
         found = re.search(r"CERTIFICATE_VERIFY_FAILED: (.*?)(: OK)?$", details)
         reason = f"its certificate: {found.group(1)}" if found else details
         return f"the TLS handshake with {address} failed: {reason} (check --tls-ca)"
+    if "Hostname Verification" in details:
+        return f"the certificate of {address} is for another name (check --address and --tls-ca)"
     remedy = "check that asr-server is running there"
     if "Socket closed" in details:
         remedy += (
