@@ -61,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         _complain(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
+        _show_progress("")
         return INTERRUPTED
     return FAILURE
 

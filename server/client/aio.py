@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import grpc
 
-from server.client.channel import DEFAULT_ADDRESS, Connection, Security, new_request_id
+from server.client.channel import DEFAULT_ADDRESS, Connection, Security, name_call
 from server.client.errors import ClientError, explain
 from server.client.requests import DEFAULT_TIMEOUT, Audio
 from server.client.results import Model, Transcription, read_model, read_results
@@ -80,7 +80,7 @@ class AsyncClient:
         See :meth:`~server.client.sync.Client.transcribe`.
         """
         config = config or RecognitionConfig()
-        request_id = request_id or new_request_id()
+        request_id = name_call(request_id)
         source = Audio(audio)
         request = await asyncio.to_thread(source.single_request, config)
         if request is None:
@@ -120,7 +120,7 @@ class AsyncClient:
         another task. Where ``pieces`` raises, the call ends, and the stream raises the same.
         """
         config = config or RecognitionConfig()
-        request_id = request_id or new_request_id()
+        request_id = name_call(request_id)
         audio, cancel = _FromLoop(pieces), Cancel()
         stream = await self._in_thread(
             cancel, self._streams.open, audio, config, request_id, cancel
@@ -129,13 +129,13 @@ class AsyncClient:
 
     async def list_models(self, *, request_id: str | None = None) -> tuple[Model, ...]:
         """The server's models, by name."""
-        request_id = request_id or new_request_id()
+        request_id = name_call(request_id)
         response = await self._ask(self._stub.ListModels, ListModelsRequest(), request_id)
         return tuple(read_model(model) for model in response.models)
 
     async def get_model(self, name: str = "", *, request_id: str | None = None) -> Model:
         """The model ``name``; without a name, the server's default model."""
-        request_id = request_id or new_request_id()
+        request_id = name_call(request_id)
         response = await self._ask(self._stub.GetModel, GetModelRequest(name=name), request_id)
         return read_model(response.model)
 

@@ -15,17 +15,17 @@ import grpc
 
 from server.client.errors import ClientError
 from server.client.retries import RetryPolicy
-from server.limits import DEFAULT_PORT, MESSAGE_LIMIT
+from server.limits import DEFAULT_PORT, MESSAGE_LIMIT, REQUEST_ID_CHARACTERS
 
-__all__ = ["DEFAULT_ADDRESS", "Connection", "Security", "new_request_id", "read_token"]
+__all__ = ["DEFAULT_ADDRESS", "Connection", "Security", "name_call", "read_token"]
 
 DEFAULT_ADDRESS = f"127.0.0.1:{DEFAULT_PORT}"
 
 # The largest message, and room for its frame: a call stays repeatable until it is answered.
 RETRY_BUFFER_BYTES = MESSAGE_LIMIT + 64 * 1024
 
-# A server of gRPC that was not told otherwise takes pings more often than every five minutes as
-# an attack and hangs up. Less often, they would come too late for most NATs' tables.
+# More often, a server of gRPC that was not told otherwise would take the pings for an attack and
+# hang up; less often, routers on the way would have forgotten the connection.
 KEEPALIVE_MS = 300_000
 KEEPALIVE_TIMEOUT_MS = 20_000
 
@@ -78,9 +78,20 @@ def read_token(path: Path) -> str:
     return _read(path, "token").decode("utf-8", "replace").strip()
 
 
-def new_request_id() -> str:
-    """A name for one call."""
-    return uuid.uuid4().hex
+def name_call(request_id: str | None) -> str:
+    """``request_id``, or a new name for a call.
+
+    Raises:
+        ClientError: the server would not take it for a name.
+    """
+    if request_id is None:
+        return uuid.uuid4().hex
+    if not re.fullmatch(rf"[A-Za-z0-9._:-]{{1,{REQUEST_ID_CHARACTERS}}}", request_id):
+        raise ClientError(
+            f"{request_id!r} cannot name a call "
+            f"(give up to {REQUEST_ID_CHARACTERS} of the letters, digits and -_.:)"
+        )
+    return request_id
 
 
 @dataclass(frozen=True)

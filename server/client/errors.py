@@ -32,6 +32,7 @@ def explain(
 ) -> ClientError:
     """A failed call's status as an error that names the remedy."""
     told = _message(code, details or "", address, timeout)
+    # Nobody but the server's own people can mend the rest, and they need the log.
     message = told or f"{address} answered {code.name}: {details} (request {request_id})"
     return ClientError(message, code, request_id)
 

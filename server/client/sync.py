@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import grpc
 
-from server.client.channel import DEFAULT_ADDRESS, Connection, Security, new_request_id
+from server.client.channel import DEFAULT_ADDRESS, Connection, Security, name_call
 from server.client.errors import ClientError, explain
 from server.client.requests import DEFAULT_TIMEOUT, Audio
 from server.client.results import Model, Transcription, read_model, read_results
@@ -85,7 +85,7 @@ class Client:
         ``config`` is described in proto/asr/v1; None: a file with a header, the model's defaults.
         """
         config = config or RecognitionConfig()
-        request_id = request_id or new_request_id()
+        request_id = name_call(request_id)
         source = Audio(audio)
         request = source.single_request(config)
         if request is None:
@@ -124,17 +124,17 @@ class Client:
         another thread. Where ``pieces`` raises, the call ends, and the stream raises the same.
         """
         config = config or RecognitionConfig()
-        return self._streams.open(pieces, config, request_id or new_request_id(), Cancel())
+        return self._streams.open(pieces, config, name_call(request_id), Cancel())
 
     def list_models(self, *, request_id: str | None = None) -> tuple[Model, ...]:
         """The server's models, by name."""
-        request_id = request_id or new_request_id()
+        request_id = name_call(request_id)
         response = self._ask(self._stub.ListModels, ListModelsRequest(), request_id)
         return tuple(read_model(model) for model in response.models)
 
     def get_model(self, name: str = "", *, request_id: str | None = None) -> Model:
         """The model ``name``; without a name, the server's default model."""
-        request_id = request_id or new_request_id()
+        request_id = name_call(request_id)
         response = self._ask(self._stub.GetModel, GetModelRequest(name=name), request_id)
         return read_model(response.model)
 

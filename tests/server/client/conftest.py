@@ -89,13 +89,15 @@ def result_of(audio: bytes, config: pb.RecognitionConfig) -> pb.SpeechRecognitio
 class FakeSpeech(SpeechServicer):
     """Fails as often as ``failures`` says, in its order, then answers.
 
-    ``hook``, where a test sets it, is called with each request's audio before the answer.
+    ``hook``, where a test sets it, is called with each request's audio before the answer. A call
+    that is over, for whatever reason, releases ``ended``.
     """
 
     failures: list[Failure] = field(default_factory=list)
     heard: list[Heard] = field(default_factory=list)
     hook: Callable[[bytes], object] = len
     result: Callable[..., pb.SpeechRecognitionResult] = result_of
+    ended: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     def Transcribe(self, request, context):  # noqa: N802
         heard = self._listen("Transcribe", context)
@@ -139,6 +141,7 @@ class FakeSpeech(SpeechServicer):
         raise AssertionError
 
     def _listen(self, method: str, context: grpc.ServicerContext) -> Heard:
+        context.add_callback(self.ended.release)
         self.heard.append(Heard(method, dict(context.invocation_metadata())))
         return self.heard[-1]
 

@@ -100,6 +100,28 @@ def test_an_upload_is_repeated_from_its_first_byte(serve_fake, failure, after):
     assert fake.heard[-1].audio == audio
 
 
+def test_a_message_of_the_largest_size_is_repeated_as_it_is(serve_fake, failure):
+    audio = os.urandom(MESSAGE_LIMIT - 100)
+    fake = serve_fake(None, failure(), failure())
+    run(fake.address, lambda client: client.transcribe(audio))
+    assert fake.methods == ["Transcribe"] * 3
+    assert fake.heard[-1].audio == audio
+
+
+@pytest.mark.parametrize("after", [2, 7, 40])
+def test_the_status_of_an_upload_that_is_refused_on_its_way_is_told(serve_fake, failure, after):
+    """grpc.aio alone tells INTERNAL of many such calls."""
+    fake = serve_fake(None, *[failure("UNAUTHENTICATED", after=after) for _ in range(20)])
+
+    async def use(client):
+        for _ in range(20):
+            with pytest.raises(ClientError) as caught:
+                await client.transcribe(bytes(LONG))
+            assert caught.value.code == grpc.StatusCode.UNAUTHENTICATED
+
+    run(fake.address, use)
+
+
 def test_no_piece_of_a_stream_is_lost_before_the_server_takes_it_up(serve_fake, failure):
     fake = serve_fake(None, failure(), failure())
 
@@ -148,8 +170,10 @@ def test_a_cancelled_task_ends_its_call(serve_fake, gate, size):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        assert await asyncio.to_thread(fake.speech.ended.acquire, timeout=30)
 
-    run(serve_fake(hook=hold).address, use)
+    fake = serve_fake(hook=hold)
+    run(fake.address, use)
 
 
 def test_calls_run_side_by_side(serve_fake):

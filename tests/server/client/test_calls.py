@@ -12,6 +12,7 @@ import grpc
 import pytest
 
 from server.client import Client, ClientError, Model, RecognitionConfig
+from server.client.requests import Audio
 from server.client.results import read_results
 from server.limits import MESSAGE_LIMIT
 from server.pb.v1 import speech_pb2 as pb
@@ -60,6 +61,17 @@ def test_an_open_file_is_sent_from_where_it_stands(fake):
     with Client(fake.address) as client:
         client.transcribe(file, RAW)
     assert fake.heard[0].audio == audio[900:]
+
+
+def test_who_read_the_audio_for_an_attempt_reads_none_of_the_next():
+    """The thread that feeds a call goes on for a moment when the call is over."""
+    data = audio_of(2 * MESSAGE_LIMIT)
+    audio = Audio(data)
+    assert audio.single_request(RAW) is None
+    before = audio.pieces()
+    audio.rewind()
+    assert b"".join(before) == data[:MESSAGE_LIMIT], "what was read already"
+    assert b"".join(audio.pieces()) == data
 
 
 def test_a_transcription_has_all_that_the_server_said(fake):
@@ -239,6 +251,15 @@ def test_all_attempts_of_a_call_have_one_name(serve_fake, failure):
         client.transcribe(bytes(MESSAGE_LIMIT), request_id="chunks")
     names = [heard.metadata["x-request-id"] for heard in fake.heard]
     assert names == ["unary"] * 4 + ["chunks"] * 3
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a\nb", "ü", "x" * 65])
+def test_what_cannot_name_a_call_is_refused(fake, name):
+    with Client(fake.address) as client:
+        for call in (client.list_models, lambda **given: client.stream([], **given)):
+            with pytest.raises(ClientError, match="cannot name a call"):
+                call(request_id=name)
+    assert fake.heard == []
 
 
 def test_the_client_needs_grpc_and_protobuf_only():

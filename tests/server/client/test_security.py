@@ -205,6 +205,8 @@ def test_a_token_goes_with_every_call_over_tls(over_tls, ca):
         client.list_models()
         client.get_model()
     assert [heard.metadata["authorization"] for heard in over_tls.heard] == ["Bearer sesame"] * 5
+    connection = Connection("asr.example:1", Security(ca=ca, token="sesame"), RetryPolicy())
+    assert connection.metadata("name") == (("x-request-id", "name"),), "gRPC adds the token"
 
 
 def test_a_token_goes_in_plaintext_to_this_machine_alone(fake):
