@@ -15,7 +15,7 @@ import grpc
 
 from asr.types import ConfigError
 
-__all__ = ["TlsFiles", "check_exposure", "server_credentials"]
+__all__ = ["TlsFiles", "check_exposure", "is_loopback", "server_credentials"]
 
 log = logging.getLogger(__name__)
 
@@ -64,15 +64,17 @@ def check_exposure(host: str, *, encrypted: bool, allowed: bool) -> None:
     Raises:
         ConfigError: ``host`` is not of this machine alone, and neither holds.
     """
-    if not (encrypted or allowed or _is_loopback(host)):
+    if not (encrypted or allowed or is_loopback(host)):
         raise ConfigError(
             "the server would be open to other machines without encryption",
             where=host,
-            remedy="give it a certificate and a key, listen on 127.0.0.1, or allow it expressly",
+            remedy="give --tls-certificate and --tls-key, listen on 127.0.0.1, or, where something "
+            "in front of the server encrypts, --insecure",
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach ``host``."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from collections.abc import Callable
 
 from asr.audio import AudioLimits
 from asr.audio_limits import check_bytes
@@ -26,13 +27,22 @@ class AudioDecoders:
     """``count`` decoder processes, each with one job at a time; further jobs wait in their order.
 
     A process that ends fails the job it had, and no other; a new one takes its place. Jobs of more
-    than ``seconds_per_job`` are ended. ``async with`` starts and closes.
+    than ``seconds_per_job`` are ended. ``async with`` starts and closes. ``on_restart`` is called
+    whenever a process had to be replaced.
     """
 
-    def __init__(self, count: int, limits: AudioLimits, *, seconds_per_job: float = 30.0) -> None:
+    def __init__(
+        self,
+        count: int,
+        limits: AudioLimits,
+        *,
+        seconds_per_job: float = 30.0,
+        on_restart: Callable[[], None] = lambda: None,
+    ) -> None:
         self._count = count
         self._limits = limits
         self._seconds_per_job = seconds_per_job
+        self._on_restart = on_restart
         self._processes: dict[int, DecoderProcess] = {}  # by pid
         self._idle: deque[DecoderProcess] = deque()
         self._waiting: deque[asyncio.Future[DecoderProcess]] = deque()
@@ -183,6 +193,7 @@ class AudioDecoders:
             # What ends it without any job would end the next one too.
             delay = 0.0 if process.jobs else min(max(2 * delay, FIRST_DELAY), LONGEST_DELAY)
             log.warning("a decoder process ended with %d: starting another", status)
+            self._on_restart()
             process = await self._replace(delay)
             self._add(process)
 
