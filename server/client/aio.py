@@ -147,11 +147,7 @@ class AsyncClient:
             return await method(request, timeout=self.timeout, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             raise explain(
-                error.code(),
-                error.details(),
-                address=self.address,
-                timeout=self.timeout,
-                request_id=request_id,
+                error, address=self.address, timeout=self.timeout, request_id=request_id
             ) from None
 
     async def _in_thread(
@@ -213,6 +209,8 @@ class _FromLoop(Iterator[bytes]):
         if self._closed:
             raise StopIteration
         self._next = asyncio.run_coroutine_threadsafe(self._step(), self._loop)
+        if self._closed:  # meanwhile, by the loop's thread
+            self._next.cancel()
         piece = self._next.result()
         if piece is None:
             raise StopIteration

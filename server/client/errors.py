@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import grpc
 
@@ -27,11 +28,13 @@ class ClientError(Exception):
         self.request_id = request_id
 
 
-def explain(
-    code: grpc.StatusCode, details: str | None, *, address: str, timeout: float, request_id: str
-) -> ClientError:
-    """A failed call's status as an error that names the remedy."""
-    told = _message(code, details or "", address, timeout)
+def explain(status: Any, *, address: str, timeout: float, request_id: str) -> ClientError:
+    """The failed call ``status``, which has ``code()`` and ``details()``, as an error that names
+    the remedy.
+    """
+    code: grpc.StatusCode = status.code()
+    details: str = status.details() or ""
+    told = _message(code, details, address, timeout)
     # Nobody but the server's own people can mend the rest, and they need the log.
     message = told or f"{address} answered {code.name}: {details} (request {request_id})"
     return ClientError(message, code, request_id)

@@ -8,8 +8,9 @@ on the status depends what is to be done.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import grpc
@@ -104,29 +105,21 @@ class StreamCalls:
             Exception: what reading the audio raised.
         """
         attempts = Attempts(self._connection.policy, self._timeout)
-        self._cancels.add(cancel)
-        try:
+        with self._known(cancel):
             while True:
                 requests = _Requests(_chunk_messages(config, audio.pieces()))
-                call = self._stub.TranscribeChunks.future(
-                    requests,
-                    timeout=attempts.time_left(),
-                    metadata=self._connection.metadata(request_id),
-                )
-                requests.call.set_result(call)
-                cancel.watch(call)
+                method = self._stub.TranscribeChunks.future
+                call = self._begin(method, requests, attempts.time_left(), request_id, cancel)
                 try:
                     return read_results(call.result().results)
                 except (grpc.RpcError, grpc.FutureCancelledError):
                     requests.raise_error()
                     if not audio.can_rewind:
-                        raise self._explain(call, request_id) from None
+                        raise self.explain(call, request_id) from None
                     self._pause_or_raise(attempts, call, request_id, cancel)
                     audio.rewind()
                 finally:
                     call.cancel()  # of no effect on a call that has ended
-        finally:
-            self._cancels.discard(cancel)
 
     def open(
         self, pieces: Iterable[bytes], config: RecognitionConfig, request_id: str, cancel: Cancel
@@ -137,18 +130,12 @@ class StreamCalls:
             ClientError: it has not.
         """
         attempts = Attempts(self._connection.policy, self._timeout)
-        self._cancels.add(cancel)
-        try:
+        with self._known(cancel):
             while True:
                 taken_up: Future[bool] = Future()
                 requests = _Requests(_stream_messages(config, pieces, taken_up))
-                call = self._stub.TranscribeStream(
-                    requests,
-                    timeout=stream_timeout(self._timeout),
-                    metadata=self._connection.metadata(request_id),
-                )
-                requests.call.set_result(call)
-                cancel.watch(call)
+                method, timeout = self._stub.TranscribeStream, stream_timeout(self._timeout)
+                call = self._begin(method, requests, timeout, request_id, cancel)
                 try:
                     started = read_first(next(call, None), request_id)
                 except BaseException as error:
@@ -160,8 +147,34 @@ class StreamCalls:
                     continue
                 taken_up.set_result(True)
                 return Stream(started, call, requests, self, request_id)
+
+    def explain(self, call: object, request_id: str) -> ClientError:
+        """Why ``call`` has failed."""
+        address = self._connection.address
+        return explain(call, address=address, timeout=self._timeout, request_id=request_id)
+
+    @contextmanager
+    def _known(self, cancel: Cancel) -> Iterator[None]:
+        """:meth:`close` ends the call as well."""
+        self._cancels.add(cancel)
+        try:
+            yield
         finally:
             self._cancels.discard(cancel)
+
+    def _begin(
+        self,
+        method: Callable[..., Any],
+        requests: _Requests[Any],
+        timeout: float,
+        request_id: str,
+        cancel: Cancel,
+    ) -> Any:
+        metadata = self._connection.metadata(request_id)
+        call = method(requests, timeout=timeout, metadata=metadata)
+        requests.call.set_result(call)
+        cancel.watch(call)
+        return call
 
     def _pause_or_raise(
         self, attempts: Attempts, call: grpc.Call, request_id: str, cancel: Cancel
@@ -169,16 +182,7 @@ class StreamCalls:
         """Wait as long as it takes before the next attempt, or say why there is none."""
         pause = attempts.pause_after(call.code(), call.trailing_metadata())
         if pause is None or cancel.wait(pause) or self._closed:
-            raise self._explain(call, request_id) from None
-
-    def _explain(self, call: grpc.Call, request_id: str) -> ClientError:
-        return explain(
-            call.code(),
-            call.details(),
-            address=self._connection.address,
-            timeout=self._timeout,
-            request_id=request_id,
-        )
+            raise self.explain(call, request_id) from None
 
 
 class Stream(Iterator[Transcription]):
@@ -206,7 +210,7 @@ class Stream(Iterator[Transcription]):
             response: TranscribeStreamResponse = next(self._call)
         except grpc.RpcError:
             self._requests.raise_error()
-            raise self._calls._explain(self._call, self.request_id) from None
+            raise self._calls.explain(self._call, self.request_id) from None
         return read_result(response.result)
 
     def cancel(self) -> None:

@@ -143,11 +143,6 @@ class Client:
         try:
             return method(request, timeout=self.timeout, metadata=metadata)
         except grpc.RpcError as error:
-            call: Any = error  # what gRPC raises is the call
             raise explain(
-                call.code(),
-                call.details(),
-                address=self.address,
-                timeout=self.timeout,
-                request_id=request_id,
+                error, address=self.address, timeout=self.timeout, request_id=request_id
             ) from None
