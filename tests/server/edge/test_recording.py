@@ -175,12 +175,13 @@ def test_a_call_that_nobody_waits_for_is_recorded_as_such(serve, echo, intercept
 def test_a_cancelled_stream_of_answers_is_closed_at_once(serve, echo, interceptors, finished):
     """Before the record is finished, and not whenever memory is cleaned up."""
     steps: list[str] = []
+    large = pb.StreamStarted(model="x" * 1_000_000)
 
     class Endless(echo):
         async def TranscribeStream(self, requests, context):  # noqa: N802
             try:
-                yield pb.TranscribeStreamResponse()
-                await serving.stop.wait()
+                while True:  # more than gRPC takes from it: the cancellation finds it in a yield
+                    yield pb.TranscribeStreamResponse(started=large)
             finally:
                 steps.append("closed")
 
