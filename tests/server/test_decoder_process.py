@@ -28,7 +28,7 @@ NONSENSE = {
     "bytes without frames": pack({"frames": 0, "seconds": 0.5}, len(GOOD)) + GOOD,
     "a terabyte": pack({"frames": 2**38, "seconds": 2**38 / 16_000}, 2**40),
     "beyond the limit": pack({"frames": 9_616_000, "seconds": 601.0}, 4 * 9_616_000),
-    "more than its seconds": pack({"frames": 9_600_000, "seconds": 1.0}, 4 * 9_600_000),
+    "more than its seconds": pack({"frames": 8_000, "seconds": 0.25}, len(GOOD)) + GOOD,
     "fewer than none": pack({"frames": -1, "seconds": 1e-9}, 0),
     "no number of frames": pack({"frames": "8000", "seconds": 0.5}, len(GOOD)) + GOOD,
     "seconds that are no number": pack({"frames": 8_000, "seconds": math.nan}, len(GOOD)) + GOOD,
