@@ -103,7 +103,8 @@ class Application:
         Raises:
             AsrError: a model cannot be loaded.
         """
-        await asyncio.gather(self._audio.start(), self._load())
+        await self._audio.start()
+        await self._load()
 
     async def reload(self) -> None:
         """Read tokens and models again; what cannot be read stays as it was, as the log says."""

@@ -70,6 +70,7 @@ async def serve(
                 application.health.serve()
                 on_ready(address)
                 await _reload_until_stopped(application, signals)
+                log.info("draining: %g s for accepted calls, no new ones", options.grace_seconds)
         finally:
             in_time = await _drain(application, server, options.grace_seconds)
             await application.close()
@@ -103,8 +104,7 @@ async def _finished_first(work: Coroutine[Any, Any, None], stop: asyncio.Event) 
 async def _reload_until_stopped(application: Application, signals: Signals) -> None:
     """Read models and tokens anew whenever asked to, until the stop."""
     while not signals.stop.is_set():
-        if await _finished_first(_reload_when_asked(application, signals.reload), signals.stop):
-            continue
+        await _finished_first(_reload_when_asked(application, signals.reload), signals.stop)
 
 
 async def _reload_when_asked(application: Application, asked: asyncio.Event) -> None:
@@ -121,7 +121,6 @@ async def _drain(application: Application, server: grpc.aio.Server, grace_second
     """
     application.health.drain()
     application.admission.close()
-    log.info("draining: no new calls, up to %g s for those accepted", grace_seconds)
     waiting = application.admission.accepted > 0
     begun = time.monotonic()
     await server.stop(grace_seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import os
 import subprocess
 import sys
@@ -187,6 +188,16 @@ def run_server(
         assert not thread.is_alive(), "the server did not stop"
 
 
+@pytest.fixture(autouse=True)
+def as_logged_before() -> Iterator[None]:
+    """A command that ran in this process leaves its log handlers, and the next test's alone."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    logging.captureWarnings(False)
+
+
 @pytest.fixture(scope="session")
 def serving() -> Callable[..., object]:
     """``with serving(recognizer) as running``: a server in this process."""
@@ -302,7 +313,7 @@ def start() -> Callable[..., tuple[subprocess.Popen[str], str]]:
 @pytest.fixture(scope="session")
 def address(bundle_path: Path) -> Iterator[str]:
     """Where a real server process answers, one for all tests that leave it alone."""
-    process = start_process(bundle_path)
+    process = start_process(bundle_path, "--log-level", "warning")  # nobody reads it meanwhile
     yield read_address(process)
     process.terminate()
     _, errors = process.communicate(timeout=30)
