@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("backends",),
     ("recognizer",),
     (
-        *("cli", "cli_align", "cli_lm"),
+        *("cli", "cli_align", "cli_graph", "cli_lm"),
         *("output", "passages", "plots", "terminal", "textgrid", "transcribe"),
     ),
 )
