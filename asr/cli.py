@@ -177,6 +177,7 @@ def _decoder(options: argparse.Namespace, default: DecoderConfig) -> DecoderConf
 
 
 def _transcribe(options: argparse.Namespace) -> int:
+    from asr.decoding.graph.folder import load_graph
     from asr.recognizer import Recognizer
     from asr.transcribe import in_order, transcribe_files
 
@@ -184,6 +185,8 @@ def _transcribe(options: argparse.Namespace) -> int:
     with _writer(options) as write:
         recognizer = Recognizer.load(options.bundle, options.device, backend=options.backend)
         decoder = _decoder(options, recognizer.bundle.decoder)
+        if decoder.graph is not None:
+            load_graph(decoder.graph, recognizer.tokenizer)  # fails once, not for each file
         failures = 0
         with progress(len(files), "transcribing") as (advance, hidden):
             outcomes = transcribe_files(
