@@ -14,7 +14,7 @@ __all__ = ["MAX_BEAM_WIDTH", "NAMES", "DecoderConfig"]
 NAMES = ("greedy", "beam", "prefix", "wfst")
 MAX_BEAM_WIDTH = 1024
 MAX_EXPANSIONS = 100_000
-MAX_ACTIVE = 100_000  # more states than this take so long a frame that a search would not stop soon
+MAX_ACTIVE = 30_000  # more would make frames so long that a search could not be stopped at once
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from asr.decoding.graph.kaldi import kaldi
-from asr.decoding.graph.lexicon import Lexicon, lexicon_for, read_lexicon, write_lexicon
-from asr.decoding.graph.machines import compose_graph
-from asr.decoding.lm.arpa import read_arpa
+from asr.decoding.graph.lexicon import Lexicon, read_lexicon, write_lexicon
 from asr.tokens import Tokenizer
 from asr.types import AsrError, GraphError
 
-__all__ = ["Graph", "check_place", "load_graph", "make_graph", "save_graph"]
+__all__ = ["EPSILON", "Graph", "check_place", "load_graph", "save_graph"]
 
 FORMAT = "peephole-asr graph 1"
 CONFIG, FST, WORDS, TOKENS, LEXICON = (
@@ -38,7 +36,7 @@ CONFIG, FST, WORDS, TOKENS, LEXICON = (
     "lexicon.txt",
 )
 RENEW = "make the graph again with asr graph"
-EPSILON = "<eps>"
+EPSILON = "<eps>"  # the name of label 0, as in Kaldi's tables
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,34 +56,6 @@ class Graph:
     tokenizer: Tokenizer
     lexicon: Lexicon | None
     facts: dict[str, Any] = field(default_factory=dict)
-
-
-def make_graph(
-    tokenizer: Tokenizer,
-    model: str | os.PathLike[str],
-    lexicon: str | os.PathLike[str] | None = None,
-) -> Graph:
-    """Compose the graph of the language model in the ARPA file ``model``, packed with gzip or not.
-
-    Raises:
-        ConfigError: the packages of the extra ``wfst`` are not installed.
-        LanguageModelError: the language model is missing or broken.
-        GraphError: the lexicon is, or lacks words of the language model.
-    """
-    kaldi("kaldifst"), kaldi("kaldilm")  # before the work rather than after it
-    ngrams = read_arpa(model)
-    words = lexicon_for(ngrams.vocabulary, tokenizer, lexicon)
-    fst = compose_graph(ngrams, words, tokenizer.size)
-    facts = {
-        "language_model": Path(model).name,
-        "lexicon": None if lexicon is None else Path(lexicon).name,
-        "words": len(words.pronunciations),
-        "order": ngrams.order,
-        "states": fst.num_states,
-        "arcs": sum(fst.num_arcs(state) for state in range(fst.num_states)),
-    }
-    labels = (EPSILON, *ngrams.vocabulary)
-    return Graph(fst, labels, tokenizer, None if lexicon is None else words, facts)
 
 
 def save_graph(graph: Graph, path: str | os.PathLike[str]) -> None:

@@ -45,7 +45,7 @@ from asr.types import DecodingError
         {"search_beam": float("inf")},
         {"search_beam": "16"},
         {"max_active": 1},
-        {"max_active": 100_001},
+        {"max_active": 30_001},
         {"max_active": 7e3},
     ],
 )

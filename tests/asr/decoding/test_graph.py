@@ -9,8 +9,9 @@ import sys
 
 import pytest
 
-from asr.decoding.graph.folder import load_graph, make_graph, save_graph
+from asr.decoding.graph.folder import load_graph, save_graph
 from asr.decoding.graph.lexicon import Lexicon, disambiguated, lexicon_for, read_lexicon
+from asr.decoding.graph.make import make_graph
 from asr.decoding.wfst import word_ends
 from asr.tokens import Tokenizer
 from asr.types import AsrError, ConfigError, GraphError, LanguageModelError
