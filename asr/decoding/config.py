@@ -96,11 +96,11 @@ class DecoderConfig:
                 f"alternatives is {self.alternatives!r}, but search in a graph finds one",
                 remedy="give 1, or choose beam",
             )
-        for name, most in (("acoustic_scale", 100.0), ("search_beam", 1000.0)):
+        for name, least, most in (("acoustic_scale", 0.01, 100.0), ("search_beam", 0.1, 1000.0)):
             value = getattr(self, name)
-            if not _is_number(value) or not 0.0 < value <= most:
+            if not _is_number(value) or not least <= value <= most:
                 raise DecodingError(
-                    f"{name} is {value!r}", remedy=f"give a number above 0, {most:g} at most"
+                    f"{name} is {value!r}", remedy=f"give a number from {least:g} to {most:g}"
                 )
         if not _is_integer(self.max_active) or not 2 <= self.max_active <= MAX_ACTIVE:
             raise DecodingError(

@@ -141,7 +141,7 @@ def test_a_missing_graph_is_refused(tmp_path):
 @pytest.mark.parametrize("package", ["kaldifst", "kaldilm"])
 def test_without_the_packages_the_extra_is_named(model, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ConfigError, match=rf"{package}.*'peephole-asr\[wfst\]'"):
+    with pytest.raises(ConfigError, match=r"'peephole-asr\[wfst\]'"):
         make_graph(LETTERS, model)
 
 
