@@ -1,4 +1,4 @@
-"""The ``asr`` command: transcribe or align files, draw an utterance, write ONNX or ARPA."""
+"""The ``asr`` command: transcribe or align files, draw an utterance, write ONNX, ARPA or graphs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from asr import __version__
 from asr.cli_align import add_align
+from asr.cli_graph import add_graph
 from asr.cli_lm import add_lm
 from asr.output import file_ids, to_ctm, to_json, to_srt, to_text
 from asr.terminal import FAILURE, complain, one_line, open_output, progress
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_plot(commands.add_parser("plot", help="draw one utterance and what the model makes of it"))
     _add_export(commands.add_parser("export", help="write the model as an ONNX file"))
     add_lm(commands.add_parser("lm", help="make and measure language models"))
+    add_graph(commands.add_parser("graph", help="make a decoding graph from a language model"))
     return parser
 
 
@@ -110,7 +112,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_recognition(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--decoder", help="greedy, beam or prefix (default: the bundle's)")
+    parser.add_argument("--decoder", help="greedy, beam, prefix or wfst (default: the bundle's)")
     parser.add_argument(
         "--beam-width", type=int, metavar="K", help="hypotheses kept while decoding"
     )
@@ -123,6 +125,22 @@ def _add_recognition(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-expansions", type=int, metavar="N", help="prefix search: its budget in a section"
+    )
+    parser.add_argument("--graph", metavar="GRAPH", help="search in this folder of asr graph")
+    parser.add_argument(
+        "--acoustic-scale",
+        type=float,
+        metavar="A",
+        help="search in a graph: weight of the audio against the words (default: 1)",
+    )
+    parser.add_argument(
+        "--search-beam",
+        type=float,
+        metavar="X",
+        help="search in a graph: leave what is less probable than the best by this (default: 16)",
+    )
+    parser.add_argument(
+        "--max-active", type=int, metavar="N", help="search in a graph: states kept (default: 7000)"
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument(
@@ -140,11 +158,14 @@ def _decoder(options: argparse.Namespace, default: DecoderConfig) -> DecoderConf
     """
     from asr.decoding import DecoderConfig
 
-    names = ("beam_width", "alternatives", "blank_threshold", "max_expansions")
+    of_graph = ("graph", "acoustic_scale", "search_beam", "max_active")
+    names = ("beam_width", "alternatives", "blank_threshold", "max_expansions", *of_graph)
     chosen = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.decoder is None and not chosen:
         return default
-    if "blank_threshold" in chosen or "max_expansions" in chosen:
+    if not chosen.keys().isdisjoint(of_graph):
+        asked = "wfst"
+    elif "blank_threshold" in chosen or "max_expansions" in chosen:
         asked = "prefix"
     elif "beam_width" in chosen or default.name == "greedy":
         asked = "beam"
@@ -156,6 +177,7 @@ def _decoder(options: argparse.Namespace, default: DecoderConfig) -> DecoderConf
 
 
 def _transcribe(options: argparse.Namespace) -> int:
+    from asr.decoding.graph.folder import load_graph
     from asr.recognizer import Recognizer
     from asr.transcribe import in_order, transcribe_files
 
@@ -163,6 +185,8 @@ def _transcribe(options: argparse.Namespace) -> int:
     with _writer(options) as write:
         recognizer = Recognizer.load(options.bundle, options.device, backend=options.backend)
         decoder = _decoder(options, recognizer.bundle.decoder)
+        if decoder.graph is not None:
+            load_graph(decoder.graph, recognizer.tokenizer)  # fails once, not for each file
         failures = 0
         with progress(len(files), "transcribing") as (advance, hidden):
             outcomes = transcribe_files(

@@ -19,6 +19,7 @@ __all__ = [
     "ConfigError",
     "CorpusError",
     "DecodingError",
+    "GraphError",
     "Hypothesis",
     "LanguageModelError",
     "ModelError",
@@ -78,6 +79,10 @@ class LanguageModelError(AsrError):
     """A language model file that is missing or damaged, or holds what is no language model."""
 
 
+class GraphError(AsrError):
+    """A decoding graph or a lexicon that is missing, damaged, or made for something else."""
+
+
 class AlignmentError(AsrError):
     """A target that CTC cannot align: empty, or longer than its frames allow."""
 
@@ -135,11 +140,13 @@ class Hypothesis:
     """One decoding of one utterance.
 
     ``score`` is the natural logarithm of the probability the decoder gave it: of the best path
-    for greedy decoding, of the labelling (summed over paths) for beam and prefix search.
+    for greedy decoding and search in a graph, of the labelling (summed over paths) for beam and
+    prefix search.
     ``confidence`` lies in [0, 1] and is comparable between utterances of any length.
     ``search`` says what prefix search proved of this rank: ``"exact"``: nothing more probable is
     left out; ``"sectioned"``: it is the best join of the best of each section; ``"cut"``: the
     budget ended the search. Other decoders prove nothing.
+    ``lm_score`` is the part of the score that a language model gave, 0 without one.
     """
 
     text: str
@@ -148,6 +155,12 @@ class Hypothesis:
     tokens: tuple[TimedToken, ...] = field(default=())
     words: tuple[Word, ...] = field(default=())
     search: Search | None = None
+    lm_score: float = 0.0
+
+    @property
+    def acoustic_score(self) -> float:
+        """What of the score is the acoustic model's."""
+        return self.score - self.lm_score
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from asr.decoding.config import NAMES, DecoderConfig
 from asr.decoding.greedy import GreedyDecoder
 from asr.decoding.prefix import PrefixDecoder
 from asr.decoding.stopping import Stop, StoppedError
+from asr.decoding.wfst import WfstDecoder
 from asr.tokens import Tokenizer
 from asr.types import Hypothesis
 
@@ -31,10 +32,13 @@ class Decoder(Protocol):
         ...
 
 
-DECODERS: dict[str, type[GreedyDecoder] | type[BeamDecoder] | type[PrefixDecoder]] = {
+DECODERS: dict[
+    str, type[GreedyDecoder] | type[BeamDecoder] | type[PrefixDecoder] | type[WfstDecoder]
+] = {
     "greedy": GreedyDecoder,
     "beam": BeamDecoder,
     "prefix": PrefixDecoder,
+    "wfst": WfstDecoder,
 }
 
 

@@ -11,9 +11,10 @@ from asr.types import DecodingError
 
 __all__ = ["MAX_BEAM_WIDTH", "NAMES", "DecoderConfig"]
 
-NAMES = ("greedy", "beam", "prefix")
+NAMES = ("greedy", "beam", "prefix", "wfst")
 MAX_BEAM_WIDTH = 1024
 MAX_EXPANSIONS = 100_000
+MAX_ACTIVE = 30_000  # more would make frames so long that a search could not be stopped at once
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class DecoderConfig:
 
     Attributes:
         name: ``"greedy"`` takes the best token of each frame, ``"beam"`` searches over prefixes
-            and keeps the likely ones, ``"prefix"`` searches over prefixes best-first.
+            and keeps the likely ones, ``"prefix"`` searches over prefixes best-first, ``"wfst"``
+            searches in a decoding graph.
         beam_width: K, prefixes kept after each frame; beam search only.
         alternatives: hypotheses to return at most; greedy search has one.
         token_min_log_prob: beam search extends prefixes in a frame only by tokens at least this
@@ -31,6 +33,12 @@ class DecoderConfig:
             end of a section, as Graves et al. (2006) do; 1.0 searches the utterance as a whole.
         max_expansions: prefixes that prefix search extends in a section at most. An extension costs
             time and memory in proportion to the section's frames.
+        graph: folder of the decoding graph; search in a graph only, which needs it.
+        acoustic_scale: what the model's log-probabilities are multiplied by before those of words
+            are added; search in a graph only.
+        search_beam: search in a graph leaves states that are less probable than the best by more
+            than this (natural logarithm).
+        max_active: states that search in a graph goes on from in a frame at most.
     """
 
     name: str = "greedy"
@@ -39,6 +47,10 @@ class DecoderConfig:
     token_min_log_prob: float = -8.0
     blank_threshold: float = 0.9999
     max_expansions: int = 1000
+    graph: str | None = None
+    acoustic_scale: float = 1.0
+    search_beam: float = 16.0
+    max_active: int = 7000
 
     def __post_init__(self) -> None:
         if self.name not in NAMES:
@@ -50,6 +62,7 @@ class DecoderConfig:
                 f"beam width is {self.beam_width!r}",
                 remedy=f"give an integer from 1 to {MAX_BEAM_WIDTH}",
             )
+        self._check_graph()
         most = self.beam_width if self.name == "beam" else MAX_BEAM_WIDTH
         if not _is_integer(self.alternatives) or not 1 <= self.alternatives <= most:
             raise DecodingError(
@@ -70,6 +83,29 @@ class DecoderConfig:
             raise DecodingError(
                 f"max_expansions is {self.max_expansions!r}",
                 remedy=f"give an integer from 1 to {MAX_EXPANSIONS}",
+            )
+
+    def _check_graph(self) -> None:
+        if (self.name == "wfst") != isinstance(self.graph, str):
+            raise DecodingError(
+                f"the decoder is {self.name!r} and the graph {self.graph!r}",
+                remedy="give the decoder wfst a folder that asr graph made, and others none",
+            )
+        if self.name == "wfst" and self.alternatives != 1:
+            raise DecodingError(
+                f"alternatives is {self.alternatives!r}, but search in a graph finds one",
+                remedy="give 1, or choose beam",
+            )
+        for name, least, most in (("acoustic_scale", 0.01, 100.0), ("search_beam", 0.1, 1000.0)):
+            value = getattr(self, name)
+            if not _is_number(value) or not least <= value <= most:
+                raise DecodingError(
+                    f"{name} is {value!r}", remedy=f"give a number from {least:g} to {most:g}"
+                )
+        if not _is_integer(self.max_active) or not 2 <= self.max_active <= MAX_ACTIVE:
+            raise DecodingError(
+                f"max_active is {self.max_active!r}",
+                remedy=f"give an integer from 2 to {MAX_ACTIVE}",
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from asr.tokens import BLANK_ID, Tokenizer
 from asr.types import Hypothesis, TimedToken, Word
 
-__all__ = ["Span", "best_alignment", "hypothesis", "path_spans", "spelled"]
+__all__ = ["Span", "best_alignment", "hypothesis", "path_spans", "spelled", "word_of"]
 
 Span = tuple[int, int, int]  # token id, first frame, frame after the last
 
@@ -155,13 +155,13 @@ def _words(
         if is_separator:
             continue
         parts = [token for _, token in group]
-        logs = [float(np.log(max(part.confidence, 1e-30))) for part in parts]
-        yield Word(
-            text="".join(part.token for part in parts),
-            start=parts[0].start,
-            end=parts[-1].end,
-            confidence=_confidence(logs),
-        )
+        yield word_of("".join(part.token for part in parts), parts)
+
+
+def word_of(text: str, parts: Sequence[TimedToken]) -> Word:
+    """A word said with these tokens, one or more."""
+    logs = [float(np.log(max(part.confidence, 1e-30))) for part in parts]
+    return Word(text, parts[0].start, parts[-1].end, _confidence(logs))
 
 
 def _confidence(log_probs: Sequence[float]) -> float:

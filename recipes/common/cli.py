@@ -75,8 +75,10 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
     _add_corpus(part, recipe, required=False)
     part.add_argument("--data", type=Path, default=recipe.paths.data, help="prepared folder")
     part.add_argument("--split", default="dev", help="train, dev or test (default: dev)")
-    part.add_argument("--decoder", choices=sorted(DECODERS), default="greedy")
+    part.add_argument("--decoder", choices=sorted(DECODERS), help="default: greedy")
     part.add_argument("--beam-width", type=int, default=DecoderConfig().beam_width)
+    part.add_argument("--graph", help="decoding graph to search in")
+    part.add_argument("--acoustic-scale", type=float, default=DecoderConfig().acoustic_scale)
     part.add_argument("--batch-seconds", type=float, default=60.0, help="audio in a batch")
     part.add_argument("--device", default="cpu", help="cpu or cuda")
     part.add_argument("--backend", choices=BACKENDS, default=AUTO, help="what computes")
@@ -144,7 +146,12 @@ def _check_speakers(splits: dict[str, list[Utterance]]) -> None:
 
 
 def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
-    decoder = DecoderConfig(name=arguments.decoder, beam_width=arguments.beam_width)
+    decoder = DecoderConfig(
+        name=arguments.decoder or ("wfst" if arguments.graph else "greedy"),
+        beam_width=arguments.beam_width,
+        graph=arguments.graph,
+        acoustic_scale=arguments.acoustic_scale,
+    )
     evaluate(
         recipe,
         EvaluateOptions(

@@ -35,6 +35,18 @@ from asr.types import DecodingError
         {"max_expansions": 0},
         {"max_expansions": 1e3},
         {"max_expansions": 10**9},
+        {"name": "wfst"},
+        {"name": "beam", "graph": "graph"},
+        {"name": "wfst", "graph": 3},
+        {"name": "wfst", "graph": "graph", "alternatives": 2},
+        {"acoustic_scale": 0.0},
+        {"acoustic_scale": float("nan")},
+        {"search_beam": -1},
+        {"search_beam": float("inf")},
+        {"search_beam": "16"},
+        {"max_active": 1},
+        {"max_active": 30_001},
+        {"max_active": 7e3},
     ],
 )
 def test_impossible_options_are_refused_with_a_remedy(options):
@@ -44,14 +56,15 @@ def test_impossible_options_are_refused_with_a_remedy(options):
 
 
 def test_an_unknown_decoder_lists_the_known():
-    with pytest.raises(DecodingError, match=r"'oracle'.*greedy, beam, prefix"):
+    with pytest.raises(DecodingError, match=r"'oracle'.*greedy, beam, prefix, wfst"):
         DecoderConfig(name="oracle")
 
 
 def test_every_name_has_a_decoder_and_the_reverse():
     assert set(NAMES) == set(DECODERS)
     for name in NAMES:
-        make_decoder(DecoderConfig(name=name), Tokenizer(["<blank>", "a"]), 0.01)
+        graph = "graph" if name == "wfst" else None
+        make_decoder(DecoderConfig(name=name, graph=graph), Tokenizer(["<blank>", "a"]), 0.01)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +72,7 @@ def test_every_name_has_a_decoder_and_the_reverse():
     [
         DecoderConfig(name="beam", beam_width=7, alternatives=3, token_min_log_prob=-5.5),
         DecoderConfig(name="prefix", alternatives=3, blank_threshold=1.0, max_expansions=9),
+        DecoderConfig(name="wfst", graph="a/b", acoustic_scale=0.5, search_beam=9, max_active=70),
     ],
 )
 def test_options_survive_json(config):

@@ -14,7 +14,7 @@ from asr.tokens import Tokenizer
 TOKENIZER = Tokenizer(["<blank>", "<space>", *"abcdefghijklmnopqrstuvwxyz"])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "wfst"])
 def test_a_request_that_came_before_ends_it_at_once(name):
     decoder = make_decoder(DecoderConfig(name=name), TOKENIZER, 0.02)
     stop = Stop()

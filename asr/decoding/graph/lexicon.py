@@ -1,0 +1,157 @@
+"""Which tokens a word is said with: from a file, or by its spelling."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from asr.decoding.lm.ngrams import BEGIN, END, UNKNOWN
+from asr.decoding.lm.text import open_text
+from asr.tokens import SPACE, Tokenizer
+from asr.types import GraphError
+
+__all__ = ["Labels", "Lexicon", "disambiguated", "lexicon_for", "read_lexicon", "write_lexicon"]
+
+Labels = tuple[int, ...]
+MARKS = (BEGIN, END)
+FEW = 5  # examples in a message
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """The pronunciations of words.
+
+    Attributes:
+        pronunciations: token ids of each word, in one way or several.
+        separator: the token that stands between two words; None: nothing does.
+    """
+
+    pronunciations: Mapping[str, tuple[Labels, ...]]
+    separator: int | None
+
+
+def lexicon_for(
+    vocabulary: Sequence[str], tokenizer: Tokenizer, path: str | os.PathLike[str] | None
+) -> Lexicon:
+    """The pronunciations of a language model's words.
+
+    They are those of the file ``path``. Without one, the words are the tokens themselves where the
+    vocabulary is one of phones, or the words have ``<space>`` among them; else they are spelled.
+    ``<unk>`` may lack a pronunciation: then it is never heard.
+
+    Raises:
+        GraphError: the file is broken, or words have no pronunciation.
+    """
+    given = None if path is None else read_lexicon(path, tokenizer)
+    words = [word for word in vocabulary if word not in MARKS]
+    units = tokenizer.kind == "phones" or (tokenizer.word_separator is not None and SPACE in words)
+    if given is not None:
+        known: Mapping[str, tuple[Labels, ...]] = given.pronunciations
+    elif units:
+        known = {token: ((k,),) for k, token in enumerate(tokenizer.tokens) if k}
+    else:
+        known = {w: (tuple(tokenizer.encode(w)),) for w in words if not tokenizer.unknown(w)}
+    missing = [word for word in words if word not in known and word != UNKNOWN]
+    if missing:
+        raise _missing(missing, len(words), path, units)
+    return Lexicon(
+        {word: known[word] for word in words if word in known},
+        None if given is None and units else tokenizer.word_separator,
+    )
+
+
+def _missing(
+    words: Sequence[str], of: int, path: str | os.PathLike[str] | None, units: bool
+) -> GraphError:
+    examples = ", ".join(map(repr, words[:FEW])) + (", …" if len(words) > FEW else "")
+    count = f"{len(words)} of {of} words of the language model"
+    if path is not None:
+        return GraphError(
+            f"{count} are not in the lexicon: {examples}",
+            where=str(path),
+            remedy="add them, or make the language model with the lexicon's words alone",
+        )
+    how = "are no tokens of the bundle" if units else "have symbols that the bundle does not know"
+    return GraphError(
+        f"{count} {how}: {examples}",
+        remedy="give their pronunciations with --lexicon, or a model of words that it knows",
+    )
+
+
+def read_lexicon(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Lexicon:
+    """Read lines ``word token token …``; a word may stand on several, with one way to say it each.
+
+    Raises:
+        GraphError: the file cannot be read, is not UTF-8 text or has no words, or a line has no
+            tokens or unknown ones; the message has the number of the line.
+    """
+    ids = {token: k for k, token in enumerate(tokenizer.tokens) if k != tokenizer.blank}
+    found: dict[str, dict[Labels, None]] = {}
+    for number, line in _numbered_lines(path):
+        word, *tokens = line.split()
+        where = f"{path}, line {number}"
+        if not tokens:
+            raise GraphError(
+                f"the word {word!r} has no tokens", where=where, remedy="say how it is pronounced"
+            )
+        if unknown := [token for token in dict.fromkeys(tokens) if token not in ids]:
+            raise GraphError(
+                f"the word {word!r} has tokens that the bundle does not know: "
+                + ", ".join(map(repr, unknown)),
+                where=where,
+                remedy="write it with the tokens of the bundle's tokens.txt",
+            )
+        found.setdefault(word, {})[tuple(ids[token] for token in tokens)] = None
+    if not found:
+        raise GraphError("the lexicon is empty", where=str(path), remedy="give one word a line")
+    return Lexicon({w: tuple(ways) for w, ways in found.items()}, tokenizer.word_separator)
+
+
+def _numbered_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
+    """Lines that are not blank, from 1."""
+    number = 0
+    try:
+        with open_text(path) as (_, stream):
+            for number, line in enumerate(stream, start=1):
+                text = line.decode()
+                if text.strip():
+                    yield number, text
+    except UnicodeDecodeError:
+        raise GraphError(
+            "not UTF-8 text", where=f"{path}, line {number}", remedy="convert it to UTF-8"
+        ) from None
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise GraphError(
+            "the gzip stream is damaged", where=str(path), remedy="get the file anew"
+        ) from None
+    except OSError as error:
+        raise GraphError(f"cannot read: {error.strerror}", where=str(path)) from None
+
+
+def write_lexicon(lexicon: Lexicon, path: str | os.PathLike[str], tokens: Sequence[str]) -> None:
+    """Write what :func:`read_lexicon` reads."""
+    with open(path, "w", encoding="utf-8") as stream:
+        for word, ways in lexicon.pronunciations.items():
+            stream.writelines(f"{word} {' '.join(tokens[k] for k in way)}\n" for way in ways)
+
+
+def disambiguated(entries: Iterable[tuple[int, Labels]]) -> list[tuple[int, Labels, int]]:
+    """Give each pronunciation ``(word, labels)`` the number of a mark to end in, 0 for none.
+
+    Words that are said alike get different marks, and what another pronunciation begins with gets
+    one, so that the lexicon can be determinised (Mohri, Pereira & Riley 2002, section 3.1).
+    """
+    entries = list(entries)
+    times = Counter(labels for _, labels in entries)
+    beginnings = {labels[:n] for labels in times for n in range(1, len(labels))}
+    used: Counter[Labels] = Counter()
+    marked = []
+    for word, labels in entries:
+        if times[labels] > 1 or labels in beginnings:
+            used[labels] += 1
+        marked.append((word, labels, used[labels]))
+    return marked

@@ -1,0 +1,44 @@
+"""A decoding graph from an ARPA file and a lexicon."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from asr.decoding.graph.folder import EPSILON, Graph
+from asr.decoding.graph.kaldi import kaldi
+from asr.decoding.graph.lexicon import lexicon_for
+from asr.decoding.graph.machines import compose_graph
+from asr.decoding.lm.arpa import read_arpa
+from asr.tokens import Tokenizer
+
+__all__ = ["make_graph"]
+
+
+def make_graph(
+    tokenizer: Tokenizer,
+    model: str | os.PathLike[str],
+    lexicon: str | os.PathLike[str] | None = None,
+) -> Graph:
+    """Compose the graph of the language model in the ARPA file ``model``, packed with gzip or not.
+
+    Raises:
+        ConfigError: the packages of the extra ``wfst`` are not installed.
+        LanguageModelError: the language model is missing or broken.
+        GraphError: the lexicon is, or lacks words of the language model.
+    """
+    for package in ("kaldifst", "kaldilm"):  # before the work rather than after it
+        kaldi(package)
+    ngrams = read_arpa(model)
+    words = lexicon_for(ngrams.vocabulary, tokenizer, lexicon)
+    fst = compose_graph(ngrams, words, tokenizer.size)
+    facts = {
+        "language_model": Path(model).name,
+        "lexicon": None if lexicon is None else Path(lexicon).name,
+        "words": len(words.pronunciations),
+        "order": ngrams.order,
+        "states": fst.num_states,
+        "arcs": sum(fst.num_arcs(state) for state in range(fst.num_states)),
+    }
+    labels = (EPSILON, *ngrams.vocabulary)
+    return Graph(fst, labels, tokenizer, None if lexicon is None else words, facts)
