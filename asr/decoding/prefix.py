@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asr.decoding.beam import add_logs, prefix_beam_search
+from asr.decoding.beam import prefix_beam_search
 from asr.decoding.config import DecoderConfig
 from asr.decoding.inputs import checked
 from asr.decoding.spans import best_alignment, hypothesis, path_spans
@@ -245,10 +245,17 @@ class _Section:
         in_blank, in_token = [blank], [said]
         frames = self._log_y[:, [BLANK_ID, token]].tolist()
         for (y_blank, y_token), new in zip(frames, fresh.tolist(), strict=True):
-            blank, said = add_logs(blank, said) + y_blank, add_logs(said, new) + y_token
+            blank, said = _add_logs(blank, said) + y_blank, _add_logs(said, new) + y_token
             in_blank.append(blank)
             in_token.append(said)
         return _Prefix((*prefix.labels, token), np.array(in_blank), np.array(in_token))
+
+
+def _add_logs(a: float, b: float) -> float:
+    """Logarithm of the sum of two numbers given as logarithms."""
+    if a < b:
+        a, b = b, a
+    return a if b == -math.inf else a + math.log1p(math.exp(b - a))
 
 
 def _matrix_product(log_weights: Floats, y: Floats) -> Floats:

@@ -1,0 +1,385 @@
+"""Prefix beam search, compiled: the inner loop of :mod:`asr.decoding.beam`.
+
+Hannun et al., "First-pass large vocabulary continuous speech recognition using bi-directional
+recurrent DNNs" (2014), algorithm 1. A prefix carries the log-probabilities of its paths that end in
+a blank and in its last token; paths that meet in a prefix are added up.
+
+Compiling takes some seconds, once (:mod:`asr.decoding.compiled`).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.decoding.compiled import compiled
+from asr.decoding.grammar import (
+    AHEAD,
+    BLANK,
+    BONUS,
+    LAST,
+    LM,
+    LM_STATE,
+    NO_LM,
+    NODE,
+    NOT_A_WORD,
+    NUMBER,
+    PHRASE,
+    TOKEN,
+    Boosts,
+    Grammar,
+    Options,
+    Prefixes,
+    end_word,
+    extend,
+    follow,
+)
+from asr.decoding.lm.trie import step
+from asr.decoding.tree import ROOT
+from asr.tokens import BLANK_ID
+
+__all__ = ["search"]
+
+NEVER = -math.inf
+# Columns of what is kept of every prefix that ever was in the beam.
+PARENT, ADDED, CHILD, SIBLING, SLOT = range(5)
+
+
+@compiled
+def search(
+    log_probs: NDArray[np.float64],
+    options: Options,
+    grammar: Grammar,
+    boosts: Boosts,
+    flag: NDArray[np.uint8],
+) -> tuple[int, NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+    """Search ``log_probs (T, V)``.
+
+    Returns:
+        The number of frames taken, less than T if ``flag`` was set or nothing is possible in the
+        next; every prefix's parent and last token, ``(n, 5)`` with these in columns 0 and 1; and,
+        of complete labellings in no order, their rows there, ``(k,)``, and ``(k, 3)`` the acoustic
+        score, the language model's and the bonus.
+    """
+    T, V = log_probs.shape
+    size, made = 1, 1
+    beam = _room(64, 5)
+    beam.numbers[0] = 0.0
+    beam.numbers[0, TOKEN] = NEVER
+    beam.numbers[0, AHEAD] = boosts.ahead[boosts.start]
+    beam.places[0] = 0
+    beam.places[0, LM_STATE] = grammar.start
+    beam.places[0, PHRASE] = boosts.start
+    kept = np.full((256, 5), -1, dtype=np.int32)
+    kept[0, SLOT] = 0
+    likely = np.empty(V, dtype=np.int32)
+    later = _room(256, 5)
+    children = np.full((64, V), -1, dtype=np.int32)  # slots by their parent's slot and last token
+    for t in range(T):
+        if flag[0]:
+            return t, kept, np.empty(0, dtype=np.int32), np.empty((0, 3))
+        count = _likely(log_probs[t], options.token_min_log_prob, likely)
+        if count == 0 and log_probs[t, BLANK_ID] > NEVER:
+            _add_blank(beam, size, log_probs[t, BLANK_ID])
+            continue
+        if len(children) < size:
+            children = np.full((2 * size, V), -1, dtype=np.int32)
+        if len(later.parents) < size * (1 + count):
+            later = _room(2 * size * (1 + count), 5)
+        _link_children(beam, size, kept, children, True)
+        found = _extend_all(
+            log_probs[t], likely[:count], beam, size, children, later, options, grammar, boosts
+        )
+        _link_children(beam, size, kept, children, False)
+        chosen = _choose(later, found, options, grammar)
+        if not len(chosen):
+            return t, kept, np.empty(0, dtype=np.int32), np.empty((0, 3))
+        for slot in range(size):
+            kept[beam.places[slot, NUMBER], SLOT] = -1
+        size = len(chosen)
+        if len(beam.parents) < size:
+            beam = _room(2 * size, 5)
+        if made + size > len(kept):
+            grown = np.full((2 * (made + size), 5), -1, dtype=np.int32)
+            grown[:made] = kept[:made]
+            kept = grown
+        for slot in range(size):
+            row = chosen[slot]
+            for column in range(5):
+                beam.numbers[slot, column] = later.numbers[row, column]
+                beam.places[slot, column] = later.places[row, column]
+            if later.parents[row] >= 0:
+                number = _number(kept, made, later.parents[row], beam.places[slot, LAST])
+                beam.places[slot, NUMBER] = number
+                made = max(made, number + 1)
+            kept[beam.places[slot, NUMBER], SLOT] = slot
+    rows, scores = _finish(beam, size, options, grammar, boosts)
+    return T, kept, rows, scores
+
+
+@compiled
+def _room(rows: int, columns: int) -> Prefixes:
+    """Tables not yet filled in."""
+    return Prefixes(
+        np.empty((rows, columns)),
+        np.empty((rows, columns), dtype=np.int32),
+        np.empty(rows, dtype=np.int32),
+    )
+
+
+@compiled
+def _likely(frame: NDArray[np.float64], least: float, likely: NDArray[np.int32]) -> int:
+    """Fill in the tokens worth a try, without the blank; returns how many."""
+    best = 0
+    for k in range(len(frame)):
+        if frame[k] > frame[best]:
+            best = k
+    count = 0
+    for k in range(len(frame)):
+        if k != BLANK_ID and frame[k] > NEVER and (frame[k] >= least or k == best):
+            likely[count] = k
+            count += 1
+    return count
+
+
+@compiled
+def _add(a: float, b: float) -> float:
+    """Logarithm of the sum of two numbers given as logarithms."""
+    if a < b:
+        a, b = b, a
+    if b < a - 40.0 or b == NEVER:  # beyond what the sum can show
+        return a
+    return a + math.log1p(math.exp(b - a))
+
+
+@compiled
+def _add_blank(beam: Prefixes, size: int, blank: float) -> None:
+    """A frame in which nothing but the blank is worth a try leaves the beam's sequence alone."""
+    for slot in range(size):
+        whole = _add(beam.numbers[slot, BLANK], beam.numbers[slot, TOKEN])
+        beam.numbers[slot, BLANK] = whole + blank
+        beam.numbers[slot, TOKEN] = NEVER
+
+
+@compiled
+def _link_children(
+    beam: Prefixes,
+    size: int,
+    kept: NDArray[np.int32],
+    children: NDArray[np.int32],
+    linked: bool,
+) -> None:
+    """Fill in, or clear, where in the beam each prefix is found from its parent."""
+    for slot in range(size):
+        parent = kept[beam.places[slot, NUMBER], PARENT]
+        if parent >= 0 and kept[parent, SLOT] >= 0:
+            children[kept[parent, SLOT], beam.places[slot, LAST]] = slot if linked else -1
+
+
+@compiled
+def _extend_all(
+    frame: NDArray[np.float64],
+    likely: NDArray[np.int32],
+    beam: Prefixes,
+    size: int,
+    children: NDArray[np.int32],
+    later: Prefixes,
+    options: Options,
+    grammar: Grammar,
+    boosts: Boosts,
+) -> int:
+    """Fill in all prefixes one frame later: those of the beam, then new ones; returns how many.
+
+    New ones are left out where the old ones alone, or the best one so far, are enough to drop them.
+    """
+    numbers, places = later.numbers, later.places
+    best, least = NEVER, math.inf
+    for slot in range(size):
+        for column in range(5):
+            numbers[slot, column] = beam.numbers[slot, column]
+            places[slot, column] = beam.places[slot, column]
+        later.parents[slot] = -1
+        whole = _add(numbers[slot, BLANK], numbers[slot, TOKEN])
+        numbers[slot, BLANK] = whole + frame[BLANK_ID]
+        numbers[slot, TOKEN] = NEVER
+        rank = numbers[slot, BLANK] + _rest(numbers, slot)
+        best, least = max(best, rank), min(least, rank)
+    if size < options.beam_width:
+        least = NEVER
+    most = boosts.most + max(0.0, options.token_bonus) + max(0.0, options.word_bonus)
+    count = size
+    for slot in range(size):
+        whole = _add(beam.numbers[slot, BLANK], beam.numbers[slot, TOKEN])
+        hope = beam.numbers[slot, LM] + beam.numbers[slot, BONUS] + most
+        for k in likely:
+            said = whole + frame[k]
+            if k == places[slot, LAST]:
+                repeated = beam.numbers[slot, TOKEN] + frame[k]
+                numbers[slot, TOKEN] = _add(numbers[slot, TOKEN], repeated)
+                said = beam.numbers[slot, BLANK] + frame[k]
+            child = children[slot, k]
+            if child >= 0:
+                numbers[child, TOKEN] = _add(numbers[child, TOKEN], said)
+                continue
+            bar = max(least, best - options.beam_threshold)
+            if said + hope < bar or said == NEVER:
+                continue
+            if extend(beam, slot, k, later, count, options, grammar, boosts):
+                rank = said + _rest(numbers, count)
+                if rank >= bar:
+                    best = max(best, rank)
+                    numbers[count, BLANK], numbers[count, TOKEN] = NEVER, said
+                    later.parents[count] = beam.places[slot, NUMBER]
+                    count += 1
+    return count
+
+
+@compiled
+def _rest(numbers: NDArray[np.float64], slot: int) -> float:
+    """What ranks a prefix beside its paths."""
+    rest: float = numbers[slot, LM] + numbers[slot, BONUS] + numbers[slot, AHEAD]
+    return rest
+
+
+@compiled
+def _choose(later: Prefixes, size: int, options: Options, grammar: Grammar) -> NDArray[np.int32]:
+    """The rows of the best prefixes. Where words must be the lexicon's, there is always one among
+    them that is complete, so that the utterance can end at any time.
+    """
+    numbers = later.numbers
+    ranks = np.empty(size)
+    best = NEVER
+    for row in range(size):
+        ranks[row] = _add(numbers[row, BLANK], numbers[row, TOKEN]) + _rest(numbers, row)
+        best = max(best, ranks[row])
+    least = best - options.beam_threshold
+    chosen = np.empty(size, dtype=np.int32)
+    count = 0
+    for row in range(size):
+        if ranks[row] > NEVER and ranks[row] >= least:
+            chosen[count] = row
+            count += 1
+    chosen = chosen[:count]
+    if count > options.beam_width:
+        chosen = _best(ranks, chosen, options.beam_width)
+    if grammar.has_lexicon and options.unknown_penalty == math.inf and len(chosen):
+        _keep_complete(ranks, later.places[:size, NODE], grammar.words, chosen)
+    return chosen
+
+
+@compiled
+def _best(ranks: NDArray[np.float64], rows: NDArray[np.int32], width: int) -> NDArray[np.int32]:
+    """The ``width`` of ``rows`` that rank highest, in their sequence; of equals the first."""
+    least = _kth_highest(ranks[rows], width)
+    ties = width
+    for row in rows:
+        if ranks[row] > least:
+            ties -= 1
+    chosen = np.empty(width, dtype=np.int32)
+    count = 0
+    for row in rows:
+        if ranks[row] > least or (ranks[row] == least and ties > 0):
+            ties -= ranks[row] == least
+            chosen[count] = row
+            count += 1
+    return chosen
+
+
+@compiled
+def _kth_highest(values: NDArray[np.float64], k: int) -> float:
+    """Hoare's selection (1961); rearranges ``values``."""
+    low, high = 0, len(values) - 1
+    while low < high:
+        pivot: float = values[(low + high) >> 1]
+        left, right = low, high
+        while left <= right:
+            while values[left] > pivot:
+                left += 1
+            while values[right] < pivot:
+                right -= 1
+            if left <= right:
+                values[left], values[right] = values[right], values[left]
+                left += 1
+                right -= 1
+        if k - 1 <= right:
+            high = right
+        elif k - 1 >= left:
+            low = left
+        else:
+            break
+    highest: float = values[k - 1]
+    return highest
+
+
+@compiled
+def _keep_complete(
+    ranks: NDArray[np.float64],
+    nodes: NDArray[np.int32],
+    words: NDArray[np.int32],
+    chosen: NDArray[np.int32],
+) -> None:
+    """Put the best complete prefix in the place of the worst chosen one if none is complete."""
+    best, worst = -1, 0
+    for i in range(len(chosen)):
+        node = nodes[chosen[i]]
+        if node == ROOT or words[node] != NOT_A_WORD:
+            return
+        if ranks[chosen[i]] < ranks[chosen[worst]]:
+            worst = i
+    for row in range(len(ranks)):
+        node = nodes[row]
+        complete = node == ROOT or words[node] != NOT_A_WORD
+        if complete and ranks[row] > NEVER and (best < 0 or ranks[row] > ranks[best]):
+            best = row
+    if best >= 0:
+        chosen[worst] = best
+
+
+@compiled
+def _number(kept: NDArray[np.int32], made: int, parent: int, token: int) -> int:
+    """The row in ``kept`` of ``parent`` with ``token``; a new one if there is none."""
+    number = kept[parent, CHILD]
+    while number >= 0 and kept[number, ADDED] != token:
+        number = kept[number, SIBLING]
+    if number >= 0:
+        return int(number)
+    kept[made, PARENT], kept[made, ADDED] = parent, token
+    kept[made, CHILD], kept[made, SIBLING] = -1, kept[parent, CHILD]
+    kept[parent, CHILD] = made
+    return made
+
+
+@compiled
+def _finish(
+    beam: Prefixes,
+    size: int,
+    options: Options,
+    grammar: Grammar,
+    boosts: Boosts,
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Rows and scores of the prefixes that may end here, their last words and the end scored."""
+    numbers, places = beam.numbers, beam.places
+    rows = np.empty(size, dtype=np.int32)
+    scores = np.empty((size, 3))
+    count = 0
+    for slot in range(size):
+        lm, bonus, state = numbers[slot, LM], numbers[slot, BONUS], places[slot, LM_STATE]
+        last = places[slot, LAST]
+        if last != BLANK_ID and last != options.separator and options.separator >= 0:
+            allowed, log10, more, state = end_word(places[slot, NODE], state, options, grammar)
+            if not allowed:
+                continue
+            lm += options.lm_weight * log10
+            bonus += more
+            if len(boosts.links) > 1:
+                bonus += boosts.gains[follow(boosts, places[slot, PHRASE], options.separator)]
+        if grammar.lm_units != NO_LM:
+            log10, state = step(grammar.trie, state, grammar.end)
+            lm += options.lm_weight * log10
+        rows[count] = places[slot, NUMBER]
+        scores[count, 0] = _add(numbers[slot, BLANK], numbers[slot, TOKEN])
+        scores[count, 1], scores[count, 2] = lm, bonus
+        count += 1
+    return rows[:count], scores[:count]
