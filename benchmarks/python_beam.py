@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 

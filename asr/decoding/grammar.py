@@ -13,10 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.compiled import compiled
+from asr.decoding.compiled import compiled, inlined
 from asr.decoding.lm.trie import Trie, step
 from asr.decoding.tree import ROOT, Tree
-from asr.tokens import BLANK_ID
 
 __all__ = [
     "NOT_A_WORD",
@@ -38,7 +37,7 @@ OUTSIDE = -1  # the word has begun as none of the lexicon's does
 NOT_A_WORD = -1
 
 # Columns of the table of a beam's numbers, and of that of its places.
-BLANK, TOKEN, LM, BONUS, AHEAD = range(5)
+BLANK, TOKEN, WHOLE, LM, BONUS, AHEAD = range(6)
 NUMBER, LAST, LM_STATE, NODE, PHRASE = range(5)
 
 
@@ -46,17 +45,19 @@ class Prefixes(NamedTuple):
     """Prefixes by row.
 
     Attributes:
-        numbers: ``(n, 5)`` float64: log-probability of the paths that end in a blank, and of those
-            that end in the last token; the language model's score, the bonus, and what of either is
-            still to come at best.
+        numbers: ``(n, 6)`` float64: log-probability of the paths that end in a blank, of those that
+            end in the last token, and of both; the language model's score, the bonus, and what of
+            either is still to come at best.
         places: ``(n, 5)`` int32: the prefix's number, its last token (the blank for the empty
             one), the language model's state, and nodes of lexicon and phrases.
         parents: ``(n,)`` int32: for prefixes without a number, that of the one that they extend.
+        ranks: ``(n,)`` float64: the sum of all that counts.
     """
 
     numbers: NDArray[np.float64]
     places: NDArray[np.int32]
     parents: NDArray[np.int32]
+    ranks: NDArray[np.float64]
 
 
 class Options(NamedTuple):
@@ -113,6 +114,7 @@ class Boosts(NamedTuple):
         ahead: ``(M,)`` float64, what the phrases begun here have earned if they come to their ends.
         start: the node at the beginning of an utterance.
         most: the highest of ``gains`` and of ``ahead`` together.
+        some: whether there are any.
     """
 
     tree: Tree
@@ -121,27 +123,26 @@ class Boosts(NamedTuple):
     ahead: NDArray[np.float64]
     start: int
     most: float
+    some: bool
 
 
-@compiled
+@inlined
 def extend(
-    beam: Prefixes,
-    slot: int,
     k: int,
-    later: Prefixes,
-    to: int,
+    fresh: bool,
+    lm: float,
+    bonus: float,
+    state: int,
+    node: int,
+    phrase: int,
     options: Options,
     grammar: Grammar,
     boosts: Boosts,
-) -> bool:
-    """Fill in row ``to`` of ``later`` with what follows from adding token ``k`` to the prefix in
-    row ``slot`` of ``beam``; False if that is refused.
+) -> tuple[bool, float, float, float, int, int, int]:
+    """What follows from adding token ``k`` to a prefix, ``fresh`` if no word of it has begun:
+    whether it may be, the language model's score, the bonus, what is still to come, the model's
+    state, and nodes of lexicon and phrases.
     """
-    numbers, places = beam.numbers, beam.places
-    lm, bonus = numbers[slot, LM], numbers[slot, BONUS] + options.token_bonus
-    state, node, phrase = places[slot, LM_STATE], places[slot, NODE], places[slot, PHRASE]
-    last = places[slot, LAST]
-    fresh = last == options.separator or last == BLANK_ID  # no word has begun
     ahead = 0.0
     if grammar.lm_units == TOKEN_LM:
         log10, state = step(grammar.trie, state, grammar.token_words[k])
@@ -150,32 +151,24 @@ def extend(
         if not fresh:
             allowed, log10, more, state = end_word(node, state, options, grammar)
             if not allowed:
-                return False
+                return False, lm, bonus, ahead, state, node, phrase
             lm += options.lm_weight * log10
             bonus += more
             node = ROOT
-    else:
-        if fresh:
-            bonus += options.word_bonus
-        if grammar.has_lexicon:
-            node = _child(grammar.tree, node, k) if node != OUTSIDE else OUTSIDE
-            if node == OUTSIDE and options.unknown_penalty == math.inf:
-                return False
-            ahead = _ahead(node, options, grammar)
-    if len(boosts.links) > 1 and not (fresh and k == options.separator):
-        phrase = follow(boosts, phrase, k)
-        bonus += boosts.gains[phrase]
+    elif grammar.has_lexicon:
+        node = _child(grammar.tree, node, k) if node != OUTSIDE else OUTSIDE
+        if node == OUTSIDE and options.unknown_penalty == math.inf:
+            return False, lm, bonus, ahead, state, node, phrase
+        ahead = _ahead(node, options, grammar)
+    if boosts.some:
+        if not (fresh and k == options.separator):  # spaces are as good as one
+            phrase = follow(boosts, phrase, k)
+            bonus += boosts.gains[phrase]
         ahead += boosts.ahead[phrase]
-    elif len(boosts.links) > 1:
-        ahead += boosts.ahead[phrase]
-    numbers, places = later.numbers, later.places
-    numbers[to, LM], numbers[to, BONUS], numbers[to, AHEAD] = lm, bonus, ahead
-    places[to, LAST], places[to, LM_STATE] = k, state
-    places[to, NODE], places[to, PHRASE] = node, phrase
-    return True
+    return True, lm, bonus, ahead, state, node, phrase
 
 
-@compiled
+@inlined
 def end_word(
     node: int, state: int, options: Options, grammar: Grammar
 ) -> tuple[bool, float, float, int]:
@@ -196,7 +189,7 @@ def end_word(
     return True, log10, more, state
 
 
-@compiled
+@inlined
 def follow(boosts: Boosts, node: int, k: int) -> int:
     """The automaton's node after ``k``."""
     found = _child(boosts.tree, node, k)
@@ -208,7 +201,7 @@ def follow(boosts: Boosts, node: int, k: int) -> int:
 
 @compiled
 def link_tree(boosts: Boosts, weights: NDArray[np.float64], edge: int) -> None:
-    """Fill in ``links`` and ``ahead``, and add to ``gains`` what shorter phrases earn that end alike.
+    """Fill in ``links`` and ``ahead``, and add to ``gains`` those of shorter phrases.
 
     ``weights (M,)`` are the highest of the phrases that end in each node; ``edge`` tokens at the
     beginning count for nothing.
@@ -232,7 +225,7 @@ def link_tree(boosts: Boosts, weights: NDArray[np.float64], edge: int) -> None:
             ahead[node] = max(below[node] * max(depth[node] - edge, 0.0), ahead[link])
 
 
-@compiled
+@inlined
 def _ahead(node: int, options: Options, grammar: Grammar) -> float:
     """What the word begun will add at best: without it, words that have just begun would have an
     edge over words that have ended. (LM look-ahead; Ortmanns et al. 1996.)
@@ -244,7 +237,7 @@ def _ahead(node: int, options: Options, grammar: Grammar) -> float:
     return max(unknown, known)
 
 
-@compiled
+@inlined
 def _child(tree: Tree, node: int, token: int) -> int:
     """The child of that token, or -1."""
     low: int = tree.children[node]

@@ -70,6 +70,7 @@ def build_boosts(phrases: Sequence[Phrase], tokenizer: Tokenizer) -> Boosts:
         ahead=np.zeros(len(tree.tokens)),
         start=ROOT,
         most=0.0,
+        some=bool(phrases),
     )
     weights = np.zeros(len(tree.tokens))
     for phrase, labels, node in zip(phrases, spelled, ends.tolist(), strict=True):

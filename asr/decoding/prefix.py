@@ -238,24 +238,14 @@ class _Section:
 
     def _extended(self, prefix: _Prefix, token: int) -> _Prefix:
         """Forward variables of ``prefix`` and ``token``: a repeat needs a blank before it."""
+        from asr.decoding.recursions import extend_prefix
+
         fresh = prefix.in_blank[:-1]
         if prefix.labels[-1:] != (token,):
             fresh = np.logaddexp(fresh, prefix.in_token[:-1])
-        blank = said = -math.inf
-        in_blank, in_token = [blank], [said]
-        frames = self._log_y[:, [BLANK_ID, token]].tolist()
-        for (y_blank, y_token), new in zip(frames, fresh.tolist(), strict=True):
-            blank, said = _add_logs(blank, said) + y_blank, _add_logs(said, new) + y_token
-            in_blank.append(blank)
-            in_token.append(said)
-        return _Prefix((*prefix.labels, token), np.array(in_blank), np.array(in_token))
-
-
-def _add_logs(a: float, b: float) -> float:
-    """Logarithm of the sum of two numbers given as logarithms."""
-    if a < b:
-        a, b = b, a
-    return a if b == -math.inf else a + math.log1p(math.exp(b - a))
+        in_blank, in_token = np.empty(len(fresh) + 1), np.empty(len(fresh) + 1)
+        extend_prefix(fresh, self._log_y, token, in_blank, in_token)
+        return _Prefix((*prefix.labels, token), in_blank, in_token)
 
 
 def _matrix_product(log_weights: Floats, y: Floats) -> Floats:

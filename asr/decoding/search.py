@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.compiled import compiled
+from asr.decoding.compiled import compiled, inlined
 from asr.decoding.grammar import (
     AHEAD,
     BLANK,
@@ -28,6 +28,7 @@ from asr.decoding.grammar import (
     NUMBER,
     PHRASE,
     TOKEN,
+    WHOLE,
     Boosts,
     Grammar,
     Options,
@@ -65,7 +66,7 @@ def search(
     """
     T, V = log_probs.shape
     size, made = 1, 1
-    beam = _room(64, 5)
+    beam = _room(64)
     beam.numbers[0] = 0.0
     beam.numbers[0, TOKEN] = NEVER
     beam.numbers[0, AHEAD] = boosts.ahead[boosts.start]
@@ -75,7 +76,7 @@ def search(
     kept = np.full((256, 5), -1, dtype=np.int32)
     kept[0, SLOT] = 0
     likely = np.empty(V, dtype=np.int32)
-    later = _room(256, 5)
+    later = _room(256)
     children = np.full((64, V), -1, dtype=np.int32)  # slots by their parent's slot and last token
     for t in range(T):
         if flag[0]:
@@ -87,7 +88,7 @@ def search(
         if len(children) < size:
             children = np.full((2 * size, V), -1, dtype=np.int32)
         if len(later.parents) < size * (1 + count):
-            later = _room(2 * size * (1 + count), 5)
+            later = _room(2 * size * (1 + count))
         _link_children(beam, size, kept, children, True)
         found = _extend_all(
             log_probs[t], likely[:count], beam, size, children, later, options, grammar, boosts
@@ -100,16 +101,14 @@ def search(
             kept[beam.places[slot, NUMBER], SLOT] = -1
         size = len(chosen)
         if len(beam.parents) < size:
-            beam = _room(2 * size, 5)
+            beam = _room(2 * size)
         if made + size > len(kept):
             grown = np.full((2 * (made + size), 5), -1, dtype=np.int32)
             grown[:made] = kept[:made]
             kept = grown
         for slot in range(size):
             row = chosen[slot]
-            for column in range(5):
-                beam.numbers[slot, column] = later.numbers[row, column]
-                beam.places[slot, column] = later.places[row, column]
+            _copy(later.numbers, later.places, row, beam.numbers, beam.places, slot)
             if later.parents[row] >= 0:
                 number = _number(kept, made, later.parents[row], beam.places[slot, LAST])
                 beam.places[slot, NUMBER] = number
@@ -120,16 +119,17 @@ def search(
 
 
 @compiled
-def _room(rows: int, columns: int) -> Prefixes:
+def _room(rows: int) -> Prefixes:
     """Tables not yet filled in."""
     return Prefixes(
-        np.empty((rows, columns)),
-        np.empty((rows, columns), dtype=np.int32),
+        np.empty((rows, 6)),
+        np.empty((rows, 5), dtype=np.int32),
         np.empty(rows, dtype=np.int32),
+        np.empty(rows),
     )
 
 
-@compiled
+@inlined
 def _likely(frame: NDArray[np.float64], least: float, likely: NDArray[np.int32]) -> int:
     """Fill in the tokens worth a try, without the blank; returns how many."""
     best = 0
@@ -144,7 +144,7 @@ def _likely(frame: NDArray[np.float64], least: float, likely: NDArray[np.int32])
     return count
 
 
-@compiled
+@inlined
 def _add(a: float, b: float) -> float:
     """Logarithm of the sum of two numbers given as logarithms."""
     if a < b:
@@ -154,16 +154,16 @@ def _add(a: float, b: float) -> float:
     return a + math.log1p(math.exp(b - a))
 
 
-@compiled
+@inlined
 def _add_blank(beam: Prefixes, size: int, blank: float) -> None:
     """A frame in which nothing but the blank is worth a try leaves the beam's sequence alone."""
     for slot in range(size):
-        whole = _add(beam.numbers[slot, BLANK], beam.numbers[slot, TOKEN])
-        beam.numbers[slot, BLANK] = whole + blank
+        beam.numbers[slot, WHOLE] += blank
+        beam.numbers[slot, BLANK] = beam.numbers[slot, WHOLE]
         beam.numbers[slot, TOKEN] = NEVER
 
 
-@compiled
+@inlined
 def _link_children(
     beam: Prefixes,
     size: int,
@@ -178,7 +178,7 @@ def _link_children(
             children[kept[parent, SLOT], beam.places[slot, LAST]] = slot if linked else -1
 
 
-@compiled
+@inlined
 def _extend_all(
     frame: NDArray[np.float64],
     likely: NDArray[np.int32],
@@ -194,31 +194,30 @@ def _extend_all(
 
     New ones are left out where the old ones alone, or the best one so far, are enough to drop them.
     """
-    numbers, places = later.numbers, later.places
+    numbers, places, parents, ranks = later
+    before = beam.numbers
     best, least = NEVER, math.inf
     for slot in range(size):
-        for column in range(5):
-            numbers[slot, column] = beam.numbers[slot, column]
-            places[slot, column] = beam.places[slot, column]
-        later.parents[slot] = -1
-        whole = _add(numbers[slot, BLANK], numbers[slot, TOKEN])
-        numbers[slot, BLANK] = whole + frame[BLANK_ID]
+        _copy(before, beam.places, slot, numbers, places, slot)
+        parents[slot] = -1
+        numbers[slot, BLANK] = numbers[slot, WHOLE] + frame[BLANK_ID]
         numbers[slot, TOKEN] = NEVER
-        rank = numbers[slot, BLANK] + _rest(numbers, slot)
+        rank = numbers[slot, BLANK] + numbers[slot, LM] + numbers[slot, BONUS]
+        rank += numbers[slot, AHEAD]
         best, least = max(best, rank), min(least, rank)
     if size < options.beam_width:
         least = NEVER
     most = boosts.most + max(0.0, options.token_bonus) + max(0.0, options.word_bonus)
     count = size
     for slot in range(size):
-        whole = _add(beam.numbers[slot, BLANK], beam.numbers[slot, TOKEN])
-        hope = beam.numbers[slot, LM] + beam.numbers[slot, BONUS] + most
+        whole = before[slot, WHOLE]
+        hope = before[slot, LM] + before[slot, BONUS] + most
         for k in likely:
             said = whole + frame[k]
             if k == places[slot, LAST]:
-                repeated = beam.numbers[slot, TOKEN] + frame[k]
+                repeated = before[slot, TOKEN] + frame[k]
                 numbers[slot, TOKEN] = _add(numbers[slot, TOKEN], repeated)
-                said = beam.numbers[slot, BLANK] + frame[k]
+                said = before[slot, BLANK] + frame[k]
             child = children[slot, k]
             if child >= 0:
                 numbers[child, TOKEN] = _add(numbers[child, TOKEN], said)
@@ -226,35 +225,55 @@ def _extend_all(
             bar = max(least, best - options.beam_threshold)
             if said + hope < bar or said == NEVER:
                 continue
-            if extend(beam, slot, k, later, count, options, grammar, boosts):
-                rank = said + _rest(numbers, count)
-                if rank >= bar:
-                    best = max(best, rank)
-                    numbers[count, BLANK], numbers[count, TOKEN] = NEVER, said
-                    later.parents[count] = beam.places[slot, NUMBER]
-                    count += 1
+            lm, bonus, ahead = before[slot, LM], before[slot, BONUS] + options.token_bonus, 0.0
+            state, node, phrase = places[slot, LM_STATE], places[slot, NODE], places[slot, PHRASE]
+            fresh = places[slot, LAST] == options.separator or places[slot, LAST] == BLANK_ID
+            if fresh and k != options.separator:
+                bonus += options.word_bonus
+            allowed = True
+            if grammar.lm_units != NO_LM or grammar.has_lexicon or boosts.some:
+                allowed, lm, bonus, ahead, state, node, phrase = extend(
+                    k, fresh, lm, bonus, state, node, phrase, options, grammar, boosts
+                )
+            rank = said + lm + bonus + ahead
+            if allowed and rank >= bar:
+                best = max(best, rank)
+                numbers[count, BLANK], numbers[count, TOKEN] = NEVER, said
+                numbers[count, WHOLE], numbers[count, LM] = said, lm
+                numbers[count, BONUS], numbers[count, AHEAD] = bonus, ahead
+                places[count, LAST], places[count, LM_STATE] = k, state
+                places[count, NODE], places[count, PHRASE] = node, phrase
+                parents[count], ranks[count] = places[slot, NUMBER], rank
+                count += 1
+    for slot in range(size):
+        numbers[slot, WHOLE] = _add(numbers[slot, BLANK], numbers[slot, TOKEN])
+        ranks[slot] = numbers[slot, WHOLE] + numbers[slot, LM] + numbers[slot, BONUS]
+        ranks[slot] += numbers[slot, AHEAD]
     return count
 
 
-@compiled
-def _rest(numbers: NDArray[np.float64], slot: int) -> float:
-    """What ranks a prefix beside its paths."""
-    rest: float = numbers[slot, LM] + numbers[slot, BONUS] + numbers[slot, AHEAD]
-    return rest
+@inlined
+def _copy(
+    numbers: NDArray[np.float64],
+    places: NDArray[np.int32],
+    row: int,
+    to_numbers: NDArray[np.float64],
+    to_places: NDArray[np.int32],
+    to: int,
+) -> None:
+    for column in range(6):
+        to_numbers[to, column] = numbers[row, column]
+    for column in range(5):
+        to_places[to, column] = places[row, column]
 
 
-@compiled
+@inlined
 def _choose(later: Prefixes, size: int, options: Options, grammar: Grammar) -> NDArray[np.int32]:
     """The rows of the best prefixes. Where words must be the lexicon's, there is always one among
     them that is complete, so that the utterance can end at any time.
     """
-    numbers = later.numbers
-    ranks = np.empty(size)
-    best = NEVER
-    for row in range(size):
-        ranks[row] = _add(numbers[row, BLANK], numbers[row, TOKEN]) + _rest(numbers, row)
-        best = max(best, ranks[row])
-    least = best - options.beam_threshold
+    ranks = later.ranks[:size]
+    least = ranks.max() - options.beam_threshold
     chosen = np.empty(size, dtype=np.int32)
     count = 0
     for row in range(size):
@@ -269,7 +288,7 @@ def _choose(later: Prefixes, size: int, options: Options, grammar: Grammar) -> N
     return chosen
 
 
-@compiled
+@inlined
 def _best(ranks: NDArray[np.float64], rows: NDArray[np.int32], width: int) -> NDArray[np.int32]:
     """The ``width`` of ``rows`` that rank highest, in their sequence; of equals the first."""
     least = _kth_highest(ranks[rows], width)
@@ -337,7 +356,7 @@ def _keep_complete(
         chosen[worst] = best
 
 
-@compiled
+@inlined
 def _number(kept: NDArray[np.int32], made: int, parent: int, token: int) -> int:
     """The row in ``kept`` of ``parent`` with ``token``; a new one if there is none."""
     number = kept[parent, CHILD]
@@ -373,13 +392,13 @@ def _finish(
                 continue
             lm += options.lm_weight * log10
             bonus += more
-            if len(boosts.links) > 1:
+            if boosts.some:
                 bonus += boosts.gains[follow(boosts, places[slot, PHRASE], options.separator)]
         if grammar.lm_units != NO_LM:
             log10, state = step(grammar.trie, state, grammar.end)
             lm += options.lm_weight * log10
         rows[count] = places[slot, NUMBER]
-        scores[count, 0] = _add(numbers[slot, BLANK], numbers[slot, TOKEN])
+        scores[count, 0] = numbers[slot, WHOLE]
         scores[count, 1], scores[count, 2] = lm, bonus
         count += 1
     return rows[:count], scores[:count]

@@ -39,7 +39,7 @@ def best_alignment(log_probs: NDArray[np.float32], labels: Sequence[int]) -> lis
     T, S = len(log_probs), len(labels)
     if S == 0:
         return []
-    from asr.decoding.viterbi import forward, trace  # here: greedy decoding does without
+    from asr.decoding.recursions import forward, trace  # here: greedy decoding does without
 
     states = np.full(2 * S + 1, BLANK_ID)
     states[1::2] = labels

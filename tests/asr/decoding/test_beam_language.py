@@ -199,7 +199,7 @@ def test_where_no_word_is_possible_the_utterance_is_named():
     decoder = make_decoder(
         DecoderConfig(name="beam"), LETTERS, 0.02, Language(LETTERS, None, LEXICON)
     )
-    with pytest.raises(DecodingError, match="utterance 1 .*no words of the lexicon"):
+    with pytest.raises(DecodingError, match=r"utterance 1 .*no words of the lexicon"):
         decoder.decode(log_probs, torch.tensor([3, 3]))
 
 

@@ -1,13 +1,16 @@
-"""The best path through the states of a labelling, compiled: for :mod:`asr.decoding.spans`."""
+"""Recursions over frames, compiled: for :mod:`asr.decoding.spans` and :mod:`asr.decoding.prefix`."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr.decoding.compiled import compiled
+from asr.tokens import BLANK_ID
 
-__all__ = ["forward", "trace"]
+__all__ = ["extend_prefix", "forward", "trace"]
 
 
 @compiled
@@ -46,3 +49,34 @@ def trace(came_by: NDArray[np.uint8], path: NDArray[np.int64], state: int) -> in
         path[t] = state
         state -= came_by[t, state]
     return state
+
+
+@compiled
+def extend_prefix(
+    fresh: NDArray[np.float64],
+    log_y: NDArray[np.float64],
+    token: int,
+    in_blank: NDArray[np.float64],
+    in_token: NDArray[np.float64],
+) -> None:
+    """Fill in the forward variables ``(T + 1,)`` of a prefix that ``token`` extends.
+
+    ``fresh (T,)`` are the log-probabilities of the paths before each frame that it may follow;
+    ``log_y`` is ``(T, V)``.
+    """
+    blank = said = -math.inf
+    in_blank[0], in_token[0] = blank, said
+    for t in range(len(fresh)):
+        blank, said = (
+            _add_logs(blank, said) + log_y[t, BLANK_ID],
+            _add_logs(said, fresh[t]) + log_y[t, token],
+        )
+        in_blank[t + 1], in_token[t + 1] = blank, said
+
+
+@compiled
+def _add_logs(a: float, b: float) -> float:
+    """Logarithm of the sum of two numbers given as logarithms."""
+    if a < b:
+        a, b = b, a
+    return a if b == -math.inf else a + math.log1p(math.exp(b - a))
