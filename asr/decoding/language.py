@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from asr.decoding.config import DecoderConfig
 from asr.decoding.grammar import NO_LM, NOT_A_WORD, TOKEN_LM, WORD_LM, Grammar, Options
 from asr.decoding.lexicon import Lexicon, read_lexicon, spell_words
+from asr.decoding.lm.arpa import write_arpa
 from asr.decoding.lm.model import LanguageModel
 from asr.decoding.lm.ngrams import BEGIN, END, UNKNOWN
 from asr.decoding.lm.trie import Trie
@@ -19,9 +21,11 @@ from asr.decoding.tree import build_tree, highest_below
 from asr.tokens import BLANK, Tokenizer
 from asr.types import DecodingError, LanguageModelError
 
-__all__ = ["NOTHING", "Language", "search_options"]
+__all__ = ["LEXICON_FILE", "LM_FILE", "NOTHING", "Language", "search_options"]
 
 LN10 = math.log(10.0)
+LM_FILE, LEXICON_FILE = "lm.arpa.gz", "lexicon.txt"
+UNITS = ("words", "tokens")
 MARKS = (UNKNOWN, BEGIN, END)
 NO_TRIE = Trie(
     words=np.full(1, -1, dtype=np.int32),
@@ -52,6 +56,8 @@ class Language:
         lexicon: Lexicon | None = None,
         units: str = "words",
     ) -> None:
+        if units not in UNITS:
+            raise LanguageModelError(f"unknown units {units!r}", remedy=f"use {' or '.join(UNITS)}")
         words_needed = lexicon is not None or (lm is not None and units == "words")
         if words_needed and tokenizer.word_separator is None:
             raise LanguageModelError(
@@ -111,6 +117,17 @@ class Language:
                 float(grammar.trie.log_probs[1 + grammar.unknown]) if lm_units == WORD_LM else 0.0
             ),
         )
+
+    def save(self, folder: Path) -> str:
+        """Write :data:`LM_FILE` and :data:`LEXICON_FILE`, as far as there are such parts.
+
+        Returns the units, for :meth:`load`.
+        """
+        if self.lm is not None:
+            write_arpa(self.lm.ngrams(), folder / LM_FILE)
+        if self.lexicon is not None:
+            self.lexicon.save(folder / LEXICON_FILE)
+        return self.units
 
     @classmethod
     def load(

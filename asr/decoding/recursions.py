@@ -1,4 +1,4 @@
-"""Recursions over frames, compiled: for :mod:`asr.decoding.spans` and :mod:`asr.decoding.prefix`."""
+"""Recursions over frames, compiled: for best alignments and prefix search."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from asr.decoding import DecoderConfig, Phrase, make_decoder
 from asr.decoding.language import Language
 from asr.decoding.lexicon import Lexicon, spell_words
+from asr.decoding.lm.arpa import write_arpa
 from asr.decoding.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
 from asr.decoding.lm.model import LanguageModel
 from asr.tokens import Tokenizer
@@ -238,3 +240,60 @@ def test_a_phrase_brings_up_what_was_too_far_behind():
     lengths = torch.tensor([12])
     assert "bab ab" not in plain.decode(log_probs, lengths)[0][0].text
     assert "bab ab" in boosted.decode(log_probs, lengths)[0][0].text
+
+
+@pytest.mark.parametrize("language", [Language(LETTERS, WORDS), Language(LETTERS, None, LEXICON)])
+def test_threads_and_batches_change_nothing(log_probs_of, language):
+    config = DecoderConfig(name="beam", beam_width=8, alternatives=3)
+    phrases = [Phrase("ab", 0.5)]
+    decoder = make_decoder(config, LETTERS, 0.02, language, phrases)
+    utterances = [log_probs_of(seed, 20 + seed, 4) for seed in range(7)]
+    alone = [decoder.decode(x[None], torch.tensor([len(x)]))[0] for x in utterances]
+    batch = torch.full((7, 40, 4), math.nan)
+    for row, x in enumerate(reversed(utterances)):
+        batch[row, : len(x)] = x
+    lengths = torch.tensor([len(x) for x in reversed(utterances)])
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(decoder.decode, batch, lengths) for _ in range(8)]
+    assert all(call.result() == alone[::-1] for call in calls)
+
+
+def test_flashlight_finds_no_better_sentence(log_probs_of, tmp_path):
+    """Its decoder takes the best path of a sentence where ours adds them up, so ours is never
+    below; the language model's part is the same for the same words."""
+    flashlight = pytest.importorskip("flashlight.lib.text.decoder", reason="flashlight-text")
+    kenlm = pytest.importorskip("flashlight.lib.text.decoder.kenlm", reason="with KenLM")
+    dictionary = pytest.importorskip("flashlight.lib.text.dictionary")
+    write_arpa(WORDS.ngrams(), tmp_path / "lm.arpa")
+    words = [word for word in WORDS.vocabulary if not word.startswith("<")]
+    numbers = dictionary.create_word_dict({**{w: [list(w)] for w in words}, "<unk>": []})
+    lm = kenlm.KenLM(str(tmp_path / "lm.arpa"), numbers)
+    trie = flashlight.Trie(4, 1)
+    for word in words:
+        number = numbers.get_index(word)
+        _, score = lm.score(lm.start(False), number)
+        trie.insert([LETTERS.tokens.index(c) for c in word] + [1], number, score)
+    trie.smear(flashlight.SmearingMode.MAX)
+    options = flashlight.LexiconDecoderOptions(
+        beam_size=500,
+        beam_size_token=4,
+        beam_threshold=1e6,
+        lm_weight=0.7 * math.log(10),
+        word_score=0.4,
+        unk_score=-math.inf,
+        sil_score=0.0,
+        log_add=False,
+        criterion_type=flashlight.CriterionType.CTC,
+    )
+    peer = flashlight.LexiconDecoder(options, trie, lm, 1, 0, numbers.get_index("<unk>"), [], False)
+    config = replace(EXHAUSTIVE, lm_weight=0.7, word_bonus=0.4)
+    decoder = make_decoder(config, LETTERS, 0.02, Language(LETTERS, WORDS))
+    for seed in range(20):
+        log_probs = log_probs_of(seed, 12, 4).numpy()
+        theirs = peer.decode(log_probs.ctypes.data, *log_probs.shape)[0]
+        text = " ".join(numbers.get_entry(word) for word in theirs.words if word >= 0)
+        (found,) = decoder.decode(torch.from_numpy(log_probs)[None], torch.tensor([12]))
+        assert found[0].score >= theirs.score - 1e-4
+        same = [h for h in found if " ".join(h.text.split()) == text]
+        assert same
+        assert same[0].lm_score == pytest.approx(0.7 * math.log(10) * theirs.lmScore, abs=1e-4)
