@@ -75,11 +75,10 @@ class BeamDecoder:
         """
         utterances = checked(log_probs, lengths, self.tokenizer.size)
         stop = stop or Stop()
-        knowledge = self._knowledge
 
         def decode_one(number: int) -> list[Hypothesis]:
             frames = utterances[number]
-            found = _search(frames, self.config.alternatives, *knowledge, stop)
+            found = self.search(frames, self.config.alternatives, stop)
             if not found:
                 raise DecodingError(
                     f"in utterance {number} of the batch no words of the lexicon are possible",
@@ -87,11 +86,21 @@ class BeamDecoder:
                 )
             return [self._hypothesis(frames, labelling, stop) for labelling in found]
 
+        _ = self._knowledge  # before the threads would all make it ready
         threads = min(len(utterances), _processors())
         if threads < 2:
             return [decode_one(number) for number in range(len(utterances))]
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(decode_one, range(len(utterances))))
+
+    def search(self, frames: NDArray[np.float32], count: int, stop: Stop) -> list[Labelling]:
+        """The best ``count`` labellings of ``frames (T, V)``, best first; none if none is possible.
+
+        Raises:
+            DecodingError: a phrase cannot be spelled.
+            StoppedError: asked for by ``stop``.
+        """
+        return _search(frames, count, *self._knowledge, stop)
 
     @cached_property
     def _knowledge(self) -> tuple[Options, Grammar, Boosts]:

@@ -79,8 +79,6 @@ def test_phrases_from_the_line_and_from_a_file(capsys, tiny_bundle_path, audio, 
     assert count
     assert found["bonus_score"] == 4 * 20 * count
     (tmp_path / "phrases").write_text("aa\t0\n\ndeed\t20\nbade\n")
-        "xx\t0\n\ndeed\t20\nfade\n".replace("xx", "aa").replace("f", "b")
-    )
     assert best(capsys, *call, "--phrases", tmp_path / "phrases")["bonus_score"] >= 80
 
 
