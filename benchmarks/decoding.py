@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -41,11 +41,14 @@ from recipes.common.manifests import load_samples, read_manifest
 
 Frames = NDArray[np.float32]
 Search = Callable[[Frames], str]
+Maker = Callable[..., Search]  # from weights
 CPU = torch.device("cpu")
 THRESHOLD = 20.0
 FEW_TOKENS = 5  # flashlight's own limit on tokens a frame
 LM_WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 WORD_BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
+PENALTIES = (1.0, 2.0, 3.0, 5.0, 8.0)  # of words outside the lexicon
+OURS, WHOLE = "peephole-asr, search alone", "peephole-asr, `Decoder.decode`"
 
 
 @dataclass(frozen=True)
@@ -170,8 +173,8 @@ def _print_without(corpus: Corpus, width: int, rounds: int) -> None:
     config = DecoderConfig(name="beam", beam_width=width, beam_threshold=THRESHOLD, lm_weight=0.0)
     searches = {
         "greedy, `Decoder.decode`": _greedy(corpus),
-        "peephole-asr, search alone": _ours(corpus, config),
-        "peephole-asr, `Decoder.decode`": _whole(corpus, config),
+        OURS: _ours(corpus, config),
+        WHOLE: _whole(corpus, config),
         "flashlight-text": lexicon_free(corpus.tokenizer, width, V, THRESHOLD),
         f"flashlight-text, {FEW_TOKENS} tokens a frame": lexicon_free(
             corpus.tokenizer, width, FEW_TOKENS, THRESHOLD
@@ -187,49 +190,46 @@ def _print_with(corpus: Corpus, width: int, rounds: int) -> None:
     V = corpus.tokenizer.size
     base = DecoderConfig(name="beam", beam_width=width, beam_threshold=THRESHOLD)
 
-    def ours(lm_weight: float, bonus: float) -> Search:
-        return _ours(corpus, replace(base, lm_weight=lm_weight, word_bonus=bonus))
-
-    def whole(lm_weight: float, bonus: float) -> Search:
-        return _whole(corpus, replace(base, lm_weight=lm_weight, word_bonus=bonus))
+    def config(lm_weight: float, bonus: float, penalty: float | None = None) -> DecoderConfig:
+        return replace(base, lm_weight=lm_weight, word_bonus=bonus, unknown_penalty=penalty)
 
     def peer(lm_weight: float, bonus: float, tokens: int = V) -> Search:
         return corpus.words.decoder(lm_weight, bonus, width, tokens, THRESHOLD)
 
-    makers = {
-        "peephole-asr, search alone": (ours, ours),
-        "peephole-asr, `Decoder.decode`": (whole, ours),
-        "flashlight-text": (peer, peer),
+    pairs = tuple(product(LM_WEIGHTS, WORD_BONUSES))
+    makers: dict[str, tuple[Maker, Sequence[tuple[float, ...]]]] = {
+        OURS: (lambda *weights: _ours(corpus, config(*weights)), pairs),
+        "flashlight-text": (peer, pairs),
         f"flashlight-text, {FEW_TOKENS} tokens a frame": (
-            lambda w, b: peer(w, b, FEW_TOKENS),
-            lambda w, b: peer(w, b, FEW_TOKENS),
+            lambda *weights: peer(*weights, FEW_TOKENS),
+            pairs,
+        ),
+        "peephole-asr, other words allowed": (
+            lambda *weights: _ours(corpus, config(*weights)),
+            tuple(product(LM_WEIGHTS, WORD_BONUSES, PENALTIES)),
         ),
     }
-    tuned = cache(lambda tunable: _two_folds(corpus, tunable))
     rates, searches = {}, {}
-    for name, (maker, tunable) in makers.items():
+    for name, (maker, candidates) in makers.items():
         note(f"tuning {name}, {width} wide")
-        rates[name], best = tuned(tunable)
+        rates[name], best = _two_folds(corpus, maker, candidates)
         searches[name] = maker(*best)
+        if name == OURS:
+            searches[WHOLE], rates[WHOLE] = _whole(corpus, config(*best)), rates[OURS]
     _print_table(corpus, f"{width} wide, word trigrams", searches, rates, rounds)
 
 
 def _two_folds(
-    corpus: Corpus, maker: Callable[[float, float], Search]
-) -> tuple[float, tuple[float, float]]:
+    corpus: Corpus, maker: Maker, candidates: Sequence[tuple[float, ...]]
+) -> tuple[float, tuple[float, ...]]:
     """The error rate of both halves, each with weights of the other; the weights of the first."""
-    first, second = corpus.halves()
-    best_of_first, best_of_second = _tuned(first, maker), _tuned(second, maker)
-    errors = _errors(first, maker(*best_of_second)) + _errors(second, maker(*best_of_first))
-    note(f"weights {best_of_first} and {best_of_second}: {errors.total} errors")
-    return errors.rate, best_of_first
-
-
-def _tuned(
-    utterances: Sequence[Utterance], maker: Callable[[float, float], Search]
-) -> tuple[float, float]:
-    pairs = [(weight, bonus) for weight in LM_WEIGHTS for bonus in WORD_BONUSES]
-    return min(pairs, key=lambda pair: _errors(utterances, maker(*pair)).total)
+    halves = corpus.halves()
+    best = [
+        min(candidates, key=lambda weights: _errors(half, maker(*weights)).total) for half in halves
+    ]
+    errors = _errors(halves[0], maker(*best[1])) + _errors(halves[1], maker(*best[0]))
+    note(f"weights {best[0]} and {best[1]}: {errors.total} errors")
+    return errors.rate, best[0]
 
 
 def _errors(utterances: Sequence[Utterance], search: Search) -> ErrorCounts:
@@ -253,7 +253,7 @@ def _print_table(
 
     note(f"timing {title}")
     seconds = compare({name: run(search) for name, search in searches.items()}, CPU, rounds)
-    cells = markdown(seconds, "peephole-asr, search alone", 1e3 / corpus.frame_count, "µs")
+    cells = markdown(seconds, OURS, 1e3 / corpus.frame_count, "µs")
     audio = corpus.frame_count * corpus.seconds_per_frame
     print(f"| {title} | word error rate | a frame | times as fast as ours | times real time |")
     print("|---|---|---|---|---|")

@@ -113,8 +113,7 @@ class BeamDecoder:
         return options, grammar, build_boosts(self.phrases, self.tokenizer)
 
     def _hypothesis(self, frames: NDArray[np.float32], found: Labelling, stop: Stop) -> Hypothesis:
-        stop.check()
-        spans = best_alignment(frames, found.labels)
+        spans = best_alignment(frames, found.labels, stop)
         spelled = hypothesis(frames, spans, found.score, self.tokenizer, self.seconds_per_frame)
         return replace(spelled, lm_score=found.lm, bonus_score=found.bonus)
 

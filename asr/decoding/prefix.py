@@ -74,7 +74,7 @@ class PrefixDecoder:
         for found in prefix_search(
             frames, config.alternatives, config.blank_threshold, config.max_expansions, stop
         ):
-            spans = best_alignment(frames, found.labels)
+            spans = best_alignment(frames, found.labels, stop)
             spelled = hypothesis(
                 frames, spans, found.log_prob, self.tokenizer, self.seconds_per_frame
             )

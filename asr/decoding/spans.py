@@ -9,6 +9,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.decoding.stopping import Stop
 from asr.tokens import BLANK_ID, Tokenizer
 from asr.types import Hypothesis, TimedToken, Word
 
@@ -30,11 +31,16 @@ def path_spans(path: Sequence[int] | NDArray[np.int64]) -> list[Span]:
     )
 
 
-def best_alignment(log_probs: NDArray[np.float32], labels: Sequence[int]) -> list[Span]:
+def best_alignment(
+    log_probs: NDArray[np.float32], labels: Sequence[int], stop: Stop | None = None
+) -> list[Span]:
     """The most probable path of ``log_probs (T, V)`` that spells ``labels`` (S,), as spans.
 
     Viterbi over the labels with a blank around each (Graves et al. 2006, section 4.1, with the
     maximum in place of the sum). There must be a path: frames for all labels and repeats.
+
+    Raises:
+        StoppedError: asked for by ``stop``.
     """
     T, S = len(log_probs), len(labels)
     if S == 0:
@@ -51,12 +57,15 @@ def best_alignment(log_probs: NDArray[np.float32], labels: Sequence[int]) -> lis
     log_probs = np.ascontiguousarray(log_probs, dtype=np.float32)
     none = np.empty((0, 0), dtype=np.uint8)
     befores = []  # back-pointers of all frames would not fit for long audio: made again by chunk
+    stop = stop or Stop()
     for t in range(0, T, length):
+        stop.check()
         befores.append(score)
         score = forward(log_probs[t : t + length], states, skip, score, none)
     state = len(states) - 1 if score[-1] >= score[-2] else len(states) - 2
     path = np.empty(T, dtype=np.int64)
     for t in reversed(range(0, T, length)):
+        stop.check()
         chunk = log_probs[t : t + length]
         came_by = np.zeros((len(chunk), len(states)), dtype=np.uint8)
         forward(chunk, states, skip, befores.pop(), came_by)

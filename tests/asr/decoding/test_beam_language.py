@@ -297,3 +297,14 @@ def test_flashlight_finds_no_better_sentence(log_probs_of, tmp_path):
         same = [h for h in found if " ".join(h.text.split()) == text]
         assert same
         assert same[0].lm_score == pytest.approx(0.7 * math.log(10) * theirs.lmScore, abs=1e-4)
+
+
+def test_several_spaces_are_as_good_as_one_for_a_phrase():
+    labels = [1, 2, 1, 0, 1, 2, 3, 1]  # " a", two spaces, "ab "
+    log_probs = torch.full((1, len(labels), 4), -math.inf)
+    log_probs[0, range(len(labels)), labels] = 0.0
+    decoder = make_decoder(
+        DecoderConfig(name="beam"), LETTERS, 0.02, None, [Phrase("a ab", 1.0), Phrase("a a", 9.0)]
+    )
+    ((found,),) = decoder.decode(log_probs, torch.tensor([len(labels)]))
+    assert (found.text, found.bonus_score) == (" a  ab ", 4.0)
