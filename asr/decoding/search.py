@@ -24,7 +24,6 @@ from asr.decoding.grammar import (
     LM_STATE,
     NO_LM,
     NODE,
-    NOT_A_WORD,
     NUMBER,
     PHRASE,
     TOKEN,
@@ -38,7 +37,7 @@ from asr.decoding.grammar import (
     follow,
 )
 from asr.decoding.lm.trie import step
-from asr.decoding.tree import ROOT
+from asr.decoding.selection import choose
 from asr.tokens import BLANK_ID
 
 __all__ = ["search"]
@@ -66,17 +65,10 @@ def search(
     """
     T, V = log_probs.shape
     size, made = 1, 1
-    beam = _room(64)
-    beam.numbers[0] = 0.0
-    beam.numbers[0, TOKEN] = NEVER
-    beam.numbers[0, AHEAD] = boosts.ahead[boosts.start]
-    beam.places[0] = 0
-    beam.places[0, LM_STATE] = grammar.start
-    beam.places[0, PHRASE] = boosts.start
+    beam, later = _start(grammar, boosts), _room(256)
     kept = np.full((256, 5), -1, dtype=np.int32)
     kept[0, SLOT] = 0
     likely = np.empty(V, dtype=np.int32)
-    later = _room(256)
     children = np.full((64, V), -1, dtype=np.int32)  # slots by their parent's slot and last token
     for t in range(T):
         if flag[0]:
@@ -87,35 +79,38 @@ def search(
             continue
         if len(children) < size:
             children = np.full((2 * size, V), -1, dtype=np.int32)
-        if len(later.parents) < size * (1 + count):
-            later = _room(2 * size * (1 + count))
+        if len(later.ranks) < size * (1 + count):
+            later = _room(256 + size * (1 + count))
         _link_children(beam, size, kept, children, True)
         found = _extend_all(
             log_probs[t], likely[:count], beam, size, children, later, options, grammar, boosts
         )
         _link_children(beam, size, kept, children, False)
-        chosen = _choose(later, found, options, grammar)
+        chosen = choose(later, found, options, grammar)
         if not len(chosen):
             return t, kept, np.empty(0, dtype=np.int32), np.empty((0, 3))
         for slot in range(size):
             kept[beam.places[slot, NUMBER], SLOT] = -1
         size = len(chosen)
-        if len(beam.parents) < size:
+        if len(beam.ranks) < size:
             beam = _room(2 * size)
-        if made + size > len(kept):
-            grown = np.full((2 * (made + size), 5), -1, dtype=np.int32)
-            grown[:made] = kept[:made]
-            kept = grown
-        for slot in range(size):
-            row = chosen[slot]
-            _copy(later.numbers, later.places, row, beam.numbers, beam.places, slot)
-            if later.parents[row] >= 0:
-                number = _number(kept, made, later.parents[row], beam.places[slot, LAST])
-                beam.places[slot, NUMBER] = number
-                made = max(made, number + 1)
-            kept[beam.places[slot, NUMBER], SLOT] = slot
+        kept = _with_room(kept, made, size)
+        made = _take(later, chosen, beam, kept, made)
     rows, scores = _finish(beam, size, options, grammar, boosts)
     return T, kept, rows, scores
+
+
+@compiled
+def _start(grammar: Grammar, boosts: Boosts) -> Prefixes:
+    """The empty prefix, in the first row."""
+    beam = _room(64)
+    beam.numbers[0] = 0.0
+    beam.numbers[0, TOKEN] = NEVER
+    beam.numbers[0, AHEAD] = boosts.ahead[boosts.start]
+    beam.places[0] = 0
+    beam.places[0, LM_STATE] = grammar.start
+    beam.places[0, PHRASE] = boosts.start
+    return beam
 
 
 @compiled
@@ -127,6 +122,36 @@ def _room(rows: int) -> Prefixes:
         np.empty(rows, dtype=np.int32),
         np.empty(rows),
     )
+
+
+@inlined
+def _with_room(kept: NDArray[np.int32], made: int, more: int) -> NDArray[np.int32]:
+    """``kept``, or a longer copy if that many more rows do not fit."""
+    if made + more <= len(kept):
+        return kept
+    longer = np.full((2 * (made + more), 5), -1, dtype=np.int32)
+    longer[:made] = kept[:made]
+    return longer
+
+
+@inlined
+def _take(
+    later: Prefixes,
+    chosen: NDArray[np.int32],
+    beam: Prefixes,
+    kept: NDArray[np.int32],
+    made: int,
+) -> int:
+    """Put the chosen rows into the beam, and number new prefixes; returns how many have numbers."""
+    for slot in range(len(chosen)):
+        row = chosen[slot]
+        _copy(later.numbers, later.places, row, beam.numbers, beam.places, slot)
+        if later.parents[row] >= 0:
+            number = _number(kept, made, later.parents[row], beam.places[slot, LAST])
+            beam.places[slot, NUMBER] = number
+            made = max(made, number + 1)
+        kept[beam.places[slot, NUMBER], SLOT] = slot
+    return made
 
 
 @inlined
@@ -179,6 +204,22 @@ def _link_children(
 
 
 @inlined
+def _stay(beam: Prefixes, size: int, later: Prefixes, blank: float) -> tuple[float, float]:
+    """The beam's prefixes after a blank; returns the highest and the lowest of their ranks."""
+    numbers, places, parents, _ = later
+    best, least = NEVER, math.inf
+    for slot in range(size):
+        _copy(beam.numbers, beam.places, slot, numbers, places, slot)
+        parents[slot] = -1
+        numbers[slot, BLANK] = numbers[slot, WHOLE] + blank
+        numbers[slot, TOKEN] = NEVER
+        rank = numbers[slot, BLANK] + numbers[slot, LM] + numbers[slot, BONUS]
+        rank += numbers[slot, AHEAD]
+        best, least = max(best, rank), min(least, rank)
+    return best, least
+
+
+@inlined
 def _extend_all(
     frame: NDArray[np.float64],
     likely: NDArray[np.int32],
@@ -196,15 +237,7 @@ def _extend_all(
     """
     numbers, places, parents, ranks = later
     before = beam.numbers
-    best, least = NEVER, math.inf
-    for slot in range(size):
-        _copy(before, beam.places, slot, numbers, places, slot)
-        parents[slot] = -1
-        numbers[slot, BLANK] = numbers[slot, WHOLE] + frame[BLANK_ID]
-        numbers[slot, TOKEN] = NEVER
-        rank = numbers[slot, BLANK] + numbers[slot, LM] + numbers[slot, BONUS]
-        rank += numbers[slot, AHEAD]
-        best, least = max(best, rank), min(least, rank)
+    best, least = _stay(beam, size, later, frame[BLANK_ID])
     if size < options.beam_width:
         least = NEVER
     most = boosts.most + max(0.0, options.token_bonus) + max(0.0, options.word_bonus)
@@ -265,95 +298,6 @@ def _copy(
         to_numbers[to, column] = numbers[row, column]
     for column in range(5):
         to_places[to, column] = places[row, column]
-
-
-@inlined
-def _choose(later: Prefixes, size: int, options: Options, grammar: Grammar) -> NDArray[np.int32]:
-    """The rows of the best prefixes. Where words must be the lexicon's, there is always one among
-    them that is complete, so that the utterance can end at any time.
-    """
-    ranks = later.ranks[:size]
-    least = ranks.max() - options.beam_threshold
-    chosen = np.empty(size, dtype=np.int32)
-    count = 0
-    for row in range(size):
-        if ranks[row] > NEVER and ranks[row] >= least:
-            chosen[count] = row
-            count += 1
-    chosen = chosen[:count]
-    if count > options.beam_width:
-        chosen = _best(ranks, chosen, options.beam_width)
-    if grammar.has_lexicon and options.unknown_penalty == math.inf and len(chosen):
-        _keep_complete(ranks, later.places[:size, NODE], grammar.words, chosen)
-    return chosen
-
-
-@inlined
-def _best(ranks: NDArray[np.float64], rows: NDArray[np.int32], width: int) -> NDArray[np.int32]:
-    """The ``width`` of ``rows`` that rank highest, in their sequence; of equals the first."""
-    least = _kth_highest(ranks[rows], width)
-    ties = width
-    for row in rows:
-        if ranks[row] > least:
-            ties -= 1
-    chosen = np.empty(width, dtype=np.int32)
-    count = 0
-    for row in rows:
-        if ranks[row] > least or (ranks[row] == least and ties > 0):
-            ties -= ranks[row] == least
-            chosen[count] = row
-            count += 1
-    return chosen
-
-
-@compiled
-def _kth_highest(values: NDArray[np.float64], k: int) -> float:
-    """Hoare's selection (1961); rearranges ``values``."""
-    low, high = 0, len(values) - 1
-    while low < high:
-        pivot: float = values[(low + high) >> 1]
-        left, right = low, high
-        while left <= right:
-            while values[left] > pivot:
-                left += 1
-            while values[right] < pivot:
-                right -= 1
-            if left <= right:
-                values[left], values[right] = values[right], values[left]
-                left += 1
-                right -= 1
-        if k - 1 <= right:
-            high = right
-        elif k - 1 >= left:
-            low = left
-        else:
-            break
-    highest: float = values[k - 1]
-    return highest
-
-
-@compiled
-def _keep_complete(
-    ranks: NDArray[np.float64],
-    nodes: NDArray[np.int32],
-    words: NDArray[np.int32],
-    chosen: NDArray[np.int32],
-) -> None:
-    """Put the best complete prefix in the place of the worst chosen one if none is complete."""
-    best, worst = -1, 0
-    for i in range(len(chosen)):
-        node = nodes[chosen[i]]
-        if node == ROOT or words[node] != NOT_A_WORD:
-            return
-        if ranks[chosen[i]] < ranks[chosen[worst]]:
-            worst = i
-    for row in range(len(ranks)):
-        node = nodes[row]
-        complete = node == ROOT or words[node] != NOT_A_WORD
-        if complete and ranks[row] > NEVER and (best < 0 or ranks[row] > ranks[best]):
-            best = row
-    if best >= 0:
-        chosen[worst] = best
 
 
 @inlined
