@@ -35,6 +35,8 @@ def test_a_search_of_minutes_ends_within_a_tenth_of_a_second(name):
         name=name, beam_width=1024, token_min_log_prob=-1e9, max_expansions=100_000
     )
     log_probs = torch.randn(1, 30_000, TOKENIZER.size).log_softmax(2)
+    # Compiled before: that cannot be stopped.
+    make_decoder(config, TOKENIZER, 0.02).decode(log_probs[:, :2], torch.tensor([2]))
     stop, ended = Stop(), []
 
     def search() -> None:
