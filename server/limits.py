@@ -1,8 +1,21 @@
-"""Numbers that the server, its client and ``proto/asr/v1`` must agree on."""
+"""What the server accepts: one table for every method, and what ``proto/asr/v1`` tells clients."""
 
 from __future__ import annotations
 
-__all__ = ["DEFAULT_PORT", "MAX_ALTERNATIVES", "MESSAGE_LIMIT"]
+__all__ = [
+    "AUDIO_BYTES",
+    "AUDIO_SECONDS",
+    "DEFAULT_PORT",
+    "MAX_ALTERNATIVES",
+    "MAX_BEAM_WIDTH",
+    "MAX_CHANNELS",
+    "MAX_RATE",
+    "MESSAGE_LIMIT",
+    "METADATA_BYTES",
+    "MIN_RATE",
+    "REQUEST_ID_CHARACTERS",
+    "UPLOAD_BYTES_PER_SECOND",
+]
 
 DEFAULT_PORT = 50051
 
@@ -10,5 +23,20 @@ DEFAULT_PORT = 50051
 # no setting. Two minutes of 16 kHz LINEAR16; TranscribeChunks carries more.
 MESSAGE_LIMIT = 4 * 1024 * 1024
 
+# One piece of audio: bytes as sent, seconds, hertz, channels.
+AUDIO_BYTES = 64 * 1024 * 1024
+AUDIO_SECONDS = 600.0
+MIN_RATE, MAX_RATE = 4_000, 192_000
+MAX_CHANNELS = 8
+
+# An upload that brings less, over the idle time, loses its place. Speech codecs send more.
+UPLOAD_BYTES_PER_SECOND = 250
+
 # Hypotheses in one answer: keeps an answer about the longest audio below MESSAGE_LIMIT.
 MAX_ALTERNATIVES = 30
+
+# No client makes a call more than ten times as expensive as the default decoder does.
+MAX_BEAM_WIDTH = 100
+
+METADATA_BYTES = 8 * 1024  # gRPC's own default
+REQUEST_ID_CHARACTERS = 64

@@ -12,12 +12,33 @@ class AudioEncoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AUDIO_ENCODING_UNSPECIFIED: _ClassVar[AudioEncoding]
     AUDIO_ENCODING_LINEAR16: _ClassVar[AudioEncoding]
     AUDIO_ENCODING_FLOAT: _ClassVar[AudioEncoding]
+    AUDIO_ENCODING_FLAC: _ClassVar[AudioEncoding]
+    AUDIO_ENCODING_OGG: _ClassVar[AudioEncoding]
+    AUDIO_ENCODING_MULAW: _ClassVar[AudioEncoding]
+    AUDIO_ENCODING_ALAW: _ClassVar[AudioEncoding]
+    AUDIO_ENCODING_WAV: _ClassVar[AudioEncoding]
+
+class SearchProof(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SEARCH_PROOF_UNSPECIFIED: _ClassVar[SearchProof]
+    SEARCH_PROOF_EXACT: _ClassVar[SearchProof]
+    SEARCH_PROOF_SECTIONED: _ClassVar[SearchProof]
+    SEARCH_PROOF_CUT: _ClassVar[SearchProof]
 AUDIO_ENCODING_UNSPECIFIED: AudioEncoding
 AUDIO_ENCODING_LINEAR16: AudioEncoding
 AUDIO_ENCODING_FLOAT: AudioEncoding
+AUDIO_ENCODING_FLAC: AudioEncoding
+AUDIO_ENCODING_OGG: AudioEncoding
+AUDIO_ENCODING_MULAW: AudioEncoding
+AUDIO_ENCODING_ALAW: AudioEncoding
+AUDIO_ENCODING_WAV: AudioEncoding
+SEARCH_PROOF_UNSPECIFIED: SearchProof
+SEARCH_PROOF_EXACT: SearchProof
+SEARCH_PROOF_SECTIONED: SearchProof
+SEARCH_PROOF_CUT: SearchProof
 
 class RecognitionConfig(_message.Message):
-    __slots__ = ("encoding", "sample_rate_hertz", "audio_channel_count", "decoder", "beam_width", "max_alternatives", "enable_word_time_offsets")
+    __slots__ = ("encoding", "sample_rate_hertz", "audio_channel_count", "decoder", "beam_width", "max_alternatives", "enable_word_time_offsets", "model", "audio_channel")
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_HERTZ_FIELD_NUMBER: _ClassVar[int]
     AUDIO_CHANNEL_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -25,6 +46,8 @@ class RecognitionConfig(_message.Message):
     BEAM_WIDTH_FIELD_NUMBER: _ClassVar[int]
     MAX_ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
     ENABLE_WORD_TIME_OFFSETS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_CHANNEL_FIELD_NUMBER: _ClassVar[int]
     encoding: AudioEncoding
     sample_rate_hertz: int
     audio_channel_count: int
@@ -32,7 +55,9 @@ class RecognitionConfig(_message.Message):
     beam_width: int
     max_alternatives: int
     enable_word_time_offsets: bool
-    def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., decoder: _Optional[str] = ..., beam_width: _Optional[int] = ..., max_alternatives: _Optional[int] = ..., enable_word_time_offsets: bool = ...) -> None: ...
+    model: str
+    audio_channel: int
+    def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., decoder: _Optional[str] = ..., beam_width: _Optional[int] = ..., max_alternatives: _Optional[int] = ..., enable_word_time_offsets: bool = ..., model: _Optional[str] = ..., audio_channel: _Optional[int] = ...) -> None: ...
 
 class TranscribeRequest(_message.Message):
     __slots__ = ("config", "audio")
@@ -62,6 +87,76 @@ class TranscribeChunksResponse(_message.Message):
     results: _containers.RepeatedCompositeFieldContainer[SpeechRecognitionResult]
     def __init__(self, results: _Optional[_Iterable[_Union[SpeechRecognitionResult, _Mapping]]] = ...) -> None: ...
 
+class TranscribeStreamRequest(_message.Message):
+    __slots__ = ("config", "audio_content")
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_CONTENT_FIELD_NUMBER: _ClassVar[int]
+    config: RecognitionConfig
+    audio_content: bytes
+    def __init__(self, config: _Optional[_Union[RecognitionConfig, _Mapping]] = ..., audio_content: _Optional[bytes] = ...) -> None: ...
+
+class TranscribeStreamResponse(_message.Message):
+    __slots__ = ("started", "result")
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    started: StreamStarted
+    result: SpeechRecognitionResult
+    def __init__(self, started: _Optional[_Union[StreamStarted, _Mapping]] = ..., result: _Optional[_Union[SpeechRecognitionResult, _Mapping]] = ...) -> None: ...
+
+class StreamStarted(_message.Message):
+    __slots__ = ("model", "answers_at_end", "max_audio")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_AT_END_FIELD_NUMBER: _ClassVar[int]
+    MAX_AUDIO_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    answers_at_end: bool
+    max_audio: _duration_pb2.Duration
+    def __init__(self, model: _Optional[str] = ..., answers_at_end: bool = ..., max_audio: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class ListModelsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListModelsResponse(_message.Message):
+    __slots__ = ("models",)
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[Model]
+    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
+
+class GetModelRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetModelResponse(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: Model
+    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
+
+class Model(_message.Message):
+    __slots__ = ("name", "is_default", "sample_rate_hertz", "answers_at_end", "vocabulary_size", "frame_step", "default_decoder", "decoders", "fingerprint")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_RATE_HERTZ_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_AT_END_FIELD_NUMBER: _ClassVar[int]
+    VOCABULARY_SIZE_FIELD_NUMBER: _ClassVar[int]
+    FRAME_STEP_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_DECODER_FIELD_NUMBER: _ClassVar[int]
+    DECODERS_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    is_default: bool
+    sample_rate_hertz: int
+    answers_at_end: bool
+    vocabulary_size: int
+    frame_step: _duration_pb2.Duration
+    default_decoder: str
+    decoders: _containers.RepeatedScalarFieldContainer[str]
+    fingerprint: str
+    def __init__(self, name: _Optional[str] = ..., is_default: bool = ..., sample_rate_hertz: _Optional[int] = ..., answers_at_end: bool = ..., vocabulary_size: _Optional[int] = ..., frame_step: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., default_decoder: _Optional[str] = ..., decoders: _Optional[_Iterable[str]] = ..., fingerprint: _Optional[str] = ...) -> None: ...
+
 class SpeechRecognitionResult(_message.Message):
     __slots__ = ("alternatives", "result_end_time")
     ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
@@ -71,16 +166,18 @@ class SpeechRecognitionResult(_message.Message):
     def __init__(self, alternatives: _Optional[_Iterable[_Union[SpeechRecognitionAlternative, _Mapping]]] = ..., result_end_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class SpeechRecognitionAlternative(_message.Message):
-    __slots__ = ("transcript", "confidence", "words", "score")
+    __slots__ = ("transcript", "confidence", "words", "score", "search_proof")
     TRANSCRIPT_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     WORDS_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_PROOF_FIELD_NUMBER: _ClassVar[int]
     transcript: str
     confidence: float
     words: _containers.RepeatedCompositeFieldContainer[WordInfo]
     score: float
-    def __init__(self, transcript: _Optional[str] = ..., confidence: _Optional[float] = ..., words: _Optional[_Iterable[_Union[WordInfo, _Mapping]]] = ..., score: _Optional[float] = ...) -> None: ...
+    search_proof: SearchProof
+    def __init__(self, transcript: _Optional[str] = ..., confidence: _Optional[float] = ..., words: _Optional[_Iterable[_Union[WordInfo, _Mapping]]] = ..., score: _Optional[float] = ..., search_proof: _Optional[_Union[SearchProof, str]] = ...) -> None: ...
 
 class WordInfo(_message.Message):
     __slots__ = ("start_time", "end_time", "word", "confidence")

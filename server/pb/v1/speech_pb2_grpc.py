@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class SpeechStub(object):
-    """Turns speech into text with one model, chosen when the server starts.
+    """Turns speech into text with the models of one server.
     """
 
     def __init__(self, channel):
@@ -45,10 +45,25 @@ class SpeechStub(object):
                 request_serializer=server_dot_pb_dot_v1_dot_speech__pb2.TranscribeChunksRequest.SerializeToString,
                 response_deserializer=server_dot_pb_dot_v1_dot_speech__pb2.TranscribeChunksResponse.FromString,
                 _registered_method=True)
+        self.TranscribeStream = channel.stream_stream(
+                '/asr.v1.Speech/TranscribeStream',
+                request_serializer=server_dot_pb_dot_v1_dot_speech__pb2.TranscribeStreamRequest.SerializeToString,
+                response_deserializer=server_dot_pb_dot_v1_dot_speech__pb2.TranscribeStreamResponse.FromString,
+                _registered_method=True)
+        self.ListModels = channel.unary_unary(
+                '/asr.v1.Speech/ListModels',
+                request_serializer=server_dot_pb_dot_v1_dot_speech__pb2.ListModelsRequest.SerializeToString,
+                response_deserializer=server_dot_pb_dot_v1_dot_speech__pb2.ListModelsResponse.FromString,
+                _registered_method=True)
+        self.GetModel = channel.unary_unary(
+                '/asr.v1.Speech/GetModel',
+                request_serializer=server_dot_pb_dot_v1_dot_speech__pb2.GetModelRequest.SerializeToString,
+                response_deserializer=server_dot_pb_dot_v1_dot_speech__pb2.GetModelResponse.FromString,
+                _registered_method=True)
 
 
 class SpeechServicer(object):
-    """Turns speech into text with one model, chosen when the server starts.
+    """Turns speech into text with the models of one server.
     """
 
     def Transcribe(self, request, context):
@@ -60,8 +75,31 @@ class SpeechServicer(object):
 
     def TranscribeChunks(self, request_iterator, context):
         """Transcribes longer audio, sent in pieces: first one message with `config`, then any number of
-        messages with `audio_content`. The answer comes after the last of them, because a
-        bidirectional model hears the whole utterance before it says anything.
+        messages with `audio_content`. The answer comes after the last of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TranscribeStream(self, request_iterator, context):
+        """Transcribes audio while it is recorded. The client sends what TranscribeChunks takes: one
+        message with `config`, then messages with `audio_content`, and closes its side where the audio
+        ends. The server sends `started` as soon as it has read the configuration, then results. A
+        bidirectional model hears the whole utterance before it says anything; `started` says so.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModels(self, request, context):
+        """Lists the models that can be asked for, by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetModel(self, request, context):
+        """Describes one model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -80,6 +118,21 @@ def add_SpeechServicer_to_server(servicer, server):
                     request_deserializer=server_dot_pb_dot_v1_dot_speech__pb2.TranscribeChunksRequest.FromString,
                     response_serializer=server_dot_pb_dot_v1_dot_speech__pb2.TranscribeChunksResponse.SerializeToString,
             ),
+            'TranscribeStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.TranscribeStream,
+                    request_deserializer=server_dot_pb_dot_v1_dot_speech__pb2.TranscribeStreamRequest.FromString,
+                    response_serializer=server_dot_pb_dot_v1_dot_speech__pb2.TranscribeStreamResponse.SerializeToString,
+            ),
+            'ListModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModels,
+                    request_deserializer=server_dot_pb_dot_v1_dot_speech__pb2.ListModelsRequest.FromString,
+                    response_serializer=server_dot_pb_dot_v1_dot_speech__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'GetModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetModel,
+                    request_deserializer=server_dot_pb_dot_v1_dot_speech__pb2.GetModelRequest.FromString,
+                    response_serializer=server_dot_pb_dot_v1_dot_speech__pb2.GetModelResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'asr.v1.Speech', rpc_method_handlers)
@@ -89,7 +142,7 @@ def add_SpeechServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Speech(object):
-    """Turns speech into text with one model, chosen when the server starts.
+    """Turns speech into text with the models of one server.
     """
 
     @staticmethod
@@ -136,6 +189,87 @@ class Speech(object):
             '/asr.v1.Speech/TranscribeChunks',
             server_dot_pb_dot_v1_dot_speech__pb2.TranscribeChunksRequest.SerializeToString,
             server_dot_pb_dot_v1_dot_speech__pb2.TranscribeChunksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TranscribeStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/asr.v1.Speech/TranscribeStream',
+            server_dot_pb_dot_v1_dot_speech__pb2.TranscribeStreamRequest.SerializeToString,
+            server_dot_pb_dot_v1_dot_speech__pb2.TranscribeStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/asr.v1.Speech/ListModels',
+            server_dot_pb_dot_v1_dot_speech__pb2.ListModelsRequest.SerializeToString,
+            server_dot_pb_dot_v1_dot_speech__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/asr.v1.Speech/GetModel',
+            server_dot_pb_dot_v1_dot_speech__pb2.GetModelRequest.SerializeToString,
+            server_dot_pb_dot_v1_dot_speech__pb2.GetModelResponse.FromString,
             options,
             channel_credentials,
             insecure,
