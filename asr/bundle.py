@@ -3,6 +3,8 @@
 ``config.json``        features, model, decoder defaults, versions, training facts, checks
 ``model.safetensors``  weights of the model and statistics of the front end
 ``tokens.txt``         the vocabulary
+``lm.arpa.gz``         a language model, if there is one; ``lm.arpa`` is read too
+``lexicon.txt``        the words that may be said, if they are not the language model's
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -32,11 +34,16 @@ from asr.nn.model import AcousticModel, AcousticModelConfig
 from asr.tokens import Tokenizer
 from asr.types import AsrError, BundleError, ConfigError
 
+if TYPE_CHECKING:
+    from asr.decoding.language import Language
+
 __all__ = ["FORMAT_VERSION", "Bundle", "load_bundle", "save_bundle", "select_device"]
 
 FORMAT = "peephole-asr bundle"
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS, TOKENS = "config.json", "model.safetensors", "tokens.txt"
+LM_FILES, LEXICON = ("lm.arpa.gz", "lm.arpa"), "lexicon.txt"
+LANGUAGE = "language"  # the key that bundles with a language model or a lexicon have
 SECTIONS = ("features", "model", "decoder", "versions", "facts", "checksums", "golden")
 KEYS = ("format", "format_version", "name", *SECTIONS)
 LIBRARIES = ("torch", "torchaudio", "librosa", "numpy")
@@ -50,6 +57,7 @@ class Bundle:
     """All that turns audio into text.
 
     ``facts`` are JSON values about the training (corpus, error rates, commands), for people.
+    ``language`` is what beam search knows beside the sound, unless ``decoder`` weights it by 0.
     """
 
     extractor: FeatureExtractor
@@ -58,6 +66,7 @@ class Bundle:
     decoder: DecoderConfig
     name: str
     facts: dict[str, Any] = field(default_factory=dict)
+    language: Language | None = None
 
 
 def select_device(name: str) -> torch.device:
@@ -120,6 +129,7 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> None:
 def _write_files(bundle: Bundle, weights: dict[str, Tensor], folder: Path) -> None:
     save_file(weights, folder / WEIGHTS)
     bundle.tokenizer.save(folder / TOKENS)
+    units = None if bundle.language is None else bundle.language.save(folder)
     config = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -130,8 +140,9 @@ def _write_files(bundle: Bundle, weights: dict[str, Tensor], folder: Path) -> No
         "decoder": bundle.decoder.to_dict(),
         "versions": _versions(),
         "facts": bundle.facts,
-        "checksums": {name: _checksum(folder / name) for name in (WEIGHTS, TOKENS)},
+        "checksums": {path.name: _checksum(path) for path in sorted(folder.iterdir())},
         "golden": compute_golden(bundle.extractor, bundle.model),
+        **({} if units is None else {LANGUAGE: {"units": units}}),
     }
     sections = [f"{json.dumps(key)}: {_to_json(key, value)}" for key, value in config.items()]
     text = "{\n" + ",\n".join(sections) + "\n}\n"  # a line a section, for people who look
@@ -153,7 +164,8 @@ def _check_place(target: Path) -> None:
     if not target.exists():
         return
     if target.is_dir() and ((target / CONFIG).exists() or not any(target.iterdir())):
-        strangers = {entry.name for entry in target.iterdir()} - {CONFIG, WEIGHTS, TOKENS}
+        own = {CONFIG, WEIGHTS, TOKENS, *LM_FILES, LEXICON}
+        strangers = {entry.name for entry in target.iterdir()} - own
         if not strangers:
             return
     raise BundleError(
@@ -230,6 +242,7 @@ def load_bundle(path: str | os.PathLike[str], device: str = "cpu") -> Bundle:
     _check_sizes(bundle, where=str(folder))
     bundle = _with_weights(bundle, folder / WEIGHTS)
     _check_checksums(folder, config["checksums"])
+    bundle = replace(bundle, language=_read_language(bundle.tokenizer, config, folder))
     _check_golden(bundle, config, folder)
     bundle.extractor.to(place)
     bundle.model.to(place)
@@ -260,11 +273,11 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise BundleError("this is not a bundle's configuration", where=where, remedy=RENEW)
     _check_version(config.get("format_version"), where)
     missing = [key for key in KEYS if key not in config]
-    unknown = sorted(set(config) - set(KEYS))
+    unknown = sorted(set(config) - {*KEYS, LANGUAGE})
     if missing or unknown:
         fault = f"key {missing[0]!r} is missing" if missing else f"key {unknown[0]!r} is unknown"
         raise BundleError(fault, where=where, remedy=RENEW)
-    for key in SECTIONS:
+    for key in (*SECTIONS, *({LANGUAGE} & set(config))):
         if not isinstance(config[key], dict):
             raise BundleError(f"{key!r} is not an object", where=where, remedy=RENEW)
     return config
@@ -380,13 +393,49 @@ def _check_finite(weights: Mapping[str, Tensor], where: str, remedy: str) -> Non
 
 
 def _check_checksums(folder: Path, checksums: dict[str, Any]) -> None:
-    for name in (WEIGHTS, TOKENS):
+    for name in (WEIGHTS, TOKENS, *sorted(set(checksums) - {WEIGHTS, TOKENS})):
+        if name not in (WEIGHTS, TOKENS, *LM_FILES, LEXICON):
+            raise BundleError(
+                f"the checksum of {name!r} is that of no file of a bundle",
+                where=str(folder / CONFIG),
+                remedy=RENEW,
+            )
+        if not (folder / name).is_file():
+            raise BundleError(f"the bundle has no {name}", where=str(folder), remedy=RENEW)
         if checksums.get(name) != _checksum(folder / name):
             raise BundleError(
                 f"the file is not the one that was saved: its SHA-256 is not that in {CONFIG}",
                 where=str(folder / name),
                 remedy=RENEW,
             )
+
+
+def _read_language(tokenizer: Tokenizer, config: dict[str, Any], folder: Path) -> Language | None:
+    """The language model and the lexicon, if there are any; every file must be accounted for."""
+    found = [name for name in (*LM_FILES, LEXICON) if (folder / name).exists()]
+    for name in found:
+        if name not in config["checksums"]:
+            raise BundleError(
+                f"{CONFIG} does not know of this file", where=str(folder / name), remedy=RENEW
+            )
+    if len(found) > 1 and found[:2] == list(LM_FILES):
+        raise BundleError(f"two language models: {', '.join(LM_FILES)}", where=str(folder))
+    if bool(found) != (LANGUAGE in config):
+        raise BundleError(
+            f"{CONFIG} and the files do not agree on whether there is a language model",
+            where=str(folder),
+            remedy=RENEW,
+        )
+    if not found:
+        return None
+    from asr.decoding.language import Language  # with the compiler, which others do without
+
+    lm = next((folder / name for name in found if name in LM_FILES), None)
+    lexicon = folder / LEXICON if LEXICON in found else None
+    try:
+        return Language.load(tokenizer, lm, lexicon, config[LANGUAGE].get("units", "words"))
+    except AsrError as error:
+        raise BundleError(error.what, where=error.where or str(folder), remedy=RENEW) from None
 
 
 def _checksum(path: Path) -> str:

@@ -9,18 +9,16 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from asr import __version__
 from asr.cli_align import add_align
+from asr.cli_decode import add_recognition, chosen_decoder, chosen_phrases, load_recognizer
 from asr.cli_graph import add_graph
 from asr.cli_lm import add_lm
+from asr.cli_tune import add_tune
 from asr.output import file_ids, to_ctm, to_json, to_srt, to_text
 from asr.terminal import FAILURE, complain, one_line, open_output, progress
 from asr.types import AsrError, ConfigError, Transcript
-
-if TYPE_CHECKING:
-    from asr.decoding import DecoderConfig
 
 __all__ = ["main"]
 
@@ -58,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     add_align(commands.add_parser("align", help="write when each word of known texts was said"))
     _add_plot(commands.add_parser("plot", help="draw one utterance and what the model makes of it"))
     _add_export(commands.add_parser("export", help="write the model as an ONNX file"))
+    add_tune(commands.add_parser("tune", help="find the decoder's weights on texts that are known"))
     add_lm(commands.add_parser("lm", help="make and measure language models"))
     add_graph(commands.add_parser("graph", help="make a decoding graph from a language model"))
     return parser
@@ -86,7 +85,7 @@ def _add_transcribe(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="audio recognised at once, in seconds (default: 120)",
     )
-    _add_recognition(parser)
+    add_recognition(parser)
 
 
 def _add_plot(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +94,7 @@ def _add_plot(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", metavar="BUNDLE", help="folder of the model bundle")
     parser.add_argument("file", metavar="FILE", help="WAV, FLAC, OGG or NIST SPHERE")
     parser.add_argument("--output", metavar="PNG", required=True, help="picture to write")
-    _add_recognition(parser)
+    add_recognition(parser)
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
@@ -111,86 +110,26 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_recognition(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--decoder", help="greedy, beam, prefix or wfst (default: the bundle's)")
-    parser.add_argument(
-        "--beam-width", type=int, metavar="K", help="hypotheses kept while decoding"
-    )
-    parser.add_argument("--alternatives", type=int, metavar="N", help="hypotheses to give")
-    parser.add_argument(
-        "--blank-threshold",
-        type=float,
-        metavar="P",
-        help="prefix search: sections end where a blank is more probable; 1.0: no sections",
-    )
-    parser.add_argument(
-        "--max-expansions", type=int, metavar="N", help="prefix search: its budget in a section"
-    )
-    parser.add_argument("--graph", metavar="GRAPH", help="search in this folder of asr graph")
-    parser.add_argument(
-        "--acoustic-scale",
-        type=float,
-        metavar="A",
-        help="search in a graph: weight of the audio against the words (default: 1)",
-    )
-    parser.add_argument(
-        "--search-beam",
-        type=float,
-        metavar="X",
-        help="search in a graph: leave what is less probable than the best by this (default: 16)",
-    )
-    parser.add_argument(
-        "--max-active", type=int, metavar="N", help="search in a graph: states kept (default: 7000)"
-    )
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument(
-        "--backend",
-        default="auto",
-        help="torch, onnx or onnx-int8 (default: onnx on cpu if it can run the model, else torch)",
-    )
-
-
-def _decoder(options: argparse.Namespace, default: DecoderConfig) -> DecoderConfig:
-    """The bundle's decoder with what the command line changes.
-
-    An option of one decoder asks for that decoder; alternatives ask for a beam where the bundle's
-    decoder has but one.
-    """
-    from asr.decoding import DecoderConfig
-
-    of_graph = ("graph", "acoustic_scale", "search_beam", "max_active")
-    names = ("beam_width", "alternatives", "blank_threshold", "max_expansions", *of_graph)
-    chosen = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    if options.decoder is None and not chosen:
-        return default
-    if not chosen.keys().isdisjoint(of_graph):
-        asked = "wfst"
-    elif "blank_threshold" in chosen or "max_expansions" in chosen:
-        asked = "prefix"
-    elif "beam_width" in chosen or default.name == "greedy":
-        asked = "beam"
-    else:
-        asked = default.name
-    name = options.decoder or asked
-    kept = default.to_dict() if name == default.name else {}
-    return DecoderConfig.from_dict({**kept, "name": name, **chosen})
-
-
 def _transcribe(options: argparse.Namespace) -> int:
     from asr.decoding.graph.folder import load_graph
-    from asr.recognizer import Recognizer
     from asr.transcribe import in_order, transcribe_files
 
     files: list[str] = options.files
     with _writer(options) as write:
-        recognizer = Recognizer.load(options.bundle, options.device, backend=options.backend)
-        decoder = _decoder(options, recognizer.bundle.decoder)
+        recognizer = load_recognizer(options)
+        decoder = chosen_decoder(options, recognizer.bundle.decoder)
+        phrases = chosen_phrases(options)
         if decoder.graph is not None:
             load_graph(decoder.graph, recognizer.tokenizer)  # fails once, not for each file
         failures = 0
         with progress(len(files), "transcribing") as (advance, hidden):
             outcomes = transcribe_files(
-                recognizer, files, decoder, batch_seconds=options.batch_seconds, on_done=advance
+                recognizer,
+                files,
+                decoder,
+                phrases=phrases,
+                batch_seconds=options.batch_seconds,
+                on_done=advance,
             )
             for index, outcome in in_order(outcomes):
                 with hidden():
@@ -206,18 +145,17 @@ def _transcribe(options: argparse.Namespace) -> int:
 def _plot(options: argparse.Namespace) -> int:
     from asr.audio import read_audio
     from asr.plots import check_picture_path, draw_utterance, save_picture
-    from asr.recognizer import Recognizer
 
     check_picture_path(options.output)
-    recognizer = Recognizer.load(options.bundle, options.device, backend=options.backend)
-    decoder = _decoder(options, recognizer.bundle.decoder)
+    recognizer = load_recognizer(options)
+    decoder = chosen_decoder(options, recognizer.bundle.decoder)
     waveform = read_audio(options.file, limits=recognizer.limits)
     log_probs, lengths = recognizer.log_probs([waveform])
     figure = draw_utterance(
         waveform,
         log_probs[0, : int(lengths[0])].numpy(),
         recognizer.tokenizer.tokens,
-        recognizer.decode(log_probs, lengths, decoder)[0][0],
+        recognizer.decode(log_probs, lengths, decoder, phrases=chosen_phrases(options))[0][0],
         recognizer.seconds_per_frame,
         title=Path(options.file).name,
     )

@@ -1,4 +1,4 @@
-"""Pictures of one utterance and what a model makes of it."""
+"""Pictures: one utterance and what a model makes of it, and what tuning found."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from asr.types import ConfigError, Hypothesis, Waveform
 
-__all__ = ["check_picture_path", "draw_utterance", "save_picture"]
+__all__ = ["check_picture_path", "draw_surface", "draw_utterance", "save_picture"]
 
 BLANK_COLOUR = "0.6"
 INCHES_PER_SECOND = 4.0
@@ -188,3 +188,35 @@ def _draw_tokens(axes: Any, hypothesis: Hypothesis, colours: dict[str, str]) -> 
     axes.set_ylim(0.0, 1.0)
     axes.set_yticks([])
     axes.set_ylabel("tokens")
+
+
+def draw_surface(
+    lm_weights: Sequence[float], bonuses: Sequence[float], rates: Sequence[float]
+) -> Figure:
+    """The error rate over the language model's weight and the bonus, the best marked.
+
+    ``rates`` are fractions, those of the first weight first.
+    """
+    surface = 100.0 * np.array(rates).reshape(len(lm_weights), len(bonuses)).T
+    figure = Figure(figsize=(1.5 + 0.7 * len(lm_weights), 1.5 + 0.5 * len(bonuses)))
+    figure.set_layout_engine("constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(surface, origin="lower", aspect="auto", cmap="viridis_r")
+    figure.colorbar(image, label="error rate, %")
+    axes.set_xticks(range(len(lm_weights)), [f"{weight:g}" for weight in lm_weights])
+    axes.set_yticks(range(len(bonuses)), [f"{bonus:g}" for bonus in bonuses])
+    axes.set_xlabel("weight of the language model")
+    axes.set_ylabel("bonus")
+    middle = (surface.min() + surface.max()) / 2
+    for (row, column), rate in np.ndenumerate(surface):
+        best = rate == surface.min()
+        axes.text(
+            column,
+            row,
+            f"{rate:.1f}",
+            ha="center",
+            va="center",
+            color="white" if rate > middle else "black",
+            fontweight="bold" if best else "normal",
+        )
+    return figure

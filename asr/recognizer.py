@@ -13,7 +13,7 @@ from torch import Tensor
 from asr.audio import AudioLimits, resample
 from asr.backends import AUTO, choose_backend, make_backend
 from asr.bundle import Bundle, load_bundle, select_device
-from asr.decoding import DecoderConfig, Stop, make_decoder
+from asr.decoding import DecoderConfig, Phrase, Stop, make_decoder
 from asr.tokens import Tokenizer
 from asr.types import AsrError, AudioError, Hypothesis, Transcript, Waveform
 
@@ -136,18 +136,25 @@ class Recognizer:
             ) from None
 
     def recognize(
-        self, waveforms: Sequence[Waveform], decoder: DecoderConfig | None = None
+        self,
+        waveforms: Sequence[Waveform],
+        decoder: DecoderConfig | None = None,
+        *,
+        phrases: Sequence[Phrase] = (),
     ) -> list[Transcript]:
         """Transcripts, in the order of ``waveforms``; ``decoder`` None: the bundle's default.
 
         Raises:
             AudioError, AsrError: see :meth:`log_probs`.
+            DecodingError: see :meth:`decode`.
         """
         log_probs, lengths = self.log_probs(waveforms)
         return [
             Transcript(tuple(hypotheses), waveform.duration)
             for waveform, hypotheses in zip(
-                waveforms, self.decode(log_probs, lengths, decoder), strict=True
+                waveforms,
+                self.decode(log_probs, lengths, decoder, phrases=phrases),
+                strict=True,
             )
         ]
 
@@ -157,18 +164,27 @@ class Recognizer:
         lengths: Tensor,
         decoder: DecoderConfig | None = None,
         stop: Stop | None = None,
+        *,
+        phrases: Sequence[Phrase] = (),
     ) -> list[list[Hypothesis]]:
         """Hypotheses, best first, of each row of :meth:`log_probs`'s result.
 
+        Any number of threads may call it at once. Beam search uses the bundle's language model and
+        lexicon, which were made ready once, and expects ``phrases``.
+
         Raises:
+            DecodingError: there are phrases and the decoder is another than beam search; one cannot
+                be spelled, or has words that the lexicon refuses; or no text in words of the
+                lexicon is possible.
             StoppedError: another thread asked for it by ``stop``.
         """
         if not len(lengths):
             return []
         config = decoder or self.bundle.decoder
-        return make_decoder(config, self.tokenizer, self.seconds_per_frame).decode(
-            log_probs, lengths, stop
-        )
+        language = self.bundle.language
+        return make_decoder(
+            config, self.tokenizer, self.seconds_per_frame, language, phrases
+        ).decode(log_probs, lengths, stop)
 
     def _shortest(self) -> int:
         """The least number of samples that make a frame, by bisection (more never make fewer)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from asr.audio import probe, read_audio
-from asr.decoding import DecoderConfig
+from asr.decoding import DecoderConfig, Phrase
 from asr.recognizer import Recognizer
 from asr.types import AsrError, ConfigError, Transcript, Waveform
 
@@ -39,6 +39,7 @@ def transcribe_files(
     files: Sequence[str],
     decoder: DecoderConfig | None = None,
     *,
+    phrases: Sequence[Phrase] = (),
     batch_seconds: float = 120.0,
     on_done: Callable[[int], None] = lambda count: None,
 ) -> Iterator[tuple[int, Outcome]]:
@@ -62,6 +63,7 @@ def transcribe_files(
         [durations[index] for index in known],
         lambda position: read_audio(names[position], limits=recognizer.limits),
         decoder,
+        phrases=phrases,
         batch_seconds=batch_seconds,
         on_done=on_done,
     )
@@ -76,6 +78,7 @@ def transcribe_utterances(
     load: Callable[[int], Waveform],
     decoder: DecoderConfig | None = None,
     *,
+    phrases: Sequence[Phrase] = (),
     batch_seconds: float = 120.0,
     on_done: Callable[[int], None] = lambda count: None,
 ) -> Iterator[tuple[int, Outcome]]:
@@ -84,7 +87,7 @@ def transcribe_utterances(
     ``names`` place errors, ``durations`` (seconds) plan the batches.
     """
     for batch in plan_batches(durations, batch_seconds):
-        yield from _transcribe_batch(recognizer, names, batch, load, decoder)
+        yield from _transcribe_batch(recognizer, names, batch, load, decoder, phrases)
         on_done(len(batch))
 
 
@@ -105,6 +108,7 @@ def _transcribe_batch(
     indices: Sequence[int],
     load: Callable[[int], Waveform],
     decoder: DecoderConfig | None,
+    phrases: Sequence[Phrase],
 ) -> Iterator[tuple[int, Outcome]]:
     waveforms: dict[int, Waveform] = {}
     for index in indices:
@@ -115,11 +119,11 @@ def _transcribe_batch(
         except AsrError as error:
             yield index, _placed(error, names[index])
     try:
-        transcripts = recognizer.recognize(list(waveforms.values()), decoder)
+        transcripts = recognizer.recognize(list(waveforms.values()), decoder, phrases=phrases)
         yield from zip(waveforms, transcripts, strict=True)
     except AsrError:
         for index, waveform in waveforms.items():
-            yield index, _transcribe_alone(recognizer, names[index], waveform, decoder)
+            yield index, _transcribe_alone(recognizer, names[index], waveform, decoder, phrases)
 
 
 def _transcribe_alone(
@@ -127,10 +131,11 @@ def _transcribe_alone(
     file: str,
     waveform: Waveform,
     decoder: DecoderConfig | None,
+    phrases: Sequence[Phrase],
 ) -> Outcome:
     """What one file gives by itself, after its batch failed."""
     try:
-        return recognizer.recognize([waveform], decoder)[0]
+        return recognizer.recognize([waveform], decoder, phrases=phrases)[0]
     except AsrError as own:
         return _placed(own, file)
 

@@ -139,9 +139,11 @@ Search = Literal["exact", "sectioned", "cut"]
 class Hypothesis:
     """One decoding of one utterance.
 
-    ``score`` is the natural logarithm of the probability the decoder gave it: of the best path
-    for greedy decoding and search in a graph, of the labelling (summed over paths) for beam and
-    prefix search.
+    ``score`` is what the decoder ranked it by, the sum of three parts. ``acoustic_score`` is the
+    natural logarithm of the probability the acoustic model gave it: of the best path for greedy
+    decoding and search in a graph, of the labelling (summed over paths) for beam and prefix search.
+    ``lm_score`` is the language model's log-probability times its weight, ``bonus_score`` what
+    words, tokens and phrases earned or cost; both are 0 where there is no such thing.
     ``confidence`` lies in [0, 1] and is comparable between utterances of any length.
     ``search`` says what prefix search proved of this rank: ``"exact"``: nothing more probable is
     left out; ``"sectioned"``: it is the best join of the best of each section; ``"cut"``: the
@@ -156,11 +158,12 @@ class Hypothesis:
     words: tuple[Word, ...] = field(default=())
     search: Search | None = None
     lm_score: float = 0.0
+    bonus_score: float = 0.0
 
     @property
     def acoustic_score(self) -> float:
         """What of the score is the acoustic model's."""
-        return self.score - self.lm_score
+        return self.score - self.lm_score - self.bonus_score
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("backends",),
     ("recognizer",),
     (
-        *("cli", "cli_align", "cli_graph", "cli_lm"),
-        *("output", "passages", "plots", "terminal", "textgrid", "transcribe"),
+        *("cli", "cli_align", "cli_decode", "cli_graph", "cli_lm", "cli_tune"),
+        *("output", "passages", "plots", "terminal", "textgrid", "transcribe", "tuning"),
     ),
 )
 STRANGERS = (("nn", "decoding"), ("decoding", "nn"))  # they meet at log-probabilities

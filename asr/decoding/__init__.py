@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
 from asr.decoding.beam import BeamDecoder
 from asr.decoding.config import NAMES, DecoderConfig
 from asr.decoding.greedy import GreedyDecoder
+from asr.decoding.phrases import Phrase
 from asr.decoding.prefix import PrefixDecoder
 from asr.decoding.stopping import Stop, StoppedError
 from asr.decoding.wfst import WfstDecoder
 from asr.tokens import Tokenizer
-from asr.types import Hypothesis
+from asr.types import DecodingError, Hypothesis
 
-__all__ = ["DECODERS", "NAMES", "Decoder", "DecoderConfig", "Stop", "StoppedError", "make_decoder"]
+if TYPE_CHECKING:
+    from asr.decoding.language import Language
+
+__all__ = [
+    "DECODERS",
+    "NAMES",
+    "Decoder",
+    "DecoderConfig",
+    "Phrase",
+    "Stop",
+    "StoppedError",
+    "make_decoder",
+]
 
 
 class Decoder(Protocol):
@@ -42,6 +56,24 @@ DECODERS: dict[
 }
 
 
-def make_decoder(config: DecoderConfig, tokenizer: Tokenizer, seconds_per_frame: float) -> Decoder:
-    """Return the decoder that ``config`` names, for one vocabulary and frame rate."""
+def make_decoder(
+    config: DecoderConfig,
+    tokenizer: Tokenizer,
+    seconds_per_frame: float,
+    language: Language | None = None,
+    phrases: Sequence[Phrase] = (),
+) -> Decoder:
+    """Return the decoder that ``config`` names, for one vocabulary and frame rate.
+
+    Only beam search uses ``language`` and ``phrases``.
+
+    Raises:
+        DecodingError: there are phrases, and the decoder is another.
+    """
+    if config.name == "beam":
+        return BeamDecoder(config, tokenizer, seconds_per_frame, language, tuple(phrases))
+    if phrases:
+        raise DecodingError(
+            f"{config.name} decoding knows no phrases", remedy="choose the decoder beam"
+        )
     return DECODERS[config.name](config, tokenizer, seconds_per_frame)

@@ -1,15 +1,15 @@
-"""Prefix beam search: labellings scored by the sum over their paths.
-
-Hannun et al., "First-pass large vocabulary continuous speech recognition using bi-directional
-recurrent DNNs" (2014), algorithm 1, without a language model. Unlike best-path decoding it adds up
-all paths that spell the same prefix.
+"""Prefix beam search: labellings scored by the sum over their paths, and by what is known of the
+language. The search itself is compiled: :mod:`asr.decoding.search`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,52 +17,51 @@ from torch import Tensor
 
 from asr.decoding.config import DecoderConfig
 from asr.decoding.inputs import checked
+from asr.decoding.phrases import Phrase, build_boosts
 from asr.decoding.spans import best_alignment, hypothesis
-from asr.decoding.stopping import Stop
-from asr.tokens import BLANK_ID, Tokenizer
-from asr.types import Hypothesis
+from asr.decoding.stopping import Stop, StoppedError
+from asr.tokens import BLANK, Tokenizer
+from asr.types import DecodingError, Hypothesis
 
-__all__ = ["BeamDecoder", "add_logs", "prefix_beam_search"]
+if TYPE_CHECKING:
+    from asr.decoding.grammar import Boosts, Grammar, Options
+    from asr.decoding.language import Language
 
-NEVER = float("-inf")
+__all__ = ["BeamDecoder", "Labelling", "prefix_beam_search"]
 
 Labels = tuple[int, ...]
-Prefix = tuple[int, int]  # number of the prefix without its last token, and that token
-Scores = tuple[float, float]  # log-probability of paths that end in a blank, and in a token
-ROOT: Prefix = (-1, BLANK_ID)
 
 
-class _Prefixes:
-    """Numbers for prefixes, so that a long one costs no more to extend than a short one."""
+@dataclass(frozen=True)
+class Labelling:
+    """Tokens, and the parts of their score: natural logarithms, the model's already weighted."""
 
-    def __init__(self) -> None:
-        self._numbers: dict[Prefix, int] = {}
-        self._prefixes: list[Prefix] = []
+    labels: Labels
+    acoustic: float
+    lm: float
+    bonus: float
 
-    def number(self, prefix: Prefix) -> int:
-        if prefix not in self._numbers:
-            self._numbers[prefix] = len(self._prefixes)
-            self._prefixes.append(prefix)
-        return self._numbers[prefix]
-
-    def spell(self, prefix: Prefix) -> Labels:
-        tokens = []
-        while prefix != ROOT:
-            tokens.append(prefix[1])
-            prefix = self._prefixes[prefix[0]]
-        return tuple(reversed(tokens))
+    @property
+    def score(self) -> float:
+        """What labellings are ranked by."""
+        return self.acoustic + self.lm + self.bonus
 
 
 @dataclass(frozen=True)
 class BeamDecoder:
-    """Keeps the ``beam_width`` most probable prefixes after each frame.
+    """Keeps the ``beam_width`` best prefixes after each frame.
 
-    The score is the log-probability of the labelling, summed over the paths that survived.
+    The acoustic score is the log-probability of the labelling, summed over the paths that survived.
+    A word is scored by a language model of words when it ends, and ranked before that by the most
+    probable word it may become. The utterances of a batch are searched by as many threads as there
+    are processors.
     """
 
     config: DecoderConfig
     tokenizer: Tokenizer
     seconds_per_frame: float
+    language: Language | None = None
+    phrases: Sequence[Phrase] = ()
 
     def decode(
         self, log_probs: Tensor, lengths: Tensor, stop: Stop | None = None
@@ -70,93 +69,109 @@ class BeamDecoder:
         """Return up to ``alternatives`` hypotheses for each utterance of ``(B, T, V)``, best first.
 
         Raises:
-            DecodingError: see :func:`asr.decoding.inputs.checked`.
+            DecodingError: see :func:`asr.decoding.inputs.checked`; a phrase cannot be spelled; or
+                no text in words of the lexicon is possible.
             StoppedError: asked for by ``stop``.
         """
-        return [
-            self._decode_one(frames, stop or Stop())
-            for frames in checked(log_probs, lengths, self.tokenizer.size)
-        ]
+        utterances = checked(log_probs, lengths, self.tokenizer.size)
+        stop = stop or Stop()
 
-    def _decode_one(self, frames: NDArray[np.float32], stop: Stop) -> list[Hypothesis]:
-        config = self.config
-        found = prefix_beam_search(frames, config.beam_width, config.token_min_log_prob, stop)
-        return [
-            hypothesis(
-                frames,
-                best_alignment(frames, labels),
-                score,
-                self.tokenizer,
-                self.seconds_per_frame,
-            )
-            for labels, score in found[: config.alternatives]
-        ]
+        def decode_one(number: int) -> list[Hypothesis]:
+            frames = utterances[number]
+            found = self.search(frames, self.config.alternatives, stop)
+            if not found:
+                raise DecodingError(
+                    f"in utterance {number} of the batch no words of the lexicon are possible",
+                    remedy="set unknown_penalty, or check that lexicon and model belong together",
+                )
+            return [self._hypothesis(frames, labelling, stop) for labelling in found]
+
+        _ = self._knowledge  # before the threads would all make it ready
+        threads = min(len(utterances), _processors())
+        if threads < 2:
+            return [decode_one(number) for number in range(len(utterances))]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(decode_one, range(len(utterances))))
+
+    def search(self, frames: NDArray[np.float32], count: int, stop: Stop) -> list[Labelling]:
+        """The best ``count`` labellings of ``frames (T, V)``, best first; none if none is possible.
+
+        Raises:
+            DecodingError: a phrase cannot be spelled.
+            StoppedError: asked for by ``stop``.
+        """
+        return _search(frames, count, *self._knowledge, stop)
+
+    @cached_property
+    def _knowledge(self) -> tuple[Options, Grammar, Boosts]:
+        from asr.decoding.language import NOTHING, search_options
+
+        grammar = self.language.grammar(self.config) if self.language else NOTHING
+        options = search_options(self.config, self.tokenizer)
+        if grammar.has_lexicon and self.config.unknown_penalty is None and self.language:
+            self.language.check_phrases(self.phrases)
+        return options, grammar, build_boosts(self.phrases, self.tokenizer)
+
+    def _hypothesis(self, frames: NDArray[np.float32], found: Labelling, stop: Stop) -> Hypothesis:
+        spans = best_alignment(frames, found.labels, stop)
+        spelled = hypothesis(frames, spans, found.score, self.tokenizer, self.seconds_per_frame)
+        return replace(spelled, lm_score=found.lm, bonus_score=found.bonus)
 
 
 def prefix_beam_search(
-    log_probs: NDArray[np.float32],
+    log_probs: NDArray[np.floating],
     beam_width: int,
     token_min_log_prob: float,
     stop: Stop | None = None,
 ) -> list[tuple[Labels, float]]:
-    """Return the best labellings of ``log_probs (T, V)`` with their scores, best first."""
-    prefixes = _Prefixes()
-    beam: dict[Prefix, Scores] = {ROOT: (0.0, NEVER)}
-    stop = stop or Stop()
-    for frame in log_probs:
-        stop.check()
-        tokens = _likely_tokens(frame, token_min_log_prob)
-        beam = _best(_extend(beam, prefixes, float(frame[BLANK_ID]), tokens), beam_width)
-    ranked = [(prefixes.spell(prefix), add_logs(*scores)) for prefix, scores in beam.items()]
-    return sorted(ranked, key=lambda item: (-item[1], item[0]))
+    """Labellings of ``log_probs (T, V)`` and their log-probabilities, best first, of no language.
 
-
-def _likely_tokens(frame: NDArray[np.float32], least: float) -> list[tuple[int, float]]:
-    likely = frame >= least
-    likely[int(frame.argmax())] = True
-    likely[BLANK_ID] = False
-    return [(int(k), float(frame[k])) for k in np.flatnonzero(likely)]
-
-
-def _extend(
-    beam: dict[Prefix, Scores],
-    prefixes: _Prefixes,
-    blank: float,
-    tokens: Iterable[tuple[int, float]],
-) -> dict[Prefix, Scores]:
-    """All prefixes one frame later.
-
-    A repeated token merges into the prefix unless a blank stands between.
+    Raises:
+        StoppedError: asked for by ``stop``.
     """
-    later: dict[Prefix, Scores] = {}
-    for prefix, (in_blank, in_token) in beam.items():
-        whole = add_logs(in_blank, in_token)
-        _gain(later, prefix, whole + blank, NEVER)
-        number, last = prefixes.number(prefix), prefix[1]
-        for k, log_prob in tokens:
-            if k == last:
-                _gain(later, prefix, NEVER, in_token + log_prob)
-                _gain(later, (number, k), NEVER, in_blank + log_prob)
-            else:
-                _gain(later, (number, k), NEVER, whole + log_prob)
-    return later
+    from asr.decoding.language import NOTHING, search_options
+
+    anonymous = Tokenizer([BLANK, *map(str, range(1, max(2, log_probs.shape[1])))], "phones")
+    config = DecoderConfig(name="beam", token_min_log_prob=token_min_log_prob, beam_threshold=None)
+    options = search_options(config, anonymous)._replace(beam_width=beam_width)
+    knowledge = options, NOTHING, build_boosts((), anonymous)
+    found = _search(log_probs, beam_width, *knowledge, stop or Stop())
+    return [(labelling.labels, labelling.score) for labelling in found]
 
 
-def _gain(beam: dict[Prefix, Scores], prefix: Prefix, in_blank: float, in_token: float) -> None:
-    old_blank, old_token = beam.get(prefix, (NEVER, NEVER))
-    beam[prefix] = (add_logs(old_blank, in_blank), add_logs(old_token, in_token))
+def _search(
+    frames: NDArray[np.floating],
+    count: int,
+    options: Options,
+    grammar: Grammar,
+    boosts: Boosts,
+    stop: Stop,
+) -> list[Labelling]:
+    """The best ``count`` labellings, best first; none where nothing is possible."""
+    from asr.decoding.search import search
+
+    values = np.ascontiguousarray(frames, dtype=np.float64)
+    taken, kept, rows, scores = search(values, options, grammar, boosts, stop.flag)
+    if taken < len(frames) and stop.flag[0]:
+        raise StoppedError
+    order = np.argsort(-scores.sum(axis=1), kind="stable")[:count]
+    return [
+        Labelling(_spelled(kept, int(row)), *map(float, parts))
+        for row, parts in zip(rows[order], scores[order], strict=True)
+    ]
 
 
-def _best(beam: dict[Prefix, Scores], count: int) -> dict[Prefix, Scores]:
-    possible = {p: s for p, s in beam.items() if max(s) > NEVER}
-    if len(possible) <= count:
-        return possible
-    ranked = sorted(possible.items(), key=lambda item: (-add_logs(*item[1]), item[0]))
-    return dict(ranked[:count])
+def _spelled(kept: NDArray[np.int32], row: int) -> Labels:
+    """The tokens from the root to a prefix, whose parent and last token are the first columns."""
+    labels = []
+    while row > 0:
+        row, token = kept[row, :2].tolist()
+        labels.append(token)
+    return tuple(reversed(labels))
 
 
-def add_logs(a: float, b: float) -> float:
-    """Logarithm of the sum of two numbers given as logarithms."""
-    if a < b:
-        a, b = b, a
-    return a if b == NEVER else a + math.log1p(math.exp(b - a))
+def _processors() -> int:
+    try:
+        return len(os.sched_getaffinity(0))  # those this process may use
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1

@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 
 from numba import njit
 
-__all__ = ["compiled"]
+__all__ = ["compiled", "inlined"]
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -21,7 +21,16 @@ def compiled(function: Function) -> Function:
     What is kept is renewed when the function's own file changes, not when one that it calls does:
     compiled functions that call each other across files have to be compiled again by hand.
     """
+    return _compiled(function, forceinline=False)
+
+
+def inlined(function: Function) -> Function:
+    """As :func:`compiled`, for what is called so often that the call itself would cost."""
+    return _compiled(function, forceinline=True)
+
+
+def _compiled(function: Function, forceinline: bool) -> Function:
     try:
-        return cast(Function, njit(nogil=True, cache=True)(function))
+        return cast(Function, njit(nogil=True, cache=True, forceinline=forceinline)(function))
     except RuntimeError:  # numba found no folder to write to
-        return cast(Function, njit(nogil=True)(function))
+        return cast(Function, njit(nogil=True, forceinline=forceinline)(function))

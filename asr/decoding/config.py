@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,6 +16,7 @@ NAMES = ("greedy", "beam", "prefix", "wfst")
 MAX_BEAM_WIDTH = 1024
 MAX_EXPANSIONS = 100_000
 MAX_ACTIVE = 30_000  # more would make frames so long that a search could not be stopped at once
+MAX_WEIGHT = 100.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,14 @@ class DecoderConfig:
         search_beam: search in a graph leaves states that are less probable than the best by more
             than this (natural logarithm).
         max_active: states that search in a graph goes on from in a frame at most.
+        beam_threshold: beam search drops prefixes that score this much less than the best one, in
+            natural logarithm; None: it drops none for that.
+        lm_weight: beam search weights the language model's log-probabilities by it, if there is a
+            model; 0 leaves it out.
+        word_bonus, token_bonus: beam search adds them for each word and each token, since language
+            models prefer few.
+        unknown_penalty: what beam search subtracts for each word outside the lexicon, which is that
+            of the language model unless one is given; None: there are no such words.
     """
 
     name: str = "greedy"
@@ -51,38 +61,43 @@ class DecoderConfig:
     acoustic_scale: float = 1.0
     search_beam: float = 16.0
     max_active: int = 7000
+    beam_threshold: float | None = 20.0
+    lm_weight: float = 0.5
+    word_bonus: float = 0.0
+    token_bonus: float = 0.0
+    unknown_penalty: float | None = None
 
     def __post_init__(self) -> None:
         if self.name not in NAMES:
             raise DecodingError(
                 f"unknown decoder {self.name!r}", remedy=f"choose one of {', '.join(NAMES)}"
             )
-        if not _is_integer(self.beam_width) or not 1 <= self.beam_width <= MAX_BEAM_WIDTH:
-            raise DecodingError(
-                f"beam width is {self.beam_width!r}",
-                remedy=f"give an integer from 1 to {MAX_BEAM_WIDTH}",
-            )
         self._check_graph()
         most = self.beam_width if self.name == "beam" else MAX_BEAM_WIDTH
-        if not _is_integer(self.alternatives) or not 1 <= self.alternatives <= most:
-            raise DecodingError(
-                f"alternatives is {self.alternatives!r}",
-                remedy=f"give an integer from 1 to {most}, no more than the beam is wide",
+        self._check_integer("beam_width", MAX_BEAM_WIDTH)
+        self._check_integer("alternatives", most, ", no more than the beam is wide")
+        self._check_integer("max_expansions", MAX_EXPANSIONS)
+        self._check_number(
+            "token_min_log_prob", -math.inf, 0.0, "a natural logarithm of a probability, 0 or less"
+        )
+        self._check_number(
+            "blank_threshold", 0.5, 1.0, "a probability from 0.5 to 1.0; 1.0 makes no sections"
+        )
+        self._check_number("lm_weight", 0.0, MAX_WEIGHT, f"a number from 0 to {MAX_WEIGHT:g}")
+        for name in ("word_bonus", "token_bonus"):
+            self._check_number(
+                name, -MAX_WEIGHT, MAX_WEIGHT, f"a number from -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}"
             )
-        if not _is_number(self.token_min_log_prob) or not self.token_min_log_prob <= 0.0:
+        if self.beam_threshold is not None:
+            self._check_number("beam_threshold", 0.0, 1e9, "a number, 0 or more, or None")
+        if self.unknown_penalty is not None:
+            self._check_number("unknown_penalty", 0.0, 1e3, "a number from 0 to 1000, or None")
+
+    def _check_integer(self, name: str, most: int, more: str = "", least: int = 1) -> None:
+        value = getattr(self, name)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise DecodingError(
-                f"token_min_log_prob is {self.token_min_log_prob!r}",
-                remedy="give a natural logarithm of a probability, 0 or less",
-            )
-        if not _is_number(self.blank_threshold) or not 0.5 <= self.blank_threshold <= 1.0:
-            raise DecodingError(
-                f"blank_threshold is {self.blank_threshold!r}",
-                remedy="give a probability from 0.5 to 1.0; 1.0 makes no sections",
-            )
-        if not _is_integer(self.max_expansions) or not 1 <= self.max_expansions <= MAX_EXPANSIONS:
-            raise DecodingError(
-                f"max_expansions is {self.max_expansions!r}",
-                remedy=f"give an integer from 1 to {MAX_EXPANSIONS}",
+                f"{name} is {value!r}", remedy=f"give an integer from {least} to {most}{more}"
             )
 
     def _check_graph(self) -> None:
@@ -96,17 +111,15 @@ class DecoderConfig:
                 f"alternatives is {self.alternatives!r}, but search in a graph finds one",
                 remedy="give 1, or choose beam",
             )
-        for name, least, most in (("acoustic_scale", 0.01, 100.0), ("search_beam", 0.1, 1000.0)):
-            value = getattr(self, name)
-            if not _is_number(value) or not least <= value <= most:
-                raise DecodingError(
-                    f"{name} is {value!r}", remedy=f"give a number from {least:g} to {most:g}"
-                )
-        if not _is_integer(self.max_active) or not 2 <= self.max_active <= MAX_ACTIVE:
-            raise DecodingError(
-                f"max_active is {self.max_active!r}",
-                remedy=f"give an integer from 2 to {MAX_ACTIVE}",
-            )
+        self._check_number("acoustic_scale", 0.01, 100.0, "a number from 0.01 to 100")
+        self._check_number("search_beam", 0.1, 1000.0, "a number from 0.1 to 1000")
+        self._check_integer("max_active", MAX_ACTIVE, least=2)
+
+    def _check_number(self, name: str, least: float, most: float, what: str) -> None:
+        value = getattr(self, name)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not least <= value <= most:
+            raise DecodingError(f"{name} is {value!r}", remedy=f"give {what}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -120,11 +133,3 @@ class DecoderConfig:
             DecodingError: these are not named values, a key is unknown, or a value impossible.
         """
         return from_values(cls, values, "decoder", DecodingError)
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asr.decoding.beam import add_logs, prefix_beam_search
+from asr.decoding.beam import prefix_beam_search
 from asr.decoding.config import DecoderConfig
 from asr.decoding.inputs import checked
 from asr.decoding.spans import best_alignment, hypothesis, path_spans
@@ -74,7 +74,7 @@ class PrefixDecoder:
         for found in prefix_search(
             frames, config.alternatives, config.blank_threshold, config.max_expansions, stop
         ):
-            spans = best_alignment(frames, found.labels)
+            spans = best_alignment(frames, found.labels, stop)
             spelled = hypothesis(
                 frames, spans, found.log_prob, self.tokenizer, self.seconds_per_frame
             )
@@ -238,17 +238,14 @@ class _Section:
 
     def _extended(self, prefix: _Prefix, token: int) -> _Prefix:
         """Forward variables of ``prefix`` and ``token``: a repeat needs a blank before it."""
+        from asr.decoding.recursions import extend_prefix
+
         fresh = prefix.in_blank[:-1]
         if prefix.labels[-1:] != (token,):
             fresh = np.logaddexp(fresh, prefix.in_token[:-1])
-        blank = said = -math.inf
-        in_blank, in_token = [blank], [said]
-        frames = self._log_y[:, [BLANK_ID, token]].tolist()
-        for (y_blank, y_token), new in zip(frames, fresh.tolist(), strict=True):
-            blank, said = add_logs(blank, said) + y_blank, add_logs(said, new) + y_token
-            in_blank.append(blank)
-            in_token.append(said)
-        return _Prefix((*prefix.labels, token), np.array(in_blank), np.array(in_token))
+        in_blank, in_token = np.empty(len(fresh) + 1), np.empty(len(fresh) + 1)
+        extend_prefix(fresh, self._log_y, token, in_blank, in_token)
+        return _Prefix((*prefix.labels, token), in_blank, in_token)
 
 
 def _matrix_product(log_weights: Floats, y: Floats) -> Floats:

@@ -9,6 +9,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.decoding.stopping import Stop
 from asr.tokens import BLANK_ID, Tokenizer
 from asr.types import Hypothesis, TimedToken, Word
 
@@ -30,15 +31,22 @@ def path_spans(path: Sequence[int] | NDArray[np.int64]) -> list[Span]:
     )
 
 
-def best_alignment(log_probs: NDArray[np.float32], labels: Sequence[int]) -> list[Span]:
+def best_alignment(
+    log_probs: NDArray[np.float32], labels: Sequence[int], stop: Stop | None = None
+) -> list[Span]:
     """The most probable path of ``log_probs (T, V)`` that spells ``labels`` (S,), as spans.
 
     Viterbi over the labels with a blank around each (Graves et al. 2006, section 4.1, with the
     maximum in place of the sum). There must be a path: frames for all labels and repeats.
+
+    Raises:
+        StoppedError: asked for by ``stop``.
     """
     T, S = len(log_probs), len(labels)
     if S == 0:
         return []
+    from asr.decoding.recursions import forward, trace  # here: greedy decoding does without
+
     states = np.full(2 * S + 1, BLANK_ID)
     states[1::2] = labels
     skip = np.full(len(states), -np.inf)  # cost to come from two states before, over a blank
@@ -46,21 +54,23 @@ def best_alignment(log_probs: NDArray[np.float32], labels: Sequence[int]) -> lis
     score = np.full(len(states), -np.inf)
     score[0] = 0.0  # before the first frame only the first blank and the first label are in reach
     length = _chunk_length(T)
-    chunks = [log_probs[t : t + length] for t in range(0, T, length)]
+    log_probs = np.ascontiguousarray(log_probs, dtype=np.float32)
+    none = np.empty((0, 0), dtype=np.uint8)
     befores = []  # back-pointers of all frames would not fit for long audio: made again by chunk
-    for chunk in chunks:
+    stop = stop or Stop()
+    for t in range(0, T, length):
+        stop.check()
         befores.append(score)
-        score = _forward(chunk, states, skip, score)
+        score = forward(log_probs[t : t + length], states, skip, score, none)
     state = len(states) - 1 if score[-1] >= score[-2] else len(states) - 2
-    path = []
-    for chunk in reversed(chunks):
+    path = np.empty(T, dtype=np.int64)
+    for t in reversed(range(0, T, length)):
+        stop.check()
+        chunk = log_probs[t : t + length]
         came_by = np.zeros((len(chunk), len(states)), dtype=np.uint8)
-        _forward(chunk, states, skip, befores.pop(), came_by)
-        for steps in reversed(came_by):
-            path.append(state)
-            state -= int(steps[state])
-    path.reverse()
-    odd = [state if state % 2 else BLANK_ID for state in path]  # blanks have the even states
+        forward(chunk, states, skip, befores.pop(), came_by)
+        state = trace(came_by, path[t : t + length], state)
+    odd = np.where(path % 2, path, BLANK_ID)  # blanks have the even states
     return [(labels[state // 2], a, b) for state, a, b in path_spans(odd)]
 
 
@@ -68,29 +78,6 @@ def _chunk_length(frames: int) -> int:
     """Frames in a chunk: then the scores before all chunks (8 bytes a state) need no more memory
     than the back-pointers of one (1 byte), and together least."""
     return max(16, math.isqrt(8 * frames))
-
-
-def _forward(
-    chunk: NDArray[np.float32],
-    states: NDArray[np.int64],
-    skip: NDArray[np.float64],
-    score: NDArray[np.float64],
-    came_by: NDArray[np.uint8] | None = None,
-) -> NDArray[np.float64]:
-    """Scores after the frames of ``chunk``; fills in how many states back each frame's best lies.
-
-    Of equally good ways, the one that comes from nearest.
-    """
-    for t, frame in enumerate(chunk):
-        best = score.copy()
-        np.maximum(best[1:], score[:-1], out=best[1:])
-        skipped = score[:-2] + skip[2:]
-        if came_by is not None:
-            came_by[t] = best > score
-            came_by[t, 2:][skipped > best[2:]] = 2
-        np.maximum(best[2:], skipped, out=best[2:])
-        score = best + frame[states]
-    return score
 
 
 def hypothesis(

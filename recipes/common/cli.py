@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +17,7 @@ from asr.tokens import Tokenizer
 from asr.types import AsrError, CorpusError
 from recipes.common.data import manifest_path, tokens_path
 from recipes.common.evaluate import EvaluateOptions, evaluate
-from recipes.common.export import best_checkpoint, export
+from recipes.common.export import Knowledge, best_checkpoint, export
 from recipes.common.manifests import Utterance, read_manifest, write_manifest
 from recipes.common.recipe import Recipe
 
@@ -79,6 +80,7 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
     part.add_argument("--beam-width", type=int, default=DecoderConfig().beam_width)
     part.add_argument("--graph", help="decoding graph to search in")
     part.add_argument("--acoustic-scale", type=float, default=DecoderConfig().acoustic_scale)
+    _add_language(part)
     part.add_argument("--batch-seconds", type=float, default=60.0, help="audio in a batch")
     part.add_argument("--device", default="cpu", help="cpu or cuda")
     part.add_argument("--backend", choices=BACKENDS, default=AUTO, help="what computes")
@@ -88,6 +90,7 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
     part = commands.add_parser("export", help="write the model bundle that `asr-server` serves")
     _add_model(part, recipe)
     part.add_argument("--output", type=Path, default=recipe.paths.bundle, help="bundle to write")
+    _add_language(part)
     part.set_defaults(run=_export)
     return parser
 
@@ -99,6 +102,32 @@ def _add_corpus(part: argparse.ArgumentParser, recipe: Recipe, *, required: bool
 def _add_model(part: argparse.ArgumentParser, recipe: Recipe) -> None:
     part.add_argument("--run", dest="run_dir", type=Path, default=recipe.paths.run)
     part.add_argument("--checkpoint", type=Path, help="default: the best one of the run")
+
+
+def _add_language(part: argparse.ArgumentParser) -> None:
+    """What beam search knows beside the sound."""
+    default = DecoderConfig()
+    part.add_argument("--lm", type=Path, help="language model for beam search, an ARPA file")
+    part.add_argument("--lm-units", default="words", help="words or tokens (default: words)")
+    part.add_argument("--lexicon", type=Path, help="the words that may be said, one a line")
+    part.add_argument("--lm-weight", type=float, default=default.lm_weight)
+    part.add_argument("--word-bonus", type=float, default=default.word_bonus)
+    part.add_argument("--unknown-penalty", type=float, help="allow other words, at this price")
+
+
+def _knowledge(arguments: argparse.Namespace) -> Knowledge | None:
+    if arguments.lm is None and arguments.lexicon is None:
+        return None
+    return Knowledge(arguments.lm, arguments.lexicon, arguments.lm_units)
+
+
+def _beam(arguments: argparse.Namespace, name: str) -> DecoderConfig:
+    return DecoderConfig(
+        name=name,
+        lm_weight=arguments.lm_weight,
+        word_bonus=arguments.word_bonus,
+        unknown_penalty=arguments.unknown_penalty,
+    )
 
 
 def _prepare(recipe: Recipe, arguments: argparse.Namespace) -> None:
@@ -146,10 +175,10 @@ def _check_speakers(splits: dict[str, list[Utterance]]) -> None:
 
 
 def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
-    decoder = DecoderConfig(
-        name=arguments.decoder or ("wfst" if arguments.graph else "greedy"),
+    name = arguments.decoder or ("wfst" if arguments.graph else "greedy")
+    decoder = replace(
+        _beam(arguments, name) if name != "wfst" else DecoderConfig(name, graph=arguments.graph),
         beam_width=arguments.beam_width,
-        graph=arguments.graph,
         acoustic_scale=arguments.acoustic_scale,
     )
     evaluate(
@@ -160,6 +189,7 @@ def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
             data=arguments.data,
             corpus=arguments.corpus,
             decoder=decoder,
+            knowledge=_knowledge(arguments),
             batch_seconds=arguments.batch_seconds,
             device=arguments.device,
             backend=arguments.backend,
@@ -170,5 +200,7 @@ def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
 
 def _export(recipe: Recipe, arguments: argparse.Namespace) -> None:
     checkpoint = arguments.checkpoint or best_checkpoint(arguments.run_dir)
-    export(checkpoint, arguments.output, recipe.name)
+    knowledge = _knowledge(arguments)
+    decoder = _beam(arguments, "greedy" if knowledge is None else "beam")
+    export(checkpoint, arguments.output, recipe.name, decoder, knowledge)
     print(f"{checkpoint} → {arguments.output}")

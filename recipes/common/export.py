@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from asr.tokens import Tokenizer
 from asr.types import TrainingError
 from recipes.common.module import CHECKPOINT_KEY
 
-__all__ = ["best_checkpoint", "bundle_from_checkpoint", "export"]
+__all__ = ["Knowledge", "best_checkpoint", "bundle_from_checkpoint", "export"]
 
 
 def best_checkpoint(run: Path) -> Path:
@@ -81,6 +82,35 @@ def _part(state: dict[str, Any], prefix: str) -> dict[str, Any]:
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
-def export(checkpoint: Path, output: Path, name: str) -> None:
-    """Write the checkpoint's model as a bundle at ``output``."""
-    save_bundle(bundle_from_checkpoint(checkpoint, name), output)
+@dataclass(frozen=True)
+class Knowledge:
+    """Files of what beam search knows of the language."""
+
+    lm: Path | None
+    lexicon: Path | None
+    units: str
+
+    def add_to(self, bundle: Bundle) -> Bundle:
+        """``bundle`` with the files' content.
+
+        Raises:
+            LanguageModelError: one cannot be read, or does not fit the bundle's tokens.
+        """
+        from asr.decoding.language import Language  # with the compiler, which others do without
+
+        language = Language.load(bundle.tokenizer, self.lm, self.lexicon, self.units)
+        return replace(bundle, language=language)
+
+
+def export(
+    checkpoint: Path,
+    output: Path,
+    name: str,
+    decoder: DecoderConfig | None = None,
+    knowledge: Knowledge | None = None,
+) -> None:
+    """Write the checkpoint's model as a bundle at ``output``, with its decoder's defaults."""
+    bundle = bundle_from_checkpoint(checkpoint, name)
+    if knowledge is not None:
+        bundle = knowledge.add_to(bundle)
+    save_bundle(replace(bundle, decoder=decoder or bundle.decoder), output)

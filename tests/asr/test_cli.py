@@ -406,10 +406,10 @@ def test_a_batch_that_fails_is_tried_file_by_file(tiny_recognizer, files, texts,
     """As when the memory of a graphics card does not hold the batch."""
     honest = tiny_recognizer.recognize
 
-    def cramped(waveforms, decoder=None):
+    def cramped(waveforms, decoder=None, **options):
         if len(waveforms) > 1 or waveforms[0].duration > 1.0:
             raise AsrError("no memory", remedy="smaller batches")
-        return honest(waveforms, decoder)
+        return honest(waveforms, decoder, **options)
 
     monkeypatch.setattr(tiny_recognizer, "recognize", cramped)
     done: list[int] = []

@@ -14,7 +14,14 @@ from asr.decoding.lm.ngrams import BEGIN, END, UNKNOWN
 from asr.tokens import SPACE
 from asr.types import ConfigError, CorpusError
 
-__all__ = ["UNITS", "open_text", "read_sentences", "read_vocabulary", "size_on_disk"]
+__all__ = [
+    "UNITS",
+    "numbered_lines",
+    "open_text",
+    "read_sentences",
+    "read_vocabulary",
+    "size_on_disk",
+]
 
 UNITS = ("words", "characters", "phones")
 GZIP_MAGIC = b"\x1f\x8b"
@@ -43,7 +50,7 @@ def read_sentences(
     if units not in UNITS:
         raise ConfigError(f"unknown units {units!r}", remedy=f"use {', '.join(UNITS)}")
     for path in paths:
-        for number, line in _numbered_lines(path, on_read):
+        for number, line in numbered_lines(path, on_read):
             words = line.split()
             if not words:
                 continue
@@ -74,7 +81,7 @@ def _characters(words: list[bytes]) -> list[bytes]:
     return [(SPACE if character == " " else character).encode() for character in text]
 
 
-def _numbered_lines(path: StrPath, on_read: Callable[[int], None]) -> Iterator[tuple[int, bytes]]:
+def numbered_lines(path: StrPath, on_read: Callable[[int], None]) -> Iterator[tuple[int, bytes]]:
     number, taken = 0, 0
     try:
         with open_text(path) as (raw, stream):
@@ -107,7 +114,7 @@ def read_vocabulary(path: StrPath) -> frozenset[str]:
     Raises:
         CorpusError: the file cannot be read, is not UTF-8, or has no words.
     """
-    lines = _numbered_lines(path, lambda _: None)
+    lines = numbered_lines(path, lambda _: None)
     words = {_decoded(line, f"{path}, line {n}") for n, text in lines for line in text.split()}
     if not words:
         raise CorpusError("the list of words is empty", where=str(path), remedy="give one a line")

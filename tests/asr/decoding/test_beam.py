@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from asr.decoding import DecoderConfig, make_decoder
 from asr.decoding.beam import prefix_beam_search
 from asr.tokens import Tokenizer
+from benchmarks.python_beam import prefix_beam_search as in_python
 
 NO_LIMIT = 10**6
 NO_PRUNING = -math.inf
@@ -110,3 +111,47 @@ def test_a_long_utterance_takes_time_in_proportion(log_probs_of):
         reduction="sum",
     )
     assert best[1] <= -float(loss) + 1e-3
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    frames=st.integers(0, 60),
+    vocab=st.integers(2, 12),
+    width=st.integers(1, 20),
+    sharpness=st.floats(0.5, 8.0),
+)
+@settings(max_examples=100, deadline=None)
+def test_compiled_and_plain_python_keep_the_same_prefixes(
+    log_probs_of, seed, frames, vocab, width, sharpness
+):
+    log_probs = log_probs_of(seed, frames, vocab, sharpness).numpy()
+    expected = in_python(log_probs, width, -6.0)
+    found = prefix_beam_search(log_probs, width, -6.0)
+    assert [labels for labels, _ in found] == [labels for labels, _ in expected]
+    assert [score for _, score in found] == pytest.approx([s for _, s in expected], abs=1e-9)
+
+
+def test_a_prefix_that_left_the_beam_and_came_back_is_the_same_prefix(log_probs_of):
+    """Else one labelling would stand twice, its paths divided."""
+    for seed in range(40):
+        log_probs = log_probs_of(seed, 80, 5, 1.5).numpy()
+        found = [labels for labels, _ in prefix_beam_search(log_probs, 6, -20.0)]
+        assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize("width", [1, 4, 16])
+def test_a_threshold_drops_only_what_is_further_behind(log_probs_of, width):
+    log_probs = log_probs_of(3, 50, 6, 2.0)[None]
+    tokenizer = Tokenizer(["<blank>", "<space>", *"abcd"])
+    config = {"name": "beam", "beam_width": width, "alternatives": width}
+
+    def scores(threshold):
+        decoder = make_decoder(
+            DecoderConfig.from_dict({**config, "beam_threshold": threshold}), tokenizer, 0.01
+        )
+        return [h.score for h in decoder.decode(log_probs, torch.tensor([50]))[0]]
+
+    assert scores(1e6) == scores(None)
+    for threshold in (0.0, 1.0, 5.0):
+        kept = scores(threshold)
+        assert kept[0] - kept[-1] <= threshold + 1e-9

@@ -47,6 +47,15 @@ from asr.types import DecodingError
         {"max_active": 1},
         {"max_active": 30_001},
         {"max_active": 7e3},
+        {"beam_threshold": -1.0},
+        {"beam_threshold": float("nan")},
+        {"lm_weight": -0.1},
+        {"lm_weight": float("inf")},
+        {"lm_weight": "1"},
+        {"word_bonus": float("nan")},
+        {"token_bonus": 1e9},
+        {"unknown_penalty": -1.0},
+        {"unknown_penalty": float("nan")},
     ],
 )
 def test_impossible_options_are_refused_with_a_remedy(options):
@@ -71,6 +80,8 @@ def test_every_name_has_a_decoder_and_the_reverse():
     "config",
     [
         DecoderConfig(name="beam", beam_width=7, alternatives=3, token_min_log_prob=-5.5),
+        DecoderConfig(name="beam", lm_weight=1.5, word_bonus=-2.0, unknown_penalty=3.0),
+        DecoderConfig(name="beam", beam_threshold=None, token_bonus=0.25),
         DecoderConfig(name="prefix", alternatives=3, blank_threshold=1.0, max_expansions=9),
         DecoderConfig(name="wfst", graph="a/b", acoustic_scale=0.5, search_beam=9, max_active=70),
     ],

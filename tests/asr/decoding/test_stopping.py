@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 
+import numpy as np
 import pytest
 import torch
 
 from asr.decoding import NAMES, DecoderConfig, Stop, StoppedError, make_decoder
+from asr.decoding.spans import best_alignment
 from asr.tokens import Tokenizer
 
 TOKENIZER = Tokenizer(["<blank>", "<space>", *"abcdefghijklmnopqrstuvwxyz"])
@@ -33,6 +35,8 @@ def test_a_search_of_minutes_ends_within_a_tenth_of_a_second(name):
         name=name, beam_width=1024, token_min_log_prob=-1e9, max_expansions=100_000
     )
     log_probs = torch.randn(1, 30_000, TOKENIZER.size).log_softmax(2)
+    # Compiled before: that cannot be stopped.
+    make_decoder(config, TOKENIZER, 0.02).decode(log_probs[:, :2], torch.tensor([2]))
     stop, ended = Stop(), []
 
     def search() -> None:
@@ -44,6 +48,27 @@ def test_a_search_of_minutes_ends_within_a_tenth_of_a_second(name):
     thread.start()
     thread.join(0.5)
     assert thread.is_alive(), "the search is too short to be stopped"
+    asked = time.monotonic()
+    stop.set()
+    thread.join(30)
+    assert ended[0] - asked < 0.1
+
+
+def test_the_alignment_of_a_long_text_ends_as_soon():
+    labels = list(np.random.default_rng(0).integers(1, 27, 14_000))
+    log_probs = np.full((60_000, 28), -3.0, dtype=np.float32)
+    best_alignment(log_probs[:100], labels[:10])  # compiled before
+    stop, ended = Stop(), []
+
+    def search() -> None:
+        with pytest.raises(StoppedError):
+            best_alignment(log_probs, labels, stop)
+        ended.append(time.monotonic())
+
+    thread = threading.Thread(target=search)
+    thread.start()
+    thread.join(0.3)
+    assert thread.is_alive(), "the alignment is too short to be stopped"
     asked = time.monotonic()
     stop.set()
     thread.join(30)

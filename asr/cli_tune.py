@@ -1,0 +1,143 @@
+"""``asr tune``: find beam search's weights on recordings whose texts are known."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from asr.cli_decode import add_language, add_model, load_recognizer
+from asr.terminal import progress
+from asr.types import ConfigError
+
+if TYPE_CHECKING:
+    from asr.decoding import DecoderConfig
+    from asr.passages import Passage
+    from asr.recognizer import Recognizer
+    from asr.tuning import Development, Grid, Trial
+
+__all__ = ["add_tune"]
+
+
+def add_tune(parser: argparse.ArgumentParser) -> None:
+    """Give ``parser`` the options and its function as the default ``run``."""
+    parser.description = (
+        "Find the weight of the language model, the bonus for words and the width of the beam that "
+        "make the fewest errors on recordings whose texts are known, and write them into the "
+        "bundle, with the language model. Use recordings that the model was not trained on, and "
+        "others to measure the result."
+    )
+    parser.set_defaults(run=_tune)
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder of the model bundle")
+    parser.add_argument(
+        "--pairs", metavar="TSV", required=True, help="lines of an audio file, a tab and its text"
+    )
+    parser.add_argument("--output", metavar="BUNDLE", help="bundle to write (default: the same)")
+    parser.add_argument("--dry-run", action="store_true", help="write no bundle")
+    parser.add_argument("--picture", metavar="PNG", help="draw the error rate over the weights")
+    parser.add_argument(
+        "--batch-seconds", type=float, default=120.0, metavar="S", help="audio computed at once"
+    )
+    add = parser.add_argument_group("what is tried").add_argument
+    add("--lm-weights", type=float, nargs="+", metavar="W")
+    add("--bonuses", type=float, nargs="+", metavar="X", help="for each word (or phone)")
+    add("--beam-widths", type=int, nargs="+", metavar="K")
+    add("--unknown-penalty", type=float, metavar="X", help="as in transcribe; not tried, but used")
+    add_language(parser)
+    add_model(parser)
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from asr.bundle import save_bundle
+    from asr.passages import read_pairs
+    from asr.plots import check_picture_path, draw_surface, save_picture
+    from asr.tuning import best_trial, run_trials
+
+    if options.picture is not None:
+        check_picture_path(options.picture)
+    grid = _grid(options)
+    passages = read_pairs(options.pairs)
+    recognizer = load_recognizer(options)
+    development = _development(recognizer, passages, options.batch_seconds)
+    base = _base(recognizer.bundle.decoder, options.unknown_penalty)
+    trials: list[Trial] = []
+    try:
+        with progress(grid.size, "tuning") as (advance, _):
+            for trial in run_trials(development, base, grid):
+                trials.append(trial)
+                advance(1)
+    except KeyboardInterrupt:
+        if trials:
+            print("interrupted; nothing is written. The best so far:")
+            _print(trials)
+        raise
+    _print(trials)
+    if options.picture is not None:
+        pairs = len(grid.lm_weights) * len(grid.bonuses)
+        rates = [trial.errors.rate for trial in trials[:pairs]]
+        save_picture(draw_surface(grid.lm_weights, grid.bonuses, rates), options.picture)
+    if not options.dry_run:
+        best = replace(best_trial(trials).decoder, alternatives=base.alternatives)
+        save_bundle(replace(recognizer.bundle, decoder=best), options.output or options.bundle)
+    return 0
+
+
+def _grid(options: argparse.Namespace) -> Grid:
+    from asr.tuning import Grid
+
+    names = ("lm_weights", "bonuses", "beam_widths")
+    given = {name: tuple(getattr(options, name)) for name in names if getattr(options, name)}
+    return Grid(**given)
+
+
+def _base(default: DecoderConfig, unknown_penalty: float | None) -> DecoderConfig:
+    from asr.decoding import DecoderConfig
+
+    base = default if default.name == "beam" else DecoderConfig(name="beam")
+    return base if unknown_penalty is None else replace(base, unknown_penalty=unknown_penalty)
+
+
+def _development(
+    recognizer: Recognizer, passages: Sequence[Passage], batch_seconds: float
+) -> Development:
+    """Log-probabilities of all recordings."""
+    from asr.audio import probe, read_audio
+    from asr.transcribe import plan_batches
+    from asr.tuning import Development
+
+    language = recognizer.bundle.language
+    if language is None or language.lm is None:
+        raise ConfigError(
+            "there is no language model to weight", remedy="give --lm; `asr lm train` makes one"
+        )
+    batches, references = [], []
+    durations = [probe(passage.audio).duration for passage in passages]
+    with progress(len(passages), "computing") as (advance, _):
+        for indices in plan_batches(durations, batch_seconds):
+            waveforms = [read_audio(passages[i].audio) for i in indices]
+            batches.append(recognizer.log_probs(waveforms))
+            references += [passages[i].text or "" for i in indices]
+            advance(len(indices))
+    return Development(
+        batches=tuple(batches),
+        references=tuple(references),
+        tokenizer=recognizer.tokenizer,
+        seconds_per_frame=recognizer.seconds_per_frame,
+        language=language,
+    )
+
+
+def _print(trials: Sequence[Trial]) -> None:
+    from asr.tuning import best_trial
+
+    best = best_trial(trials)
+    config = best.decoder
+    print(
+        f"error rate   {best.errors.rate:.2%} ({best.errors.total} of "
+        f"{best.errors.reference_length})\n"
+        f"lm_weight    {config.lm_weight:g}\n"
+        f"word_bonus   {config.word_bonus:g}\n"
+        f"token_bonus  {config.token_bonus:g}\n"
+        f"beam_width   {config.beam_width}"
+    )

@@ -1,0 +1,213 @@
+"""What is known of the language, made ready once for one vocabulary and used by many searches."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from asr.decoding.config import DecoderConfig
+from asr.decoding.grammar import NO_LM, NOT_A_WORD, TOKEN_LM, WORD_LM, Grammar, Options
+from asr.decoding.lexicon import Lexicon, read_lexicon, spell_words
+from asr.decoding.lm.arpa import write_arpa
+from asr.decoding.lm.model import LanguageModel
+from asr.decoding.lm.ngrams import BEGIN, END, UNKNOWN
+from asr.decoding.lm.trie import Trie
+from asr.decoding.phrases import Phrase
+from asr.decoding.tree import build_tree, highest_below
+from asr.tokens import BLANK, Tokenizer
+from asr.types import DecodingError, LanguageModelError
+
+__all__ = ["LEXICON_FILE", "LM_FILE", "NOTHING", "Language", "search_options"]
+
+LN10 = math.log(10.0)
+LM_FILE, LEXICON_FILE = "lm.arpa.gz", "lexicon.txt"
+UNITS = ("words", "tokens")
+MARKS = (UNKNOWN, BEGIN, END)
+NO_TRIE = Trie(
+    words=np.full(1, -1, dtype=np.int32),
+    log_probs=np.zeros(1, dtype=np.float32),
+    links=np.zeros(1, dtype=np.int32),
+    backoffs=np.zeros(1, dtype=np.float32),
+    children=np.ones(2, dtype=np.int32),
+)
+NO_TREE, _ = build_tree([])
+
+
+class Language:
+    """A language model, a lexicon, or both, for the tokens of ``tokenizer``.
+
+    Args:
+        lm: of words, or of the model's tokens, as ``units`` says.
+        lexicon: the words that may be said. None: with a model of words, those it has; else any.
+        units: ``"words"`` or ``"tokens"``.
+
+    Raises:
+        LanguageModelError: the parts do not fit each other.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        lm: LanguageModel | None = None,
+        lexicon: Lexicon | None = None,
+        units: str = "words",
+    ) -> None:
+        if units not in UNITS:
+            raise LanguageModelError(f"unknown units {units!r}", remedy=f"use {' or '.join(UNITS)}")
+        words_needed = lexicon is not None or (lm is not None and units == "words")
+        if words_needed and tokenizer.word_separator is None:
+            raise LanguageModelError(
+                "the model's vocabulary has no separator of words, so it cannot use a language "
+                "model of words, or a lexicon",
+                remedy="use a language model of tokens (lm_units tokens)",
+            )
+        self._tokenizer = tokenizer
+        self.lm, self.lexicon, self.units = lm, lexicon, units
+        self._tokens = np.zeros(tokenizer.size, dtype=np.int32)
+        if lm is not None and units == "tokens":
+            _check_tokens(lm, tokenizer)
+            self._tokens = lm.ids(tokenizer.tokens)
+        self._closed = lexicon
+        if lexicon is None and lm is not None and units == "words":
+            self._closed = _own_words(lm, tokenizer)
+        self._with_lm = self._grammar(lm)
+        self._without = self._grammar(None) if lexicon is not None else NOTHING
+
+    def grammar(self, config: DecoderConfig) -> Grammar:
+        """The compiled search's view of it; a weight of 0 leaves the language model out."""
+        return self._with_lm if config.lm_weight > 0.0 else self._without
+
+    def check_phrases(self, phrases: Sequence[Phrase]) -> None:
+        """Refuse phrases that words of the lexicon alone can never make.
+
+        Raises:
+            DecodingError: a word of a phrase is not in the lexicon.
+        """
+        for phrase in phrases:
+            for word in phrase.text.split():
+                if self._closed and tuple(self._tokenizer.encode(word)) not in self._closed.words:
+                    raise DecodingError(
+                        f"the word {word!r} of the phrase {phrase.text!r} is not in the lexicon",
+                        remedy="allow such words by unknown_penalty, or extend the lexicon",
+                    )
+
+    def _grammar(self, lm: LanguageModel | None) -> Grammar:
+        lm_units = NO_LM if lm is None else WORD_LM if self.units == "words" else TOKEN_LM
+        grammar = NOTHING._replace(lm_units=lm_units, token_words=self._tokens)
+        if lm is not None:
+            grammar = grammar._replace(trie=lm.trie, start=lm.start, end=lm.end, unknown=lm.unknown)
+        if self._closed is None:
+            return grammar
+        spellings, words = list(self._closed.words), list(self._closed.words.values())
+        tree, ends = build_tree(spellings)
+        found = np.full(len(tree.tokens), NOT_A_WORD, dtype=np.int32)
+        ahead = np.full(len(tree.tokens), -np.inf)
+        found[ends] = 0 if lm_units != WORD_LM or lm is None else lm.ids(words)
+        ahead[ends] = 0.0 if lm_units != WORD_LM else grammar.trie.log_probs[1 + found[ends]]
+        return grammar._replace(
+            has_lexicon=True,
+            tree=tree,
+            words=found,
+            ahead=highest_below(tree, ahead),
+            unknown_ahead=(
+                float(grammar.trie.log_probs[1 + grammar.unknown]) if lm_units == WORD_LM else 0.0
+            ),
+        )
+
+    def save(self, folder: Path) -> str:
+        """Write :data:`LM_FILE` and :data:`LEXICON_FILE`, as far as there are such parts.
+
+        Returns the units, for :meth:`load`.
+        """
+        if self.lm is not None:
+            write_arpa(self.lm.ngrams(), folder / LM_FILE)
+        if self.lexicon is not None:
+            self.lexicon.save(folder / LEXICON_FILE)
+        return self.units
+
+    @classmethod
+    def load(
+        cls,
+        tokenizer: Tokenizer,
+        lm: str | os.PathLike[str] | None,
+        lexicon: str | os.PathLike[str] | None = None,
+        units: str = "words",
+    ) -> Language:
+        """Read an ARPA file, a lexicon, or both.
+
+        Raises:
+            LanguageModelError: a file cannot be read or is damaged, or they do not fit.
+        """
+        model = None if lm is None else LanguageModel.load(lm)
+        words = None if lexicon is None else read_lexicon(lexicon, tokenizer)
+        try:
+            return cls(tokenizer, model, words, units)
+        except LanguageModelError as error:
+            where = error.where or str(lm or lexicon)
+            raise LanguageModelError(error.what, where=where, remedy=error.remedy) from None
+
+
+NOTHING = Grammar(
+    lm_units=NO_LM,
+    trie=NO_TRIE,
+    start=0,
+    end=0,
+    unknown=0,
+    token_words=np.zeros(1, dtype=np.int32),
+    has_lexicon=False,
+    tree=NO_TREE,
+    words=np.full(1, NOT_A_WORD, dtype=np.int32),
+    ahead=np.zeros(1),
+    unknown_ahead=0.0,
+)
+
+
+def search_options(config: DecoderConfig, tokenizer: Tokenizer) -> Options:
+    """``config`` for compiled code.
+
+    Raises:
+        DecodingError: a word bonus is set and the vocabulary has no separator of words.
+    """
+    separator = tokenizer.word_separator
+    if separator is None and config.word_bonus:
+        raise DecodingError(
+            "the model's vocabulary has no separator of words, so there is no bonus for them",
+            remedy="use token_bonus",
+        )
+    penalty, threshold = config.unknown_penalty, config.beam_threshold
+    return Options(
+        beam_width=config.beam_width,
+        token_min_log_prob=float(config.token_min_log_prob),
+        beam_threshold=math.inf if threshold is None else float(threshold),
+        separator=-1 if separator is None else separator,
+        lm_weight=config.lm_weight * LN10,
+        word_bonus=float(config.word_bonus),
+        token_bonus=float(config.token_bonus),
+        unknown_penalty=math.inf if penalty is None else float(penalty),
+    )
+
+
+def _check_tokens(lm: LanguageModel, tokenizer: Tokenizer) -> None:
+    known = {*tokenizer.tokens, *MARKS} - {BLANK}
+    if strangers := [word for word in lm.vocabulary if word not in known]:
+        raise LanguageModelError(
+            f"{len(strangers)} of the language model's {len(lm.vocabulary)} words are not tokens "
+            f"of the model, {strangers[0]!r} for one",
+            remedy="make it from text in units of the tokens, or use lm_units words",
+        )
+
+
+def _own_words(lm: LanguageModel, tokenizer: Tokenizer) -> Lexicon:
+    words = [word for word in lm.vocabulary if word not in MARKS]
+    found = spell_words(words, tokenizer)
+    if not found.words:
+        shown = f", {words[0]!r} for one" if words else ""
+        raise LanguageModelError(
+            f"none of the language model's words can be spelled with the model's tokens{shown}",
+            remedy="make it from text in the model's spelling; mind upper and lower case",
+        )
+    return found

@@ -1,0 +1,98 @@
+"""The words that may be said, and how each is spelled in the model's tokens."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from asr.decoding.lm.text import numbered_lines
+from asr.tokens import SPACE, Tokenizer
+from asr.types import CorpusError, LanguageModelError, TokenError
+
+__all__ = ["Lexicon", "read_lexicon", "spell_words"]
+
+Spelling = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """Words by spelling; a word may have several, but a spelling is that of one word.
+
+    ``lines`` are what a file of it holds, to be written again.
+    """
+
+    words: dict[Spelling, str]
+    lines: tuple[str, ...] = field(default=())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the file that :func:`read_lexicon` reads."""
+        with open(path, "w", encoding="utf-8") as stream:
+            stream.writelines(f"{line}\n" for line in self.lines)
+
+
+def read_lexicon(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Lexicon:
+    """Read a file with a word a line, or a word and its spelling: tokens between spaces.
+
+    A word without a spelling is spelled as it is written. The separator of words may end a
+    spelling, as flashlight's files have it.
+
+    Raises:
+        LanguageModelError: the file cannot be read or has no words, a spelling has tokens that the
+            model lacks, or two words are spelled alike; the message has word and line.
+    """
+    words: dict[Spelling, str] = {}
+    lines = []
+    for where, line in _lines(path):
+        word, *tokens = line.split()
+        try:
+            spelling = _parsed(tokens, tokenizer) if tokens else tuple(tokenizer.encode(word))
+        except TokenError as error:
+            raise LanguageModelError(
+                f"the word {word!r} has {error.what}",
+                where=where,
+                remedy="spell it with the model's tokens, or take it out",
+            ) from None
+        if words.setdefault(spelling, word) != word:
+            raise LanguageModelError(
+                f"the words {words[spelling]!r} and {word!r} are spelled alike",
+                where=where,
+                remedy="keep one: a text cannot tell them apart",
+            )
+        lines.append(line.strip())
+    if not words:
+        raise LanguageModelError("the lexicon is empty", where=str(path), remedy="give words")
+    return Lexicon(words, tuple(lines))
+
+
+def spell_words(words: Iterable[str], tokenizer: Tokenizer) -> Lexicon:
+    """Those of ``words`` that the tokens can spell, as they are written."""
+    known = set(tokenizer.tokens)
+    spelled = [word for word in words if known.issuperset(word)]
+    return Lexicon({tuple(tokenizer.encode(word)): word for word in spelled}, tuple(spelled))
+
+
+def _parsed(tokens: list[str], tokenizer: Tokenizer) -> Spelling:
+    if tokens[-1] in (SPACE, "|"):
+        tokens = tokens[:-1]
+    ids = {token: number for number, token in enumerate(tokenizer.tokens) if number}
+    unknown = [token for token in tokens if token not in ids or token == SPACE]
+    if unknown or not tokens:
+        what = f"unknown symbols {', '.join(map(repr, unknown))}" if unknown else "no spelling"
+        raise TokenError(what)
+    return tuple(ids[token] for token in tokens)
+
+
+def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
+    """Lines that are not blank, each with its place for messages."""
+    try:
+        for number, line in numbered_lines(path, lambda _: None):
+            where = f"{path}, line {number}"
+            try:
+                text = line.decode()
+            except UnicodeDecodeError:
+                raise LanguageModelError("not UTF-8 text", where=where) from None
+            if text.strip():
+                yield where, text
+    except CorpusError as error:
+        raise LanguageModelError(error.what, where=error.where, remedy=error.remedy) from None

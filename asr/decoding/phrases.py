@@ -1,0 +1,92 @@
+"""Phrases that one request expects, such as names: hypotheses that have them rank higher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from asr.decoding.tree import ROOT, build_tree
+from asr.tokens import Tokenizer
+from asr.types import DecodingError, TokenError
+
+if TYPE_CHECKING:
+    from asr.decoding.grammar import Boosts
+
+__all__ = ["DEFAULT_WEIGHT", "MAX_PHRASE_TOKENS", "Phrase", "build_boosts"]
+
+DEFAULT_WEIGHT = 1.5
+MAX_WEIGHT = 100.0
+MAX_PHRASE_TOKENS = 100_000  # of all phrases of a request
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A word, or some in sequence, that may be said.
+
+    Attributes:
+        text: as the model spells it. Where the vocabulary separates words, only whole words match;
+            runs of white space count as one space.
+        weight: what each occurrence adds to the score for each of its tokens, natural logarithm;
+            below zero, the phrase is avoided.
+    """
+
+    text: str
+    weight: float = DEFAULT_WEIGHT
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str) or not self.text.split():
+            raise DecodingError(f"the phrase {self.text!r} is empty", remedy="give it some text")
+        number = isinstance(self.weight, (int, float)) and not isinstance(self.weight, bool)
+        if not number or not -MAX_WEIGHT <= self.weight <= MAX_WEIGHT:
+            raise DecodingError(
+                f"the weight of the phrase {self.text!r} is {self.weight!r}",
+                remedy=f"give a number from -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}",
+            )
+
+
+def build_boosts(phrases: Sequence[Phrase], tokenizer: Tokenizer) -> Boosts:
+    """The automaton that finds ``phrases``.
+
+    Raises:
+        DecodingError: a phrase has symbols outside the vocabulary, or they are too many.
+    """
+    from asr.decoding.grammar import Boosts, follow, link_tree
+
+    separator = tokenizer.word_separator
+    edge = () if separator is None else (separator,)
+    spelled = [_spelled(phrase, tokenizer) for phrase in phrases]
+    if sum(map(len, spelled)) > MAX_PHRASE_TOKENS:
+        raise DecodingError(
+            "the phrases are too long together", remedy=f"give {MAX_PHRASE_TOKENS} tokens at most"
+        )
+    tree, ends = build_tree([(*edge, *labels, *edge) for labels in spelled])
+    boosts = Boosts(
+        tree=tree,
+        links=np.zeros(len(tree.tokens), dtype=np.int32),
+        gains=np.zeros(len(tree.tokens)),
+        ahead=np.zeros(len(tree.tokens)),
+        start=ROOT,
+        most=0.0,
+        some=bool(phrases),
+    )
+    weights = np.zeros(len(tree.tokens))
+    for phrase, labels, node in zip(phrases, spelled, ends.tolist(), strict=True):
+        boosts.gains[node] += phrase.weight * len(labels)
+        weights[node] = max(weights[node], phrase.weight)
+    link_tree(boosts, weights, len(edge))
+    start = ROOT if separator is None else int(follow(boosts, ROOT, separator))
+    most = float(boosts.gains.max(initial=0.0) + boosts.ahead.max(initial=0.0))
+    return boosts._replace(start=start, most=most)
+
+
+def _spelled(phrase: Phrase, tokenizer: Tokenizer) -> tuple[int, ...]:
+    try:
+        return tuple(tokenizer.encode(" ".join(phrase.text.split())))
+    except TokenError as error:
+        raise DecodingError(
+            f"the phrase {phrase.text!r} has {error.what}",
+            remedy="spell it as the model does",
+        ) from None

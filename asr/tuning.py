@@ -1,0 +1,114 @@
+"""Beam search's weights, found on log-probabilities that are computed once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from asr.decoding import DecoderConfig, make_decoder
+from asr.decoding.language import Language
+from asr.scoring import ErrorCounts, token_errors
+from asr.tokens import Tokenizer
+from asr.types import ConfigError
+
+__all__ = ["Development", "Grid", "Trial", "best_trial", "count_errors", "run_trials"]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is tried.
+
+    Attributes:
+        lm_weights, bonuses: all pairs; bonuses for each word, or for each token where the
+            vocabulary has no separator of words.
+        beam_widths: tried with the best pair; the narrowest is taken that is as good as any.
+    """
+
+    lm_weights: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0)
+    bonuses: tuple[float, ...] = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
+    beam_widths: tuple[int, ...] = (8, 16, 32, 64, 128)
+
+    def __post_init__(self) -> None:
+        for name in ("lm_weights", "bonuses", "beam_widths"):
+            values = getattr(self, name)
+            if not values or not all(math.isfinite(value) for value in values):
+                raise ConfigError(f"{name} are {values!r}", remedy="give one number or more")
+
+    @property
+    def size(self) -> int:
+        """How many trials there are."""
+        return len(self.lm_weights) * len(self.bonuses) + len(self.beam_widths)
+
+
+@dataclass(frozen=True)
+class Development:
+    """What the weights are found on.
+
+    Attributes:
+        batches: log-probabilities ``(B, T, V)`` and lengths ``(B,)``.
+        references: the texts, in the order of the batches.
+    """
+
+    batches: tuple[tuple[Tensor, Tensor], ...]
+    references: tuple[str, ...]
+    tokenizer: Tokenizer
+    seconds_per_frame: float
+    language: Language
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A decoder and its errors: words, or what stands between spaces."""
+
+    decoder: DecoderConfig
+    errors: ErrorCounts
+
+
+def run_trials(development: Development, base: DecoderConfig, grid: Grid) -> Iterator[Trial]:
+    """Yield trials as they end: all pairs of weight and bonus, then the beam widths.
+
+    ``base`` has what is not tried; its beam is as wide as it says while the pairs are.
+    """
+    separated = development.tokenizer.word_separator is not None
+    bonus = "word_bonus" if separated else "token_bonus"
+    base = replace(base, name="beam", alternatives=1)
+    trials = []
+    for lm_weight in grid.lm_weights:
+        for value in grid.bonuses:
+            config = DecoderConfig.from_dict(
+                {**base.to_dict(), "lm_weight": lm_weight, bonus: value}
+            )
+            trials.append(Trial(config, count_errors(development, config)))
+            yield trials[-1]
+    best = best_trial(trials).decoder
+    for width in grid.beam_widths:
+        config = replace(best, beam_width=width)
+        yield Trial(config, count_errors(development, config))
+
+
+def best_trial(trials: Sequence[Trial]) -> Trial:
+    """The one with the fewest errors; of equals the narrowest beam, then the smallest weights."""
+
+    def cost(trial: Trial) -> tuple[float, ...]:
+        config = trial.decoder
+        bonus = abs(config.word_bonus) + abs(config.token_bonus)
+        return trial.errors.total, config.beam_width, config.lm_weight, bonus
+
+    return min(trials, key=cost)
+
+
+def count_errors(development: Development, config: DecoderConfig) -> ErrorCounts:
+    """The errors of a decoder on all utterances."""
+    decoder = make_decoder(
+        config, development.tokenizer, development.seconds_per_frame, development.language
+    )
+    texts = [
+        best.text
+        for log_probs, lengths in development.batches
+        for best, *_ in decoder.decode(log_probs, lengths)
+    ]
+    pairs = zip(development.references, texts, strict=True)
+    return sum((token_errors(said.split(), heard.split()) for said, heard in pairs), ErrorCounts())

@@ -1,0 +1,216 @@
+"""Language models, lexicons and phrases on the command line; ``asr tune``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import asr.tuning
+from asr.audio import write_wav
+from asr.bundle import load_bundle
+from asr.cli import main
+from asr.decoding import DecoderConfig
+
+TEXT = "ab ba\nab cad\ndab\ncad ab dab\nbed\n"
+
+
+def run(capsys, *arguments: object) -> tuple[int, str, str]:
+    status = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return status, out, err
+
+
+@pytest.fixture
+def audio(tmp_path, waveform_of) -> str:
+    write_wav(tmp_path / "a.wav", waveform_of(1, 1.5))
+    return str(tmp_path / "a.wav")
+
+
+@pytest.fixture
+def lm(capsys, tmp_path) -> str:
+    (tmp_path / "text").write_text(TEXT)
+    for units, name in (("words", "lm.arpa"), ("characters", "tokens.arpa")):
+        arguments = ["--units", units, "--output", tmp_path / name, "--discount-fallback"]
+        assert run(capsys, "lm", "train", tmp_path / "text", *arguments)[0] == 0
+    return str(tmp_path / "lm.arpa")
+
+
+def best(capsys, *arguments: object) -> dict:
+    status, out, err = run(capsys, "transcribe", *arguments, "--format", "json")
+    assert (status, err) == (0, "")
+    return json.loads(out)["hypotheses"][0]
+
+
+def test_a_language_model_asks_for_the_beam_and_closes_the_vocabulary(
+    capsys, tiny_bundle_path, audio, lm
+):
+    found = best(capsys, tiny_bundle_path, audio, "--lm", lm, "--lm-weight", 1.0)
+    assert set(found["text"].split()) <= {"ab", "ba", "cad", "dab", "bed"}
+    assert found["lm_score"] < 0
+    parts = found["acoustic_score"] + found["lm_score"] + found["bonus_score"]
+    assert parts == pytest.approx(found["score"], abs=2e-3)
+    greedy = best(capsys, tiny_bundle_path, audio)
+    assert (greedy["lm_score"], greedy["bonus_score"]) == (0, 0)
+    assert greedy["acoustic_score"] == greedy["score"]
+
+
+def test_the_options_reach_the_search(capsys, tiny_bundle_path, audio, lm, tmp_path):
+    call = [tiny_bundle_path, audio, "--lm", lm]
+    opened = best(capsys, *call, "--unknown-penalty", 0)
+    assert not set(opened["text"].split()) <= {"ab", "ba", "cad", "dab", "bed"}
+    many = best(capsys, *call, "--word-bonus", 20)
+    assert len(many["text"].split()) > len(best(capsys, *call)["text"].split())
+    assert many["bonus_score"] == 20 * len(many["text"].split())
+    (tmp_path / "lexicon").write_text("dad\n")
+    only = best(capsys, *call, "--lexicon", tmp_path / "lexicon", "--token-bonus", 2)
+    assert set(only["text"].split()) == {"dad"}
+    tokens = tmp_path / "tokens.arpa"
+    assert best(capsys, tiny_bundle_path, audio, "--lm", tokens, "--lm-units", "tokens")["lm_score"]
+
+
+def test_phrases_from_the_line_and_from_a_file(capsys, tiny_bundle_path, audio, tmp_path):
+    call = [tiny_bundle_path, audio]
+    assert "deed" not in best(capsys, *call, "--decoder", "beam")["text"].split()
+    found = best(capsys, *call, "--phrase", "deed", "--phrase-weight", 20)
+    count = found["text"].split().count("deed")
+    assert count
+    assert found["bonus_score"] == 4 * 20 * count
+    (tmp_path / "phrases").write_text("aa\t0\n\ndeed\t20\nbade\n")
+    assert best(capsys, *call, "--phrases", tmp_path / "phrases")["bonus_score"] >= 80
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--lm", "nowhere.arpa"], "nowhere.arpa"),
+        (["--lm", "text"], "no ARPA file"),
+        (["--lm", "lm.arpa", "--lm-units", "syllables"], "words or tokens"),
+        (["--lm", "lm.arpa", "--lm-units", "tokens"], "not tokens of the model"),
+        (["--lm", "lm.arpa", "--decoder", "greedy"], "no language model"),
+        (["--lm", "lm.arpa", "--lm-weight", "nan"], "lm_weight"),
+        (["--lexicon", "bad"], "line 2: the word 'xyz'"),
+        (["--phrase", "xyz"], "'xyz' has unknown symbols 'x', 'y', 'z'"),
+        (["--phrase", "ab", "--phrase-weight", "nan"], "weight of the phrase 'ab'"),
+        (["--phrase", "ab", "--decoder", "greedy"], "knows no phrases"),
+        (["--phrases", "nowhere"], "nowhere"),
+        (["--phrases", "text2"], "line 1: the weight 'ba' is no number"),
+        (["--phrase", "bb", "--lm", "lm.arpa"], "'bb' is not in the lexicon"),
+        (["--unknown-penalty", "-1"], "unknown_penalty"),
+        (["--beam-threshold", "-1"], "beam_threshold"),
+    ],
+)
+def test_bad_options_in_one_line(
+    capsys, tiny_bundle_path, audio, lm, tmp_path, monkeypatch, options, named
+):
+    monkeypatch.chdir(tmp_path)
+    Path("bad").write_text("ab\nxyz\n")
+    Path("text2").write_text("ab\tba\n")
+    status, out, err = run(capsys, "transcribe", tiny_bundle_path, audio, *options)
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert named in err
+
+
+# Tuning
+
+
+@pytest.fixture
+def pairs(tmp_path, waveform_of) -> Path:
+    for index in range(3):
+        write_wav(tmp_path / f"{index}.wav", waveform_of(index, 0.7 + 0.3 * index))
+    path = tmp_path / "pairs.tsv"
+    path.write_text("0.wav\tab ba\n1.wav\tab cad\n2.wav\tdab\n")
+    return path
+
+
+GRID = ["--lm-weights", 0, 0.5, 1, "--bonuses", -1, 0, 2, "--beam-widths", 4, 16]
+
+
+def test_tuning_writes_what_was_best_and_the_model_into_the_bundle(
+    capsys, tiny_bundle_path, tmp_path, lm, pairs, audio
+):
+    output, picture = tmp_path / "tuned", tmp_path / "surface.png"
+    status, out, err = run(
+        capsys,
+        *("tune", tiny_bundle_path, "--pairs", pairs, "--lm", lm, *GRID),
+        *("--output", output, "--picture", picture),
+    )
+    assert (status, err) == (0, "")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    bundle = load_bundle(output)
+    assert bundle.decoder.name == "beam"
+    assert f"lm_weight    {bundle.decoder.lm_weight:g}\n" in out
+    assert f"beam_width   {bundle.decoder.beam_width}\n" in out
+    decoder = bundle.decoder
+    options = ["--lm-weight", decoder.lm_weight, "--word-bonus", decoder.word_bonus]
+    options += ["--beam-width", decoder.beam_width]
+    expected = run(capsys, "transcribe", tiny_bundle_path, audio, "--lm", lm, *options)
+    assert run(capsys, "transcribe", output, audio) == expected
+
+
+def test_the_best_is_the_one_with_the_fewest_errors(
+    capsys, tiny_bundle_path, tmp_path, lm, pairs, monkeypatch
+):
+    counts: list[tuple[DecoderConfig, int]] = []
+    honest = asr.tuning.count_errors
+
+    def noted(development, config):
+        errors = honest(development, config)
+        counts.append((config, errors.total))
+        return errors
+
+    monkeypatch.setattr(asr.tuning, "count_errors", noted)
+    output = tmp_path / "tuned"
+    call = ("tune", tiny_bundle_path, "--pairs", pairs, "--lm", lm, *GRID, "--output", output)
+    assert run(capsys, *call)[0] == 0
+    assert len(counts) == 3 * 3 + 2
+    chosen = load_bundle(output).decoder
+    assert dict(counts)[chosen] == min(count for _, count in counts)
+
+
+def test_an_interruption_writes_nothing_and_says_how_far_it_came(
+    capsys, tiny_bundle_path, tmp_path, lm, pairs, monkeypatch
+):
+    honest, calls = asr.tuning.count_errors, []
+
+    def interrupted(development, config):
+        calls.append(config)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return honest(development, config)
+
+    monkeypatch.setattr(asr.tuning, "count_errors", interrupted)
+    output = tmp_path / "tuned"
+    call = ("tune", tiny_bundle_path, "--pairs", pairs, "--lm", lm, *GRID, "--output", output)
+    status, out, _ = run(capsys, *call)
+    assert status == 130
+    assert "The best so far" in out
+    assert not output.exists()
+
+
+def test_a_dry_run_writes_nothing(capsys, tiny_bundle_path, tmp_path, lm, pairs):
+    before = (tiny_bundle_path / "config.json").read_bytes()
+    call = ("tune", tiny_bundle_path, "--pairs", pairs, "--lm", lm, *GRID)
+    assert run(capsys, *call, "--dry-run")[0] == 0
+    assert (tiny_bundle_path / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ([], "asr lm train"),
+        (["--lm", "lm.arpa", "--lm-weights", "-1"], "lm_weight"),
+        (["--lm", "lm.arpa", "--bonuses", "nan"], "bonuses"),
+        (["--lm", "lm.arpa", "--beam-widths", "0"], "beam_width"),
+        (["--lm", "lm.arpa", "--picture", "x.jpg"], "PNG"),
+    ],
+)
+def test_tuning_that_cannot_work(
+    capsys, tiny_bundle_path, lm, pairs, tmp_path, monkeypatch, options, named
+):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(capsys, "tune", tiny_bundle_path, "--pairs", pairs, *options)
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert named in err
