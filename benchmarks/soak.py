@@ -90,7 +90,7 @@ def server(bundle: str, leak: int) -> Iterator[tuple[subprocess.Popen[str], str]
         yield process, line.split()[-1]
     finally:
         process.terminate()
-        process.wait(60)
+        process.communicate(timeout=60)
 
 
 async def soak(process: subprocess.Popen[str], address: str, calls: int) -> list[Sample]:
