@@ -1,8 +1,9 @@
 """Bytes or files to waveforms, within limits. The only importer of soundfile.
 
-Containers are chosen by their own first bytes from a short list, never by a file's name. Sizes are
-checked against the limits before samples are allocated, in small steps for compressed audio, since
-headers lie.
+Containers are chosen by their own first bytes from a short list, never by a file's name. What the
+header says is checked against the limits before samples are read or allocated; it bounds what
+libsndfile gives, since a header that lies low ends the audio where it says. Several channels become
+one block by block. :mod:`asr.pcm` reads samples without a header.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from asr.audio_limits import DEFAULT_LIMITS, AudioLimits, check_bytes, check_format, check_length
+from asr.pcm import BLOCK_FRAMES, Mono, decode_pcm
 from asr.types import AudioError, Waveform
 
 __all__ = [
@@ -31,26 +34,9 @@ __all__ = [
     "write_wav",
 ]
 
-CONTAINERS = {  # first bytes -> what libsndfile calls the container
-    b"RIFF": ("WAV", "WAVEX"),
-    b"fLaC": ("FLAC",),
-    b"OggS": ("OGG",),
-    b"NIST_1A": ("NIST",),
-}
-PCM_TYPES = {"LINEAR16": "i2", "FLOAT": "f4"}
-LOUDEST = 1e6  # of full scale 1; floats may exceed 1, but squares must not overflow
-BLOCK_FRAMES = 65_536
-
-
-@dataclass(frozen=True)
-class AudioLimits:
-    """What is accepted: bytes of the encoded audio, seconds, hertz and channels."""
-
-    max_bytes: int = 64 * 1024 * 1024
-    max_seconds: float = 600.0
-    min_rate: int = 4_000
-    max_rate: int = 192_000
-    max_channels: int = 8
+MAGIC = {b"RIFF": "WAV", b"fLaC": "FLAC", b"OggS": "OGG", b"NIST_1A": "NIST"}  # their first bytes
+FORMATS = {"WAV", "WAVEX", "FLAC", "OGG", "NIST"}  # what libsndfile calls them
+UNKNOWN_FRAMES = 2**62  # and more: the header does not tell; FLAC counts in 36 bits
 
 
 @dataclass(frozen=True)
@@ -67,27 +53,27 @@ class AudioInfo:
         return self.num_samples / self.sample_rate
 
 
-DEFAULT_LIMITS = AudioLimits()
-
-
 def decode_audio(
-    data: bytes, *, limits: AudioLimits = DEFAULT_LIMITS, channel: int | None = None
+    data: bytes | bytearray,
+    *,
+    limits: AudioLimits = DEFAULT_LIMITS,
+    channel: int | None = None,
+    container: str | None = None,
 ) -> Waveform:
     """Decode WAV, FLAC, OGG (Vorbis, Opus) or NIST SPHERE bytes at their own rate.
 
-    Several channels are averaged, or ``channel`` (from 0) is taken alone.
+    Several channels are averaged, or ``channel`` (from 0) is taken alone. ``container`` (``WAV``,
+    ``FLAC``, ``OGG`` or ``NIST``) demands that one and no other.
 
     Raises:
         AudioError: not such audio, empty, truncated, not finite, absurdly loud, or beyond
             ``limits``.
     """
-    _check_bytes(len(data), limits)
-    _check_container(data)
+    check_bytes(len(data), limits)
+    _check_container(data, container)
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
-            _check_header(file, limits)
-            samples = _read(file, limits)  # (N, C)
-            rate = int(file.samplerate)
+            return _read(file, len(data), channel, limits)
     except (soundfile.SoundFileError, RuntimeError, ValueError, OSError):
         if data.startswith(b"NIST_1A") and b"embedded-shorten" in data[:1024]:
             raise AudioError(
@@ -96,43 +82,6 @@ def decode_audio(
         raise AudioError(
             "the audio is damaged or truncated", remedy="send a complete WAV, FLAC or OGG file"
         ) from None
-    return Waveform(_mono(samples, channel), rate)
-
-
-def decode_pcm(
-    data: bytes,
-    *,
-    encoding: str,
-    sample_rate: int,
-    channels: int = 1,
-    byte_order: str = "little",
-    limits: AudioLimits = DEFAULT_LIMITS,
-    channel: int | None = None,
-) -> Waveform:
-    """Decode interleaved samples without a header: ``LINEAR16`` integers or ``FLOAT`` (32 bits).
-
-    Raises:
-        AudioError: unknown encoding, cut samples, or anything :func:`decode_audio` refuses.
-    """
-    _check_bytes(len(data), limits)
-    if encoding not in PCM_TYPES or byte_order not in ("little", "big"):
-        raise AudioError(
-            f"unknown encoding {encoding!r} ({byte_order}-endian)",
-            remedy="use LINEAR16 or FLOAT, little or big",
-        )
-    _check_format(sample_rate, channels, limits)
-    kind = np.dtype(("<" if byte_order == "little" else ">") + PCM_TYPES[encoding])
-    step = kind.itemsize * channels
-    if len(data) % step:
-        raise AudioError(
-            f"{len(data)} bytes are not whole frames of {step} bytes",
-            remedy="check encoding and channel count",
-        )
-    _check_seconds(len(data) // step, sample_rate, limits)
-    samples = np.frombuffer(data, kind).reshape(-1, channels).astype(np.float32)
-    if encoding == "LINEAR16":
-        samples /= 32768.0
-    return Waveform(_mono(samples, channel), sample_rate)
 
 
 def read_audio(
@@ -167,7 +116,7 @@ def probe(path: str | os.PathLike[str]) -> AudioInfo:
     """
     try:
         with open(path, "rb") as file:
-            _check_container(file.read(16))
+            _check_container(file.read(16), None)
         info = soundfile.info(os.fspath(path))
     except AudioError as error:
         raise AudioError(error.what, where=str(path), remedy=error.remedy) from None
@@ -209,18 +158,14 @@ def write_wav(path: str | os.PathLike[str], waveform: Waveform) -> None:
         ) from None
 
 
-def _check_bytes(count: int, limits: AudioLimits) -> None:
-    if count == 0:
-        raise AudioError("the audio is empty", remedy="send the bytes of a recording")
-    if count > limits.max_bytes:
+def _check_container(data: bytes | bytearray, wanted: str | None) -> None:
+    found = next((name for magic, name in MAGIC.items() if data.startswith(magic)), None)
+    if wanted is not None and found != wanted:
         raise AudioError(
-            f"the audio has more than {limits.max_bytes} bytes",
-            remedy="cut it into shorter pieces or compress it (FLAC)",
+            f"the audio is not {wanted}" + (f" but {found}" if found else ""),
+            remedy="name its own container, or none so that its first bytes tell",
         )
-
-
-def _check_container(data: bytes) -> None:
-    if not any(data.startswith(magic) for magic in CONTAINERS):
+    if found is None:
         raise AudioError(
             "this is not audio of a known container",
             remedy="use WAV, FLAC, OGG (Vorbis, Opus) or NIST SPHERE; raw samples need their "
@@ -228,64 +173,25 @@ def _check_container(data: bytes) -> None:
         )
 
 
-def _check_header(file: Any, limits: AudioLimits) -> None:
-    if file.format not in {name for names in CONTAINERS.values() for name in names}:
-        raise AudioError(f"{file.format} audio is not accepted", remedy="use WAV, FLAC or OGG")
-    _check_format(file.samplerate, file.channels, limits)
-
-
-def _check_format(sample_rate: int, channels: int, limits: AudioLimits) -> None:
-    if not limits.min_rate <= sample_rate <= limits.max_rate:
+def _read(file: Any, encoded_bytes: int, channel: int | None, limits: AudioLimits) -> Waveform:
+    """The samples of an open file, after its header has been checked."""
+    rate, channels, frames = int(file.samplerate), int(file.channels), int(file.frames)
+    # libsndfile guesses: bytes that begin as RIFF may be something else to it. MP3 may hide in WAV.
+    if file.format not in FORMATS or file.subtype.startswith("MPEG"):
+        kind = file.format if file.format not in FORMATS else "MP3"
+        raise AudioError(f"{kind} audio is not accepted", remedy="use WAV, FLAC or OGG")
+    check_format(rate, channels, limits)
+    if frames >= UNKNOWN_FRAMES:
         raise AudioError(
-            f"the sample rate is {sample_rate} Hz",
-            remedy=f"use {limits.min_rate} to {limits.max_rate} Hz",
+            "the header does not say how long the audio is",
+            remedy="write it to a file, not to a pipe, so that its encoder can complete the header",
         )
-    if not 1 <= channels <= limits.max_channels:
-        raise AudioError(
-            f"the audio has {channels} channels", remedy=f"use 1 to {limits.max_channels}"
-        )
-
-
-def _check_seconds(frames: int, sample_rate: int, limits: AudioLimits) -> None:
-    if frames > limits.max_seconds * sample_rate:
-        raise AudioError(
-            f"the audio is longer than {limits.max_seconds:g} s",
-            remedy="cut it into shorter pieces",
-        )
-
-
-def _read(file: Any, limits: AudioLimits) -> NDArray[np.float32]:
-    """Read block by block, so that a lying header or a bomb stops at the limit: ``(N, C)``."""
-    blocks: list[NDArray[np.float32]] = []
-    frames = 0
-    while True:
-        block = file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
+    check_length(frames, rate, channels, encoded_bytes, limits)
+    mono = Mono(frames, channels, channel)
+    space = np.empty((min(frames, BLOCK_FRAMES), channels), np.float32)
+    while mono.count < frames:
+        block: NDArray[np.float32] = file.read(dtype="float32", always_2d=True, out=space)  # (N, C)
         if not len(block):
             break
-        frames += len(block)
-        _check_seconds(frames, file.samplerate, limits)
-        blocks.append(block)
-    if not blocks:
-        raise AudioError("the audio has no samples", remedy="send a recording of some length")
-    return np.concatenate(blocks)
-
-
-def _mono(samples: NDArray[np.float32], channel: int | None) -> NDArray[np.float32]:
-    """One channel of ``(N, C)``, or their mean; checked to be numbers of a sane size."""
-    channels = samples.shape[1]
-    if channel is not None and not 0 <= channel < channels:
-        raise AudioError(
-            f"there is no channel {channel}", remedy=f"choose 0 to {channels - 1}, or none"
-        )
-    if not len(samples):
-        raise AudioError("the audio has no samples", remedy="send a recording of some length")
-    usable = (np.abs(samples) <= LOUDEST).all(axis=1)  # NaN is not
-    if not usable.all():
-        first = int(np.argmin(usable))
-        finite = np.isfinite(samples[first]).all()
-        raise AudioError(
-            f"sample {first} is " + ("far outside [-1, 1]" if finite else "not a finite number"),
-            remedy="repair the recording or its float encoding",
-        )
-    mono = samples[:, channel] if channel is not None else samples.mean(axis=1)
-    return np.ascontiguousarray(mono, dtype=np.float32)
+        mono.add(block[: frames - mono.count])
+    return Waveform(mono.samples(), rate)

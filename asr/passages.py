@@ -15,7 +15,9 @@ from asr.types import AsrError, ConfigError, Hypothesis, Transcript, Waveform
 
 __all__ = ["LIMITS", "Passage", "align_passages", "read_pairs", "read_segments"]
 
-LIMITS = AudioLimits(max_bytes=2**31, max_seconds=36_000.0)  # one's own files, on one's own machine
+LIMITS = AudioLimits(  # one's own files, on one's own machine
+    max_bytes=2**31, max_seconds=36_000.0, max_decoded_bytes=2**40, max_expansion=math.inf
+)
 BESIDE = (".txt", ".lab")
 
 

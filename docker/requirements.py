@@ -1,4 +1,4 @@
-"""Prints the dependencies of pyproject.toml, or of one of its extras: a layer of their own."""
+"""Prints the dependencies of pyproject.toml and of the extras that are named: a layer of their own."""
 
 import sys
 
@@ -7,4 +7,6 @@ import tomllib
 with open("pyproject.toml", "rb") as file:
     project = tomllib.load(file)["project"]
 extras = project["optional-dependencies"]
-print("\n".join(extras[sys.argv[1]] if len(sys.argv) > 1 else project["dependencies"]))
+print(
+    "\n".join([*project["dependencies"], *(line for name in sys.argv[1:] for line in extras[name])])
+)

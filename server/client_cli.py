@@ -1,33 +1,41 @@
-"""The ``asr-client`` command: transcribe files with a server."""
+"""The ``asr-client`` command: transcribe files or a microphone with a server."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
-from typing import Any, TextIO
+from collections.abc import Sequence
+
+# gRPC's core prints what it thinks of a connection. The command says it in one line of its own.
+# Read when grpc is imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 
 from server.client import (
     DEFAULT_ADDRESS,
+    DEFAULT_RETRIES,
     DEFAULT_TIMEOUT,
+    MAX_RETRIES,
     Client,
     ClientError,
-    Hypothesis,
     RecognitionConfig,
+    Security,
     Transcription,
+    read_token,
 )
+from server.client_batch import SkippedError, transcribe_all
+from server.client_files import STDIN, Source, find_sources
+from server.client_microphone import Microphone, on_interrupt
+from server.client_output import FORMATS, models_text, open_writer
 
 __all__ = ["main"]
 
 FAILURE = 2  # as argparse
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-ENCODINGS = ("LINEAR16", "FLOAT")
+ENCODINGS = ("LINEAR16", "FLOAT", "MULAW", "ALAW")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,9 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: all done. 2: something failed, said on stderr in one line each. 130: interrupted.
     """
-    options = _parser().parse_args(arguments)
+    options = _parse(arguments)
     try:
-        with Client(options.address, timeout=options.timeout) as client:
+        with _connect(options) as client:
+            if options.list_models:
+                print(models_text(client.list_models(), options.format), end="", flush=True)
+                return 0
+            if options.microphone:
+                return _listen(client, options)
             return _transcribe(client, options)
     except ClientError as error:
         _complain(error)
@@ -48,34 +61,96 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         _complain(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
+        _show_progress("")
         return INTERRUPTED
     return FAILURE
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="asr-client", description="Write what is said in audio files, by an asr-server."
     )
-    add = parser.add_argument
-    add("files", metavar="FILE", nargs="+", help="WAV, FLAC, OGG, NIST SPHERE or raw samples")
-    add("--address", default=DEFAULT_ADDRESS, help="host:port of the server (default: %(default)s)")
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="*",
+        help="WAV, FLAC, OGG, NIST SPHERE or raw samples; a folder stands for the audio files in "
+        "and below it, - for standard input",
+    )
+    _add_task(parser.add_argument_group("what to do"))
+    _add_recognition(parser.add_argument_group("recognition"))
+    _add_connection(parser.add_argument_group("connection"))
+    options = parser.parse_args(arguments)
+    tasks = [bool(options.files), options.microphone, options.list_models]
+    if sum(tasks) != 1:
+        parser.error("give either files, or --microphone, or --list-models")
+    return options
+
+
+def _add_task(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--microphone",
+        action="store_true",
+        help="transcribe what is said now; Ctrl-C ends the recording",
+    )
+    add("--list-models", action="store_true", help="write which models the server has")
     add(
         "--format",
-        choices=("text", "json"),
+        choices=FORMATS,
         default="text",
-        help="text; json: one object a line, with times and confidences (default: text)",
+        help="text; json: one object a line, with times and confidences; srt, vtt: subtitles "
+        "(default: text)",
     )
-    add("--output", metavar="PATH", help="file to write (default: stdout)")
+    add(
+        "--output",
+        metavar="PATH",
+        help="file to write, or folder for the subtitles of several files (default: stdout)",
+    )
+    add(
+        "--parallel",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="files transcribed at once; the output keeps their order (default: 1)",
+    )
+
+
+def _add_recognition(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--model", default="", help="which of the server's models (default: the server's)")
     add("--decoder", default="", help="greedy, beam or prefix (default: the model's)")
     add("--beam-width", type=int, default=0, metavar="K", help="hypotheses kept while decoding")
     add("--alternatives", type=int, default=0, metavar="N", help="hypotheses to give")
+    add("--channel", type=int, default=0, metavar="C", help="channel to hear (default: the mean)")
     add(
         "--encoding",
         choices=ENCODINGS,
-        help="the files are raw samples of this kind, little-endian",
+        help="the files are raw samples of this kind, little-endian, without a header",
     )
-    add("--sample-rate", type=int, default=0, metavar="HZ", help="rate of raw samples")
+    add(
+        "--sample-rate",
+        type=int,
+        default=0,
+        metavar="HZ",
+        help="rate of raw samples; of the microphone (default: the model's)",
+    )
     add("--channels", type=int, default=0, metavar="C", help="channels of raw samples (default: 1)")
+
+
+def _add_connection(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--address", default=DEFAULT_ADDRESS, help="host:port of the server (default: %(default)s)")
+    add("--tls", action="store_true", help="TLS, with a certificate of a public authority")
+    add("--tls-ca", metavar="PEM", help="TLS, with a certificate of this authority")
+    add("--tls-certificate", metavar="PEM", help="the client's own certificate, where one is asked")
+    add("--tls-key", metavar="PEM", help="its private key")
+    add("--token-file", metavar="FILE", help="file with the bearer token to send")
+    add(
+        "--token-over-plaintext",
+        action="store_true",
+        help="send the token without TLS to another machine, where others may read it",
+    )
     add(
         "--timeout",
         type=_seconds,
@@ -83,7 +158,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="how long one file may take, in seconds (default: %(default)g)",
     )
-    return parser
+    add(
+        "--retries",
+        type=int,
+        choices=range(MAX_RETRIES + 1),
+        default=DEFAULT_RETRIES,
+        metavar="N",
+        help=f"more attempts where the server is full or away, 0 to {MAX_RETRIES} "
+        "(default: %(default)s)",
+    )
 
 
 def _seconds(text: str) -> float:
@@ -91,6 +174,27 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
     return seconds
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= 256:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to 256")
+    return count
+
+
+def _connect(options: argparse.Namespace) -> Client:
+    security = Security(
+        tls=options.tls,
+        ca=options.tls_ca,
+        certificate=options.tls_certificate,
+        key=options.tls_key,
+        token=None if options.token_file is None else read_token(options.token_file),
+        token_over_plaintext=options.token_over_plaintext,
+    )
+    return Client(
+        options.address, timeout=options.timeout, security=security, retries=options.retries
+    )
 
 
 def _config(options: argparse.Namespace) -> RecognitionConfig:
@@ -102,99 +206,94 @@ def _config(options: argparse.Namespace) -> RecognitionConfig:
             decoder=options.decoder,
             beam_width=options.beam_width,
             max_alternatives=options.alternatives,
-            enable_word_time_offsets=options.format == "json",
+            enable_word_time_offsets=options.format != "text",
+            model=options.model,
+            audio_channel=options.channel,
         )
     except ValueError as error:  # beyond 32 bits
         raise ClientError(f"an option is out of range: {error}") from None
 
 
+# Files
+
+
 def _transcribe(client: Client, options: argparse.Namespace) -> int:
-    """One file after the other; a bad one does not lose the others, a lost server does."""
-    files: list[str] = options.files
     config = _config(options)
+    sources = find_sources(options.files, raw=options.encoding is not None)
+
+    def transcribe(source: Source) -> Transcription:
+        try:
+            if source.path == STDIN:
+                return client.transcribe(sys.stdin.buffer, config)
+            return client.transcribe_file(source.path, config)
+        except ClientError as error:
+            raise _with_models(error, client, options.model) from None
+
     failures = 0
-    with _stream(options.output) as stream:
-        for index, file in enumerate(files):
-            _show_progress(index, file, len(files))
-            outcome: Transcription | ClientError
-            try:
-                outcome = client.transcribe_file(file, config)
-            except ClientError as error:
-                outcome = error
-            _show_progress()
+    with open_writer(sources, options.format, options.output) as write:
+        outcomes = transcribe_all(transcribe, sources, options.parallel)
+        for index, source in enumerate(sources):
+            _show_progress(f"{index + 1}/{len(sources)} {source.path}")
+            outcome = next(outcomes)
+            _show_progress("")
             if isinstance(outcome, ClientError):
                 failures += 1
-                _complain(f"{file}: {outcome}")
-            stream.write(_render(outcome, options.format, file, many=len(files) > 1))
-            stream.flush()
-            if isinstance(outcome, ClientError) and outcome.code == grpc.StatusCode.UNAVAILABLE:
-                failures += len(files) - index - 1
-                break
-    if failures and len(files) > 1:
-        _complain(f"{failures} of {len(files)} files could not be transcribed")
+                if not isinstance(outcome, SkippedError):
+                    _complain(f"{source.path}: {outcome}")
+            write(index, outcome)
+    if failures and len(sources) > 1:
+        _complain(f"{failures} of {len(sources)} files could not be transcribed")
     return FAILURE if failures else 0
 
 
-@contextmanager
-def _stream(output: str | None) -> Iterator[TextIO]:
-    if output is None:
-        yield sys.stdout
-        return
-    with open(output, "w", encoding="utf-8") as stream:
-        yield stream
+def _with_models(error: ClientError, client: Client, model: str) -> ClientError:
+    """Where there is no such model: the error with the names of those that there are."""
+    if error.code != grpc.StatusCode.NOT_FOUND or not model:
+        return error
+    try:
+        names = ", ".join(known.name for known in client.list_models())
+    except ClientError:
+        return error
+    return ClientError(f"{error} (the server has {names})", error.code, error.request_id)
 
 
-# Formats, the same as those of `asr transcribe`
+# The microphone
 
 
-def _render(outcome: Transcription | ClientError, form: str, file: str, *, many: bool) -> str:
-    """One result. JSON tells of a failure too, so that no file goes missing."""
-    if form == "json":
-        return json.dumps(_to_dict(outcome, file), ensure_ascii=False) + "\n"
-    if isinstance(outcome, ClientError):
-        return ""
-    lines = []
-    for rank, hypothesis in enumerate(outcome.hypotheses, start=1):
-        ranks = [str(rank)] if len(outcome.hypotheses) > 1 else []
-        lines.append("\t".join([*([file] if many else []), *ranks, hypothesis.text]) + "\n")
-    return "".join(lines)
-
-
-def _to_dict(outcome: Transcription | ClientError, file: str) -> dict[str, Any]:
-    """Plain values; times in seconds, scores natural logarithms."""
-    if isinstance(outcome, ClientError):
-        return {"file": file, "error": str(outcome)}
-    return {
-        "file": file,
-        "duration": round(outcome.duration, 4),
-        "text": outcome.text,
-        "hypotheses": [_hypothesis(hypothesis) for hypothesis in outcome.hypotheses],
-    }
-
-
-def _hypothesis(hypothesis: Hypothesis) -> dict[str, Any]:
-    return {
-        "text": hypothesis.text,
-        "score": round(hypothesis.score, 3),
-        "confidence": round(hypothesis.confidence, 3),
-        "words": [
-            {
-                key: round(value, 3) if isinstance(value, float) else value
-                for key, value in asdict(word).items()
-            }
-            for word in hypothesis.words
-        ],
-    }
+def _listen(client: Client, options: argparse.Namespace) -> int:
+    try:
+        rate = options.sample_rate or client.get_model(options.model).sample_rate
+    except ClientError as error:
+        raise _with_models(error, client, options.model) from None
+    options.encoding, options.sample_rate, options.channels = "LINEAR16", rate, 1
+    microphone = Microphone(rate)
+    with (
+        open_writer([Source("microphone", "microphone")], options.format, options.output) as write,
+        on_interrupt(microphone.stop),
+    ):
+        _show_progress("recording; Ctrl-C ends it")
+        try:
+            parts = client.stream(microphone, _config(options))
+            microphone.limit(parts.started.max_audio)
+            for part in parts:
+                _show_progress("")
+                write(0, part)
+        finally:
+            microphone.stop()
+            _show_progress("")
+    if microphone.overflows:
+        print("asr-client: this machine was too slow: parts are missing", file=sys.stderr)
+    return 0
 
 
 # What a person sees
 
 
-def _show_progress(index: int = 0, file: str = "", total: int = 0) -> None:
-    """Which file of how many is being transcribed, on a terminal; without arguments: wipe it."""
+def _show_progress(line: str) -> None:
+    """A line on a terminal in place of the last; an empty one wipes it."""
     if sys.stderr.isatty():
-        line = f"{index + 1}/{total} {file}" if file else ""
-        print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+        width = shutil.get_terminal_size().columns - 1
+        print(f"\r\x1b[K{line[:width]}", end="", file=sys.stderr, flush=True)
 
 
 def _complain(message: object) -> None:

@@ -1,120 +1,131 @@
-"""The server's life: bind, load and warm up, serve, drain."""
+"""The server's life: take the port, load and warm up, serve, exchange models, drain."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
-import numpy as np
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
 from asr.recognizer import Recognizer
-from asr.types import ConfigError, Waveform
-from server.health import Health
-from server.limits import DEFAULT_PORT, MESSAGE_LIMIT
+from server.application import Application
+from server.authentication import Authentication
+from server.listen import listen, make_server
+from server.metrics_http import MetricsServer
+from server.models import ModelSource
+from server.options import ServerOptions
+from server.parsing import Parsing
 from server.pb.v1.speech_pb2_grpc import add_SpeechServicer_to_server
-from server.service import SpeechService
 
-__all__ = ["ServerOptions", "serve"]
+__all__ = ["Signals", "serve"]
 
 log = logging.getLogger(__name__)
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-WARM_UP_SECONDS = 1.0
-CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
-    # Otherwise two servers may share a port, each answering some of the calls.
-    ("grpc.so_reuseport", 0),
-)
-
 
 @dataclass(frozen=True)
-class ServerOptions:
-    """Where to listen (port 0: any free one), and how many seconds a stop waits for calls."""
+class Signals:
+    """What the outside asks of a running server."""
 
-    host: str = "127.0.0.1"
-    port: int = DEFAULT_PORT
-    grace_seconds: float = 60.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65535:
-            raise ConfigError(f"port {self.port} is none", remedy="give 0 to 65535")
-        if not 0 <= self.grace_seconds < float("inf"):
-            raise ConfigError(
-                f"the grace time is {self.grace_seconds} s", remedy="give 0 or more seconds"
-            )
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    reload: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 async def serve(
-    load: Callable[[], Recognizer],
+    source: ModelSource,
+    read: Callable[[Path], Recognizer],
     options: ServerOptions,
-    stop: asyncio.Event,
+    signals: Signals,
     on_ready: Callable[[str], None],
-) -> None:
-    """Serve until ``stop`` is set, then let accepted calls finish.
+) -> bool:
+    """Serve until ``signals.stop`` is set, then let accepted calls finish.
 
     The port is taken first, so that a second server fails at once and health checks are answered
-    while ``load`` runs. ``on_ready`` is given the address when calls can be answered.
+    while models are loaded. ``on_ready`` is given the address when calls can be answered.
+
+    Returns:
+        Whether every accepted call was answered within the grace time.
 
     Raises:
-        ConfigError: the address cannot be used.
-        AsrError: whatever ``load`` raises.
+        ConfigError: the address, or a file that the options name, cannot be used.
+        AsrError: a model cannot be loaded.
     """
-    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recognition")
-    service, health = SpeechService(executor), Health()
-    server = grpc.aio.server(options=CHANNEL_OPTIONS)
-    add_SpeechServicer_to_server(service, server)  # type: ignore[no-untyped-call]
-    add_HealthServicer_to_server(health, server)
-    address = _bind(server, options)
-    await server.start()
-    try:
-        loaded = asyncio.get_running_loop().run_in_executor(executor, _load, load)
-        stopped = asyncio.ensure_future(stop.wait())
-        either: set[asyncio.Future[Any]] = {loaded, stopped}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not stopped.done():
-            service.recognizer = await loaded
-            health.serve()
-            on_ready(address)
-            await stopped
-        log.info("draining: no new calls, up to %g s for those accepted", options.grace_seconds)
-    finally:
-        health.drain()
-        await server.stop(options.grace_seconds)
-        executor.shutdown(wait=False, cancel_futures=True)
+    application = Application(source, read, options)
+    server = _server(application)
+    address = listen(server, options.listen)
+    with ExitStack() as stack:
+        if options.metrics_port is not None:
+            metrics = MetricsServer(application.metrics, options.metrics_host, options.metrics_port)
+            metrics.start()
+            stack.callback(metrics.stop)
+        await server.start()
+        try:
+            if await _finished_first(application.start(), signals.stop):
+                application.health.serve()
+                on_ready(address)
+                await _reload_until_stopped(application, signals)
+        finally:
+            in_time = await _drain(application, server, options.grace_seconds)
+            await application.close()
+    return in_time
 
 
-def _bind(server: grpc.aio.Server, options: ServerOptions) -> str:
-    """Take the port; returns the address as a client writes it."""
-    is_ipv6 = ":" in options.host
-    host = f"[{options.host}]" if is_ipv6 else options.host
-    try:
-        # gRPC would say why it cannot listen only in its log, so a plain socket tries first.
-        with socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind((options.host, options.port))
-        port = server.add_insecure_port(f"{host}:{options.port}")
-    except (OSError, RuntimeError) as error:
-        raise ConfigError(
-            f"the server cannot listen there: {getattr(error, 'strerror', None) or error}",
-            where=f"{host}:{options.port}",
-            remedy="choose another port, or 0 for any free one, and an address of this machine",
-        ) from None
-    if options.host not in LOOPBACK:
-        log.warning("open to other machines, without encryption or authentication")
-    return f"{host}:{port}"
+def _server(application: Application) -> grpc.aio.Server:
+    interceptors: list[grpc.aio.ServerInterceptor[Any, Any]] = [application.recording]
+    if application.tokens is not None:
+        interceptors.append(Authentication(application.tokens))
+    server = make_server([*interceptors, Parsing()])
+    add_SpeechServicer_to_server(application.service, server)  # type: ignore[no-untyped-call]
+    add_HealthServicer_to_server(application.health, server)
+    return server
 
 
-def _load(load: Callable[[], Recognizer]) -> Recognizer:
-    """Load the model and recognise a second of faint noise: the first call would find it slow."""
-    recognizer = load()
-    count = int(WARM_UP_SECONDS * recognizer.sample_rate)
-    noise = np.random.default_rng(0).normal(scale=1e-3, size=count).astype(np.float32)
-    recognizer.recognize([Waveform(noise, recognizer.sample_rate)])
-    return recognizer
+async def _finished_first(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
+    """Whether ``work`` ended before ``stop`` was set; if not, it is cancelled."""
+    working = asyncio.ensure_future(work)
+    stopped = asyncio.ensure_future(stop.wait())
+    either: set[asyncio.Future[Any]] = {working, stopped}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    if working.done():
+        stopped.cancel()
+        await working  # raises what it raised
+        return True
+    working.cancel()
+    return False
+
+
+async def _reload_until_stopped(application: Application, signals: Signals) -> None:
+    """Read models and tokens anew whenever asked to, until the stop."""
+    while not signals.stop.is_set():
+        if await _finished_first(_reload_when_asked(application, signals.reload), signals.stop):
+            continue
+
+
+async def _reload_when_asked(application: Application, asked: asyncio.Event) -> None:
+    await asked.wait()
+    asked.clear()  # asked again while it reads, it reads again
+    await application.reload()
+
+
+async def _drain(application: Application, server: grpc.aio.Server, grace_seconds: float) -> bool:
+    """Tell health watchers, take no new calls, and let accepted ones finish.
+
+    Returns:
+        Whether they did within ``grace_seconds``; those that did not are cancelled.
+    """
+    application.health.drain()
+    application.admission.close()
+    log.info("draining: no new calls, up to %g s for those accepted", grace_seconds)
+    waiting = application.admission.accepted > 0
+    begun = time.monotonic()
+    await server.stop(grace_seconds)
+    if waiting and time.monotonic() - begun >= grace_seconds:
+        log.error("calls were cut off: they took longer than the grace time")
+        return False
+    return True

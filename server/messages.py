@@ -4,24 +4,64 @@ from __future__ import annotations
 
 from google.protobuf.duration_pb2 import Duration
 
-from asr.audio import AudioLimits, decode_audio, decode_pcm
-from asr.decoding import DecoderConfig
+from asr.decoding import NAMES, DecoderConfig
 from asr.output import timed_words
-from asr.types import AudioError, DecodingError, Hypothesis, Transcript, Waveform, Word
-from server.limits import MAX_ALTERNATIVES
+from asr.types import AudioError, DecodingError, Hypothesis, Search, Transcript, Word
+from server.ingest import AudioJob
+from server.limits import (
+    AUDIO_SECONDS,
+    MAX_ALTERNATIVES,
+    MAX_BEAM_WIDTH,
+    MAX_CHANNELS,
+    MAX_RATE,
+    MIN_RATE,
+)
+from server.models import ServedModel
 from server.pb.v1.speech_pb2 import (
+    AUDIO_ENCODING_ALAW,
+    AUDIO_ENCODING_FLAC,
     AUDIO_ENCODING_FLOAT,
     AUDIO_ENCODING_LINEAR16,
+    AUDIO_ENCODING_MULAW,
+    AUDIO_ENCODING_OGG,
     AUDIO_ENCODING_UNSPECIFIED,
+    AUDIO_ENCODING_WAV,
+    SEARCH_PROOF_CUT,
+    SEARCH_PROOF_EXACT,
+    SEARCH_PROOF_SECTIONED,
+    SEARCH_PROOF_UNSPECIFIED,
+    Model,
     RecognitionConfig,
+    SearchProof,
     SpeechRecognitionAlternative,
     SpeechRecognitionResult,
+    StreamStarted,
     WordInfo,
 )
 
-__all__ = ["read_audio", "read_decoder", "write_result"]
+__all__ = ["read_decoder", "read_job", "write_model", "write_result", "write_started"]
 
-RAW_ENCODINGS = {AUDIO_ENCODING_LINEAR16: "LINEAR16", AUDIO_ENCODING_FLOAT: "FLOAT"}
+# Both directions of the recurrent layers read the whole utterance.
+ANSWERS_AT_END = True
+
+RAW = {
+    AUDIO_ENCODING_LINEAR16: "LINEAR16",
+    AUDIO_ENCODING_FLOAT: "FLOAT",
+    AUDIO_ENCODING_MULAW: "MULAW",
+    AUDIO_ENCODING_ALAW: "ALAW",
+}
+WITH_HEADER = {
+    AUDIO_ENCODING_UNSPECIFIED: "",
+    AUDIO_ENCODING_WAV: "WAV",
+    AUDIO_ENCODING_FLAC: "FLAC",
+    AUDIO_ENCODING_OGG: "OGG",
+}
+PROOFS: dict[Search | None, SearchProof] = {
+    None: SEARCH_PROOF_UNSPECIFIED,
+    "exact": SEARCH_PROOF_EXACT,
+    "sectioned": SEARCH_PROOF_SECTIONED,
+    "cut": SEARCH_PROOF_CUT,
+}
 
 
 def read_decoder(config: RecognitionConfig, default: DecoderConfig) -> DecoderConfig:
@@ -30,11 +70,8 @@ def read_decoder(config: RecognitionConfig, default: DecoderConfig) -> DecoderCo
     Raises:
         DecodingError: an unknown decoder, or options out of range.
     """
-    if not 0 <= config.max_alternatives <= MAX_ALTERNATIVES:
-        raise DecodingError(
-            f"max_alternatives is {config.max_alternatives}",
-            remedy=f"give 1 to {MAX_ALTERNATIVES}, or 0 for the model's default",
-        )
+    _check_range("max_alternatives", config.max_alternatives, MAX_ALTERNATIVES)
+    _check_range("beam_width", config.beam_width, MAX_BEAM_WIDTH)
     given = {"beam_width": config.beam_width, "alternatives": config.max_alternatives}
     changes = {key: value for key, value in given.items() if value}
     one_only = default.name == "greedy"
@@ -44,30 +81,50 @@ def read_decoder(config: RecognitionConfig, default: DecoderConfig) -> DecoderCo
     return DecoderConfig.from_dict({**kept, "name": name, **changes})
 
 
-def read_audio(config: RecognitionConfig, audio: bytes, limits: AudioLimits) -> Waveform:
-    """Decode ``audio`` as ``config`` describes it; its own rate is kept.
+def _check_range(name: str, value: int, most: int) -> None:
+    if not 0 <= value <= most:
+        raise DecodingError(
+            f"{name} is {value}", remedy=f"give 1 to {most}, or 0 for the model's default"
+        )
+
+
+def read_job(config: RecognitionConfig, target_rate: int) -> AudioJob:
+    """How the audio that ``config`` describes is to be decoded, for a model of ``target_rate`` Hz.
 
     Raises:
-        AudioError: not usable audio, beyond the limits, or not what ``config`` says.
+        AudioError: no audio can be what ``config`` says.
     """
-    if config.encoding == AUDIO_ENCODING_UNSPECIFIED:
-        return _with_header(config, audio, limits)
-    if config.encoding not in RAW_ENCODINGS:
+    rate, channels = config.sample_rate_hertz, config.audio_channel_count
+    if config.encoding not in {**RAW, **WITH_HEADER}:
         raise AudioError(
             f"encoding {config.encoding} is unknown",
             remedy="leave it unspecified for WAV, FLAC, OGG and SPHERE files; "
-            "else give LINEAR16 or FLOAT",
+            f"else give one of {', '.join(RAW.values())}",
         )
-    if config.sample_rate_hertz == 0:
+    if rate and not MIN_RATE <= rate <= MAX_RATE:
+        raise AudioError(f"the sample rate is {rate} Hz", remedy=f"use {MIN_RATE} to {MAX_RATE} Hz")
+    if not 0 <= channels <= MAX_CHANNELS:
+        raise AudioError(f"the audio has {channels} channels", remedy=f"use 1 to {MAX_CHANNELS}")
+    if not 0 <= config.audio_channel <= MAX_CHANNELS:
+        raise AudioError(
+            f"audio_channel is {config.audio_channel}",
+            remedy=f"give 1 to {MAX_CHANNELS}, or 0 for the mean of all",
+        )
+    if config.encoding in WITH_HEADER and channels:
+        raise AudioError(
+            "audio_channel_count is given for audio with a header",
+            remedy="leave it 0: the header tells",
+        )
+    if config.encoding in RAW and not rate:
         raise AudioError(
             "sample_rate_hertz is missing", remedy="audio without a header needs its rate"
         )
-    return decode_pcm(
-        audio,
-        encoding=RAW_ENCODINGS[config.encoding],
-        sample_rate=config.sample_rate_hertz,
-        channels=config.audio_channel_count or 1,
-        limits=limits,
+    return AudioJob(
+        encoding={**RAW, **WITH_HEADER}[config.encoding],
+        sample_rate=rate,
+        channels=(channels or 1) if config.encoding in RAW else 0,
+        channel=config.audio_channel - 1 if config.audio_channel else None,
+        target_rate=target_rate,
     )
 
 
@@ -79,20 +136,27 @@ def write_result(transcript: Transcript, *, words: bool) -> SpeechRecognitionRes
     )
 
 
-def _with_header(config: RecognitionConfig, audio: bytes, limits: AudioLimits) -> Waveform:
-    if config.audio_channel_count:
-        raise AudioError(
-            "audio_channel_count is given, but encoding is not",
-            remedy="leave it 0 for a file with a header, or name the encoding",
-        )
-    waveform = decode_audio(audio, limits=limits)
-    if config.sample_rate_hertz not in (0, waveform.sample_rate):
-        raise AudioError(
-            f"sample_rate_hertz is {config.sample_rate_hertz}, "
-            f"but the audio's header says {waveform.sample_rate}",
-            remedy="leave it 0 to trust the header",
-        )
-    return waveform
+def write_started(model: ServedModel) -> StreamStarted:
+    """What a stream that asks for ``model`` is told at its start."""
+    return StreamStarted(
+        model=model.name, answers_at_end=ANSWERS_AT_END, max_audio=_duration(AUDIO_SECONDS)
+    )
+
+
+def write_model(model: ServedModel, default: str) -> Model:
+    """``model`` as clients see it; ``default`` is the default model's name."""
+    recognizer = model.recognizer
+    return Model(
+        name=model.name,
+        is_default=model.name == default,
+        sample_rate_hertz=recognizer.sample_rate,
+        answers_at_end=ANSWERS_AT_END,
+        vocabulary_size=recognizer.tokenizer.size - 1,  # without the blank
+        frame_step=_duration(recognizer.seconds_per_frame),
+        default_decoder=recognizer.bundle.decoder.name,
+        decoders=NAMES,
+        fingerprint=model.fingerprint,
+    )
 
 
 def _alternative(hypothesis: Hypothesis, words: bool) -> SpeechRecognitionAlternative:
@@ -101,6 +165,7 @@ def _alternative(hypothesis: Hypothesis, words: bool) -> SpeechRecognitionAltern
         confidence=hypothesis.confidence,
         words=[_word(word) for word in timed_words(hypothesis)] if words else [],
         score=hypothesis.score,
+        search_proof=PROOFS[hypothesis.search],
     )
 
 

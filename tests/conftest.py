@@ -1,8 +1,11 @@
-"""Where real speech for tests lies, if it is there, and how Triton's kernels run without a GPU."""
+"""What all tests share: where real speech lies, if it is there; rubbish; Triton without a GPU."""
 
+import importlib.util
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -25,3 +28,14 @@ def shared_data() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+@pytest.fixture(scope="session")
+def rubbish() -> ModuleType:
+    """The module ``rubbish.py``: invalid payloads, mutants of valid files, silence that grows."""
+    spec = importlib.util.spec_from_file_location("rubbish", Path(__file__).with_name("rubbish.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules["rubbish"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -23,7 +23,10 @@ PACKAGES = ("asr", "server", "recipes")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "types"),
     ("options",),
-    ("_torchaudio", "audio", "augment", "feature_config", "features", "frontends", "tokens"),
+    (
+        *("_torchaudio", "audio", "audio_limits", "augment", "feature_config", "features"),
+        *("frontends", "pcm", "tokens"),
+    ),
     ("nn", "decoding", "scoring"),
     ("bundle", "export", "golden"),
     ("backends",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zlib
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,9 @@ __all__ = ["Utterance", "load_samples", "read_manifest", "write_manifest"]
 
 RAW_RATE = 16_000
 RAW = ".raw"
+LIMITS = AudioLimits(  # one's own files, on one's own machine
+    max_bytes=2**30, max_seconds=36_000.0, max_decoded_bytes=2**40, max_expansion=math.inf
+)
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,7 @@ def load_samples(cut: Cut) -> Waveform:
     """
     path = Path(cut.recording.sources[0].source)
     if path.suffix != RAW:
-        return read_audio(path, limits=AudioLimits(max_bytes=2**30, max_seconds=36_000.0))
+        return read_audio(path, limits=LIMITS)
     order = (cut.supervisions[0].custom or {}).get("byte_order", "little")
     try:
         data = path.read_bytes()

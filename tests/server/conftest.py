@@ -8,12 +8,14 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import grpc
 import numpy as np
@@ -21,15 +23,17 @@ import pytest
 import soundfile
 import torch
 
-from asr.audio import AudioLimits
 from asr.bundle import Bundle, save_bundle
-from asr.decoding import DecoderConfig
+from asr.decoding import DecoderConfig, Stop
 from asr.features import FeatureConfig, FeatureExtractor
 from asr.nn.model import AcousticModel, AcousticModelConfig
 from asr.recognizer import Recognizer
 from asr.tokens import Tokenizer
 from asr.types import Hypothesis, Transcript, Waveform, Word
-from server.lifecycle import ServerOptions, serve
+from server import lifecycle
+from server.application import Application
+from server.lifecycle import Signals, serve
+from server.options import BatchOptions, CapacityOptions, ListenOptions, ServerOptions
 from server.pb.v1.speech_pb2_grpc import SpeechStub
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,22 +41,65 @@ TOKENS = ["<blank>", "<space>", "a", "b", "c", "d", "e"]
 
 
 class StandIn:
-    """What the service needs of a recogniser; says how long the audio is and how it decoded it."""
+    """What the service needs of a recogniser; says how it decoded and how many frames there were.
+
+    ``before`` is called with the name of each stage (``"model"``, ``"decode"``) and what it is
+    given: a test may block there, count, or fail. The warm-up goes by.
+    """
 
     sample_rate = 16_000
+    seconds_per_frame = 0.02
+    tokenizer = Tokenizer(TOKENS)
 
-    def __init__(self, **limits: float) -> None:
-        self.limits = AudioLimits(**limits)
+    def __init__(self, before: Callable[[str, object], None] = lambda stage, given: None) -> None:
+        self.before = before
         self.bundle = SimpleNamespace(decoder=DecoderConfig())
 
-    def recognize(
-        self, waveforms: list[Waveform], decoder: DecoderConfig | None = None
-    ) -> list[Transcript]:
-        decoder = decoder or self.bundle.decoder
-        text = f"{decoder.name} {decoder.beam_width} {decoder.alternatives}"
+    def recognize(self, waveforms: list[Waveform]) -> list[Transcript]:
+        return [Transcript((Hypothesis("", 0.0, 1.0),), w.duration) for w in waveforms]
+
+    def prepare(self, waveform: Waveform) -> Waveform:
+        return waveform
+
+    def log_probs(self, waveforms: list[Waveform]) -> tuple[torch.Tensor, torch.Tensor]:
+        self.before("model", waveforms)
+        lengths = torch.tensor([len(waveform.samples) // 320 for waveform in waveforms])
+        return torch.zeros(len(waveforms), int(lengths.max()), len(TOKENS)), lengths
+
+    def decode(
+        self, log_probs: torch.Tensor, lengths: torch.Tensor, config: DecoderConfig, stop: Stop
+    ) -> list[list[Hypothesis]]:
+        self.before("decode", stop)
+        text = f"{config.name} {config.beam_width} {config.alternatives} {int(lengths[0])}"
         words = (Word("one", 0.125, 0.5, 0.75), Word("two", 0.5, 1.0, 0.25))
-        best = Hypothesis(text, score=-1.5, confidence=0.5, words=words)
-        return [Transcript((best,), waveform.duration) for waveform in waveforms]
+        return [[Hypothesis(text, score=-1.5, confidence=0.5, words=words)]]
+
+
+@dataclass(frozen=True)
+class StandInFolder:
+    """Where a stand-in is to be found."""
+
+    name: str
+    path: object
+    stamp: str = "0"
+
+    def fingerprint(self) -> str:
+        return self.stamp
+
+
+@dataclass
+class StandInSource:
+    """Stand-ins by name, as a source of models; the first is the default."""
+
+    stand_ins: dict[str, object]
+    stamp: str = "0"
+
+    @property
+    def default(self) -> str | None:
+        return next(iter(self.stand_ins))
+
+    def find(self) -> list[StandInFolder]:
+        return [StandInFolder(name, found, self.stamp) for name, found in self.stand_ins.items()]
 
 
 @dataclass
@@ -61,7 +108,11 @@ class Running:
 
     address: str
     stop: Callable[[], None]
+    reload: Callable[[], None]
     thread: threading.Thread
+    in_time: list[bool]
+    loop: asyncio.AbstractEventLoop
+    application: Application
     channel: grpc.Channel = field(init=False)
     stub: SpeechStub = field(init=False)
 
@@ -69,31 +120,69 @@ class Running:
         self.channel = grpc.insecure_channel(self.address)
         self.stub = SpeechStub(self.channel)
 
+    def settle(self, accepted: int) -> None:
+        """Wait until so many calls have a place."""
+        end = time.monotonic() + 30
+        while self.application.admission.accepted != accepted:
+            assert time.monotonic() < end, "they never came, or never went"
+            time.sleep(0.001)
+
 
 @contextmanager
-def run_server(recognizer: object, grace_seconds: float = 30.0) -> Iterator[Running]:
-    ready: Queue[tuple[str, Callable[[], None]]] = Queue()
+def run_server(
+    *stand_ins: object, source: StandInSource | None = None, **options: object
+) -> Iterator[Running]:
+    """A server of the first stand-in, or of ``source``; ``options`` are those of its capacity,
+    ``grace_seconds`` and ``batch`` apart.
+    """
+    ready: Queue[tuple[str, asyncio.AbstractEventLoop, Signals]] = Queue()
+    grace_seconds, batch = options.pop("grace_seconds", 30.0), options.pop("batch", BatchOptions())
+    listen = options.pop("listen", ListenOptions(port=0))
+    chosen = ServerOptions(
+        listen=listen,
+        capacity=CapacityOptions(**{"audio_processes": 1, **options}),
+        batch=batch,
+        grace_seconds=grace_seconds,
+    )
+    source = source or StandInSource({"stand-in": stand_ins[0]})
+    in_time: list[bool] = []
+    made: list[Application] = []
+
+    def make(*arguments: object) -> Application:
+        made.append(Application(*arguments))
+        return made[-1]
 
     async def live() -> None:
-        loop, stop = asyncio.get_running_loop(), asyncio.Event()
-
-        def announce(address: str) -> None:
-            ready.put((address, lambda: loop.call_soon_threadsafe(stop.set)))
-
-        await serve(
-            lambda: recognizer, ServerOptions(port=0, grace_seconds=grace_seconds), stop, announce
+        loop, signals = asyncio.get_running_loop(), Signals()
+        in_time.append(
+            await serve(
+                source,
+                lambda stand_in: stand_in,
+                chosen,
+                signals,
+                lambda address: ready.put((address, loop, signals)),
+            )
         )
 
     thread = threading.Thread(target=lambda: asyncio.run(live()), daemon=True)
-    thread.start()
-    address, stop = ready.get(timeout=30)
-    running = Running(address, stop, thread)
+    with patch.object(lifecycle, "Application", make):
+        thread.start()
+        address, loop, signals = ready.get(timeout=30)
+    running = Running(
+        address,
+        lambda: loop.call_soon_threadsafe(signals.stop.set),
+        lambda: loop.call_soon_threadsafe(signals.reload.set),
+        thread,
+        in_time,
+        loop,
+        made[0],
+    )
     try:
         yield running
     finally:
         running.channel.close()
         if thread.is_alive():
-            stop()
+            running.stop()
         thread.join(timeout=30)
         assert not thread.is_alive(), "the server did not stop"
 
@@ -104,9 +193,56 @@ def serving() -> Callable[..., object]:
     return run_server
 
 
+class Gate:
+    """A stage of stand-ins that can be held shut: ``StandIn(before=Gate("model"))``."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self.reached = threading.Semaphore(0)
+        self.given: list[object] = []
+        self._open = threading.Event()
+        self._open.set()
+
+    def __call__(self, stage: str, given: object) -> None:
+        if stage == self.stage:
+            self.given.append(given)
+            self.reached.release()
+            assert self._open.wait(60), "the gate stayed shut"
+
+    def shut(self) -> None:
+        self._open.clear()
+
+    def open(self) -> None:
+        self._open.set()
+
+    def wait(self, count: int = 1) -> None:
+        """Until the stage was reached ``count`` times more."""
+        for _ in range(count):
+            assert self.reached.acquire(timeout=30)
+
+
+@pytest.fixture
+def gate_at() -> Iterator[Callable[[str], Gate]]:
+    """``gate_at("model")``: a gate, open again at the end of the test."""
+    gates: list[Gate] = []
+
+    def make(stage: str) -> Gate:
+        gates.append(Gate(stage))
+        return gates[-1]
+
+    yield make
+    for gate in gates:
+        gate.open()
+
+
 @pytest.fixture(scope="session")
 def stand_in() -> type[StandIn]:
     return StandIn
+
+
+@pytest.fixture(scope="session")
+def stand_in_source() -> type[StandInSource]:
+    return StandInSource
 
 
 def make_bundle() -> Bundle:

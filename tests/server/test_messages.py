@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import get_args
+
 import pytest
 
-from asr.audio import AudioLimits
 from asr.decoding import DecoderConfig
-from asr.types import AudioError, DecodingError, Hypothesis, TimedToken, Transcript, Word
-from server.limits import MAX_ALTERNATIVES
-from server.messages import read_audio, read_decoder, write_result
+from asr.types import (
+    AudioError,
+    DecodingError,
+    Hypothesis,
+    Search,
+    TimedToken,
+    Transcript,
+    Word,
+)
+from server.ingest import AudioJob
+from server.limits import MAX_ALTERNATIVES, MAX_BEAM_WIDTH
+from server.messages import read_decoder, read_job, write_result
 from server.pb.v1 import speech_pb2 as pb
 
-LIMITS = AudioLimits()
 GREEDY = DecoderConfig(name="greedy")
 PREFIX = DecoderConfig(name="prefix")
 BEAM = DecoderConfig(name="beam", beam_width=7, alternatives=2, token_min_log_prob=-5.0)
@@ -47,7 +55,7 @@ def test_options_change_the_models_decoder(given, default, expected):
     [
         {"decoder": "viterbi"},
         {"beam_width": -1},
-        {"beam_width": 1025},
+        {"beam_width": MAX_BEAM_WIDTH + 1},
         {"max_alternatives": -1},
         {"max_alternatives": MAX_ALTERNATIVES + 1, "beam_width": 100},
         {"max_alternatives": 5, "beam_width": 4},
@@ -59,49 +67,72 @@ def test_impossible_decoder_options_are_refused(given):
 
 
 def test_the_documented_ranges_are_accepted():
-    config = pb.RecognitionConfig(beam_width=1024, max_alternatives=MAX_ALTERNATIVES)
+    config = pb.RecognitionConfig(beam_width=MAX_BEAM_WIDTH, max_alternatives=MAX_ALTERNATIVES)
     assert read_decoder(config, GREEDY).alternatives == MAX_ALTERNATIVES
 
 
-def test_raw_samples_are_read_as_described():
-    stereo = np.array([[1000, 3000], [-2000, 0]], dtype="<i2")
-    config = pb.RecognitionConfig(
-        encoding="AUDIO_ENCODING_LINEAR16", sample_rate_hertz=8000, audio_channel_count=2
-    )
-    waveform = read_audio(config, stereo.tobytes(), LIMITS)
-    assert waveform.sample_rate == 8000
-    np.testing.assert_array_equal(waveform.samples, np.float32([2000, -1000]) / 32768)
-
-    config = pb.RecognitionConfig(encoding="AUDIO_ENCODING_FLOAT", sample_rate_hertz=16000)
-    samples = np.float32([0.25, -0.5])
-    np.testing.assert_array_equal(read_audio(config, samples.tobytes(), LIMITS).samples, samples)
-
-
-def test_a_files_rate_may_be_repeated_but_not_contradicted(samples_of, file_of):
-    data = file_of(samples_of(0, 0.1, 8000), 8000, "WAV", "PCM_16")
-    for rate in (0, 8000):
-        config = pb.RecognitionConfig(sample_rate_hertz=rate)
-        assert read_audio(config, data, LIMITS).sample_rate == 8000
-    with pytest.raises(AudioError, match=r"sample_rate_hertz is 16000.*header says 8000"):
-        read_audio(pb.RecognitionConfig(sample_rate_hertz=16000), data, LIMITS)
+@pytest.mark.parametrize(
+    ("given", "job"),
+    [
+        ({}, AudioJob("", 0, 0, None, 16000)),
+        ({"sample_rate_hertz": 8000}, AudioJob("", 8000, 0, None, 16000)),
+        ({"encoding": "AUDIO_ENCODING_FLAC"}, AudioJob("FLAC", 0, 0, None, 16000)),
+        ({"encoding": "AUDIO_ENCODING_OGG"}, AudioJob("OGG", 0, 0, None, 16000)),
+        (
+            {"encoding": "AUDIO_ENCODING_WAV", "audio_channel": 2},
+            AudioJob("WAV", 0, 0, 1, 16000),
+        ),
+        (
+            {"encoding": "AUDIO_ENCODING_LINEAR16", "sample_rate_hertz": 48000},
+            AudioJob("LINEAR16", 48000, 1, None, 16000),
+        ),
+        (
+            {
+                "encoding": "AUDIO_ENCODING_MULAW",
+                "sample_rate_hertz": 8000,
+                "audio_channel_count": 2,
+                "audio_channel": 1,
+            },
+            AudioJob("MULAW", 8000, 2, 0, 16000),
+        ),
+        (
+            {"encoding": "AUDIO_ENCODING_ALAW", "sample_rate_hertz": 8000},
+            AudioJob("ALAW", 8000, 1, None, 16000),
+        ),
+        (
+            {"encoding": "AUDIO_ENCODING_FLOAT", "sample_rate_hertz": 16000},
+            AudioJob("FLOAT", 16000, 1, None, 16000),
+        ),
+    ],
+)
+def test_audio_is_to_be_read_as_described(given, job):
+    assert read_job(pb.RecognitionConfig(**given), 16000) == job
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"encoding": 1}, "sample_rate_hertz is missing"),
+        ({"encoding": 5}, "sample_rate_hertz is missing"),
         ({"encoding": 99, "sample_rate_hertz": 16000}, "encoding 99 is unknown"),
         ({"encoding": 1, "sample_rate_hertz": -16000}, "sample rate is -16000"),
         ({"encoding": 1, "sample_rate_hertz": 3999}, "sample rate is 3999"),
         ({"encoding": 1, "sample_rate_hertz": 192_001}, "sample rate is 192001"),
         ({"encoding": 1, "sample_rate_hertz": 8000, "audio_channel_count": 9}, "9 channels"),
         ({"encoding": 1, "sample_rate_hertz": 8000, "audio_channel_count": -1}, "-1 channels"),
-        ({"audio_channel_count": 2}, "audio_channel_count is given, but encoding is not"),
+        ({"audio_channel_count": 2}, "audio_channel_count is given for audio with a header"),
+        ({"audio_channel": -1}, "audio_channel is -1"),
+        ({"audio_channel": 9}, "audio_channel is 9"),
     ],
 )
 def test_audio_described_impossibly_is_refused(given, message):
     with pytest.raises(AudioError, match=message):
-        read_audio(pb.RecognitionConfig(**given), bytes(1440), LIMITS)
+        read_job(pb.RecognitionConfig(**given), 16000)
+
+
+def test_every_encoding_of_the_definition_is_read():
+    for encoding in pb.AudioEncoding.values():
+        assert read_job(pb.RecognitionConfig(encoding=encoding, sample_rate_hertz=8000), 16000)
 
 
 TRANSCRIPT = Transcript(
@@ -131,3 +162,10 @@ def test_a_transcript_keeps_all_its_values():
 
 def test_words_come_only_when_asked_for():
     assert not any(one.words for one in write_result(TRANSCRIPT, words=False).alternatives)
+
+
+@pytest.mark.parametrize("search", get_args(Search))
+def test_what_a_search_proved_is_told(search):
+    hypothesis = Hypothesis("a", -1.0, 1.0, search=search)
+    (alternative,) = write_result(Transcript((hypothesis,), 1.0), words=False).alternatives
+    assert alternative.search_proof == pb.SearchProof.Value(f"SEARCH_PROOF_{search.upper()}")

@@ -11,17 +11,20 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from asr.types import AudioError
-from server.limits import MESSAGE_LIMIT
+from asr.types import ModelError
+from server.limits import AUDIO_SECONDS
 from server.pb.v1 import speech_pb2 as pb
 
 RAW = pb.RecognitionConfig(encoding="AUDIO_ENCODING_LINEAR16", sample_rate_hertz=16000)
 SECOND = bytes(2 * 16000)
+REQUEST = pb.TranscribeRequest(config=RAW, audio=SECOND)
 
 
 @pytest.fixture(scope="module")
-def running(serving, stand_in):
-    with serving(stand_in(max_bytes=3 * MESSAGE_LIMIT)) as running:
+def running(serving, stand_in, stand_in_source):
+    other = stand_in()
+    other.sample_rate = 8000
+    with serving(source=stand_in_source({"main": stand_in(), "other": other})) as running:
         yield running
 
 
@@ -31,78 +34,132 @@ def chunks(*pieces: bytes, config: pb.RecognitionConfig = RAW):
         yield pb.TranscribeChunksRequest(audio_content=piece)
 
 
-def seconds(response: pb.TranscribeResponse | pb.TranscribeChunksResponse) -> float:
-    return response.results[0].result_end_time.ToTimedelta().total_seconds()
+def stream(*pieces: bytes, config: pb.RecognitionConfig = RAW):
+    yield pb.TranscribeStreamRequest(config=config)
+    for piece in pieces:
+        yield pb.TranscribeStreamRequest(audio_content=piece)
+
+
+def seconds(result: pb.SpeechRecognitionResult) -> float:
+    return result.result_end_time.ToTimedelta().total_seconds()
 
 
 def refusal(call, *arguments) -> grpc.RpcError:
+    def ask() -> None:
+        answer = call(*arguments, timeout=30)
+        if hasattr(answer, "__iter__"):
+            list(answer)
+
     with pytest.raises(grpc.RpcError) as caught:
-        call(*arguments, timeout=30)
+        ask()
     return caught.value
 
 
-def test_one_message_and_pieces_cut_anywhere_are_the_same(running):
-    whole = running.stub.Transcribe(pb.TranscribeRequest(config=RAW, audio=SECOND))
-    pieces = running.stub.TranscribeChunks(chunks(SECOND[:1], SECOND[1:9999], b"", SECOND[9999:]))
-    assert list(whole.results) == list(pieces.results)
-    assert seconds(whole) == 1.0
-
-
-def test_options_arrive(running):
+def with_options(**options) -> pb.RecognitionConfig:
     config = pb.RecognitionConfig()
     config.CopyFrom(RAW)
-    config.decoder, config.beam_width, config.max_alternatives = "beam", 9, 3
-    config.enable_word_time_offsets = True
-    whole = running.stub.Transcribe(pb.TranscribeRequest(config=config, audio=SECOND))
-    pieces = running.stub.TranscribeChunks(chunks(SECOND, config=config))
-    for response in (whole, pieces):
-        alternative = response.results[0].alternatives[0]
-        assert alternative.transcript == "beam 9 3"
+    config.MergeFrom(pb.RecognitionConfig(**options))
+    return config
+
+
+def answers(running, config: pb.RecognitionConfig) -> list[pb.SpeechRecognitionResult]:
+    """What each method says of a second."""
+    stub = running.stub
+    started, last = stub.TranscribeStream(stream(SECOND, config=config))
+    assert started.HasField("started")
+    return [
+        stub.Transcribe(pb.TranscribeRequest(config=config, audio=SECOND)).results[0],
+        stub.TranscribeChunks(chunks(SECOND, config=config)).results[0],
+        last.result,
+    ]
+
+
+def test_one_message_and_pieces_cut_anywhere_are_the_same(running):
+    whole = running.stub.Transcribe(REQUEST).results
+    cut = (SECOND[:1], SECOND[1:9999], b"", SECOND[9999:])
+    assert list(running.stub.TranscribeChunks(chunks(*cut)).results) == list(whole)
+    _, last = running.stub.TranscribeStream(stream(*cut))
+    assert [last.result] == list(whole)
+    assert seconds(whole[0]) == 1.0
+
+
+def test_a_stream_is_told_at_once_what_becomes_of_it(running):
+    """The audio is sent only after the answer to the configuration."""
+    told = threading.Event()
+
+    def requests():
+        yield pb.TranscribeStreamRequest(config=RAW)
+        assert told.wait(30)
+        yield pb.TranscribeStreamRequest(audio_content=SECOND)
+
+    call = running.stub.TranscribeStream(requests(), timeout=60)
+    started = next(call).started
+    assert (started.model, started.answers_at_end) == ("main", True)
+    assert started.max_audio.ToSeconds() == AUDIO_SECONDS
+    told.set()
+    assert seconds(next(call).result) == 1.0
+    assert list(call) == []
+
+
+def test_options_arrive_by_every_way(running):
+    config = with_options(
+        decoder="beam", beam_width=9, max_alternatives=3, enable_word_time_offsets=True
+    )
+    for result in answers(running, config):
+        alternative = result.alternatives[0]
+        assert alternative.transcript == "beam 9 3 50"
         assert [word.word for word in alternative.words] == ["one", "two"]
+    for result in answers(running, RAW):
+        assert not result.alternatives[0].words
 
 
-def test_the_message_limit_is_exact_to_one_byte(running):
-    request = pb.TranscribeRequest(config=RAW)
-    request.audio = bytes(MESSAGE_LIMIT - request.ByteSize() - 5)  # a tag and four bytes of length
-    assert request.ByteSize() == MESSAGE_LIMIT
-    assert seconds(running.stub.Transcribe(request)) == len(request.audio) / 32000
-    request.audio += b"\0"
-    error = refusal(running.stub.Transcribe, request)
-    assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+def test_the_model_is_the_one_named(running):
+    for result in answers(running, with_options(model="other")):
+        assert result.alternatives[0].transcript == "greedy 16 1 25", "resampled to 8 kHz"
+    for config in (RAW, with_options(model="main")):
+        for result in answers(running, config):
+            assert result.alternatives[0].transcript == "greedy 16 1 50"
 
 
-def test_the_limit_of_a_stream_is_exact_to_one_byte(running):
-    piece = bytes(MESSAGE_LIMIT // 2)
-    assert seconds(running.stub.TranscribeChunks(chunks(*[piece] * 6))) == 3 * MESSAGE_LIMIT / 32000
-    error = refusal(running.stub.TranscribeChunks, chunks(*[piece] * 6, b"\0"))
-    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
-    assert f"more than {3 * MESSAGE_LIMIT} bytes" in error.details()
+def test_models_are_listed_and_described(running):
+    models = list(running.stub.ListModels(pb.ListModelsRequest()).models)
+    assert [model.name for model in models] == ["main", "other"]
+    assert [model.is_default for model in models] == [True, False]
+    first = models[0]
+    assert (first.sample_rate_hertz, first.vocabulary_size) == (16000, 6)
+    assert first.frame_step.ToMilliseconds() == 20
+    assert (first.default_decoder, first.answers_at_end) == ("greedy", True)
+    assert {"greedy", "beam", "prefix"} <= set(first.decoders)
+    for name, model in (("", first), ("main", first), ("other", models[1])):
+        assert running.stub.GetModel(pb.GetModelRequest(name=name)).model == model
 
 
-def test_a_stream_too_long_is_refused_before_it_ends(running):
-    refused = threading.Event()
+def test_a_model_that_is_not_there_is_said_in_every_method(running):
+    config = with_options(model="third\n")
+    calls = [
+        (running.stub.Transcribe, pb.TranscribeRequest(config=config, audio=SECOND)),
+        (running.stub.TranscribeChunks, chunks(SECOND, config=config)),
+        (running.stub.TranscribeStream, stream(SECOND, config=config)),
+        (running.stub.GetModel, pb.GetModelRequest(name="third")),
+    ]
+    for call, request in calls:
+        error = refusal(call, request)
+        assert error.code() == grpc.StatusCode.NOT_FOUND
+        assert "choose one of main, other" in error.details()
 
-    def endless():
-        yield pb.TranscribeChunksRequest(config=RAW)
-        while not refused.is_set():
-            yield pb.TranscribeChunksRequest(audio_content=bytes(MESSAGE_LIMIT // 2))
 
-    error = refusal(running.stub.TranscribeChunks, endless())
-    refused.set()
-    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
-
-
+@pytest.mark.parametrize("streaming", ["TranscribeChunks", "TranscribeStream"])
 @pytest.mark.parametrize(
-    "requests",
+    "pieces",
     [
         [],
-        [pb.TranscribeChunksRequest()],
-        [pb.TranscribeChunksRequest(audio_content=SECOND)],
-        [*chunks(SECOND), *chunks(SECOND)],
-        [*chunks(SECOND), pb.TranscribeChunksRequest()],
-        [*chunks()],
-        [*chunks(b"", b"")],
-        [*chunks(b"\0")],
+        [{}],
+        [{"audio_content": SECOND}],
+        [{"config": RAW}, {"audio_content": SECOND}, {"config": RAW}],
+        [{"config": RAW}, {"audio_content": SECOND}, {}],
+        [{"config": RAW}],
+        [{"config": RAW}, {"audio_content": b""}],
+        [{"config": RAW}, {"audio_content": b"\0"}],
     ],
     ids=[
         "nothing",
@@ -115,8 +172,12 @@ def test_a_stream_too_long_is_refused_before_it_ends(running):
         "half a sample",
     ],
 )
-def test_a_stream_out_of_order_is_refused(running, requests):
-    error = refusal(running.stub.TranscribeChunks, iter(requests))
+def test_a_stream_out_of_order_is_refused(running, streaming, pieces):
+    message = {
+        "TranscribeChunks": pb.TranscribeChunksRequest,
+        "TranscribeStream": pb.TranscribeStreamRequest,
+    }[streaming]
+    error = refusal(getattr(running.stub, streaming), (message(**piece) for piece in pieces))
     assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert "(" in error.details(), "a remedy"
 
@@ -152,66 +213,56 @@ def test_a_nan_is_named_by_its_place(running):
     assert "1234" in error.details()
 
 
-def test_what_a_user_can_mend_is_told_without_the_place(serving, stand_in, monkeypatch):
-    def refuse(waveforms, decoder=None):
-        raise AudioError("too quiet", where="/srv/secret/model", remedy="speak up")
+def test_what_a_user_can_mend_is_told_without_the_place(serving, stand_in):
+    def refuse(stage, given):
+        raise ModelError("too quiet", where="/srv/secret/model", remedy="speak up")
 
-    recognizer = stand_in()
-    with serving(recognizer) as running:
-        monkeypatch.setattr(recognizer, "recognize", refuse)
-        error = refusal(running.stub.Transcribe, pb.TranscribeRequest(config=RAW, audio=SECOND))
+    with serving(stand_in(before=refuse)) as running:
+        error = refusal(running.stub.Transcribe, REQUEST)
     assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert error.details() == "too quiet (speak up)"
 
 
-def test_a_defect_tells_its_number_and_the_log_tells_the_rest(
-    serving, stand_in, monkeypatch, caplog
-):
-    def fail(waveforms, decoder=None):
-        raise KeyError("/srv/secret/model")
+def test_a_defect_tells_its_number_and_the_log_tells_the_rest(serving, stand_in, caplog):
+    failing = True
 
-    recognizer = stand_in()
-    with serving(recognizer) as running, caplog.at_level(logging.ERROR):
-        with monkeypatch.context() as patch:
-            patch.setattr(recognizer, "recognize", fail)
-            error = refusal(running.stub.Transcribe, pb.TranscribeRequest(config=RAW, audio=SECOND))
+    def fail(stage, given):
+        if failing and stage == "decode":
+            raise KeyError("/srv/secret/model")
+
+    with serving(stand_in(before=fail)) as running, caplog.at_level(logging.ERROR):
+        error = refusal(running.stub.Transcribe, REQUEST)
         assert error.code() == grpc.StatusCode.INTERNAL
         for secret in ("secret", "KeyError", "Traceback", ".py"):
             assert secret not in error.details()
         (record,) = caplog.records
-        request_id = error.details().split()[-1]
-        assert len(request_id) == 32
+        request_id = dict(error.trailing_metadata())["x-request-id"]
+        assert error.details().split()[-1] == request_id
         assert request_id in record.getMessage()
         assert record.exc_info is not None
-        response = running.stub.Transcribe(pb.TranscribeRequest(config=RAW, audio=SECOND))
-        assert seconds(response) == 1.0, "the server is alive"
+        failing = False
+        assert seconds(running.stub.Transcribe(REQUEST).results[0]) == 1.0, "the server is alive"
 
 
-def test_one_request_at_a_time_while_the_server_stays_responsive(serving, stand_in):
-    class Counting(stand_in):
-        def __init__(self):
-            super().__init__()
-            self.gate, self.entered = threading.Event(), threading.Event()
-            self.lock, self.now, self.most = threading.Lock(), 0, 0
+def test_every_answer_has_the_id_that_the_client_gave(running):
+    metadata = (("x-request-id", "mine-1"),)
+    _, call = running.stub.Transcribe.with_call(REQUEST, metadata=metadata)
+    assert ("x-request-id", "mine-1") in call.trailing_metadata()
+    with pytest.raises(grpc.RpcError) as caught:
+        running.stub.Transcribe(pb.TranscribeRequest(), metadata=metadata)
+    assert ("x-request-id", "mine-1") in caught.value.trailing_metadata()
 
-        def recognize(self, waveforms, decoder=None):
-            if decoder is None:  # the warm-up
-                return super().recognize(waveforms)
-            with self.lock:
-                self.now += 1
-                self.most = max(self.most, self.now)
-            self.entered.set()
-            assert self.gate.wait(30)
-            with self.lock:
-                self.now -= 1
-            return super().recognize(waveforms, decoder)
 
-    recognizer = Counting()
-    with serving(recognizer) as running:
-        request = pb.TranscribeRequest(config=RAW, audio=SECOND)
-        calls = [running.stub.Transcribe.future(request, timeout=30) for _ in range(6)]
-        assert recognizer.entered.wait(30)
+def test_the_server_stays_responsive_while_the_model_works(serving, stand_in):
+    gate, entered = threading.Event(), threading.Event()
+
+    def block(stage, given):
+        entered.set()
+        assert gate.wait(30)
+
+    with serving(stand_in(before=block)) as running:
+        calls = [running.stub.Transcribe.future(REQUEST, timeout=30) for _ in range(6)]
+        assert entered.wait(30)
         HealthStub(running.channel).Check(HealthCheckRequest(), timeout=10)
-        recognizer.gate.set()
-        assert [seconds(call.result()) for call in calls] == [1.0] * 6
-    assert recognizer.most == 1
+        gate.set()
+        assert [seconds(call.result().results[0]) for call in calls] == [1.0] * 6

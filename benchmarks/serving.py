@@ -1,0 +1,247 @@
+"""The server under load, beside `asr transcribe` on the same files: ``make load``.
+
+Prints Markdown and draws a figure. Each concurrency is a closed loop: so many clients, each sending
+its next file when the last was answered. Client, server and the peer share the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import numpy as np
+import torch
+
+from benchmarks.timing import describe_machine, note
+from server.pb.v1.speech_pb2 import TranscribeRequest
+from server.pb.v1.speech_pb2_grpc import SpeechStub
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus")
+METRICS_PORT = 9464
+PEER_CONCURRENCY = 16
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a closed loop saw: seconds of each call, of all, and of their audio."""
+
+    latencies: list[float]
+    seconds: float
+    audio_seconds: float
+    batch_size: float
+
+    @property
+    def rate(self) -> float:
+        """Calls a second."""
+        return len(self.latencies) / self.seconds
+
+    @property
+    def real_time(self) -> float:
+        """Seconds of audio a second."""
+        return self.audio_seconds / self.seconds
+
+    def percentile(self, share: float) -> float:
+        """Milliseconds."""
+        return 1e3 * float(np.percentile(self.latencies, share))
+
+
+def main() -> None:
+    """Measure, print, draw."""
+    options = _parser().parse_args()
+    files = find_audio(options.audio, options.files)
+    print(f"{describe_machine(torch.device('cpu'))}. {len(files)} files of {options.audio}.\n")
+    with running_server(options.bundle, options.server_option) as address:
+        loads = {}
+        for concurrency in options.concurrency:
+            note(f"{concurrency} clients")
+            loads[concurrency] = asyncio.run(closed_loop(address, files, concurrency))
+        print_loads(loads)
+        print_peer(address, options.bundle, files, options.rounds)
+    if options.figure is not None:
+        draw(loads, options.figure)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.serving")
+    add = parser.add_argument
+    add("--bundle", default="exp/demo/bundle", help="(default: %(default)s)")
+    add("--audio", default="exp/demo/corpus", help="folder of audio (default: %(default)s)")
+    add("--files", type=int, default=400, help="files at most (default: %(default)s)")
+    add(
+        "--concurrency",
+        type=int,
+        nargs="+",
+        default=[1, 2, 4, 8, 16, 32, 64, 128],
+        help="clients (default: %(default)s)",
+    )
+    add("--rounds", type=int, default=3, help="beside the peer (default: %(default)s)")
+    add("--figure", type=Path, metavar="PNG", help="picture to write")
+    add("--server-option", action="append", default=[], help="passed on, e.g. --running=64")
+    return parser
+
+
+def find_audio(folder: str, most: int) -> list[Path]:
+    """Files evenly spaced over all audio below ``folder``, in the order of their names."""
+    found = sorted(path for path in Path(folder).rglob("*") if path.suffix in SUFFIXES)
+    if not found:
+        raise SystemExit(f"no audio below {folder}: run `make demo` first, or name another folder")
+    return found[:: max(1, len(found) // most)][:most]
+
+
+@contextmanager
+def running_server(bundle: str, arguments: Sequence[str]) -> Iterator[str]:
+    """The address of an ``asr-server`` process."""
+    command = [sys.executable, "-m", "server.main", "--model", bundle, "--port", "0"]
+    command += ["--metrics-port", str(METRICS_PORT), "--log-level", "warning", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line.startswith("listening on "):
+            raise SystemExit("the server did not start")
+        yield line.split()[-1]
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+async def closed_loop(address: str, files: Sequence[Path], concurrency: int) -> Load:
+    """Every file once (and as often as it takes to keep all clients busy a while)."""
+    requests = [TranscribeRequest(audio=path.read_bytes()) for path in files]
+    requests *= max(1, 4 * concurrency // len(requests))
+    waiting, latencies, audio = iter(requests), [], 0.0
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub = SpeechStub(channel)
+        await stub.Transcribe(requests[0], timeout=60)
+        before, begun = batches(), time.perf_counter()
+
+        async def client() -> None:
+            nonlocal audio
+            for request in waiting:
+                sent = time.perf_counter()
+                response = await stub.Transcribe(request, timeout=300)
+                latencies.append(time.perf_counter() - sent)
+                audio += response.results[0].result_end_time.ToNanoseconds() / 1e9
+
+        await asyncio.gather(*(client() for _ in range(concurrency)))
+        seconds = time.perf_counter() - begun
+    calls, count = (after - prior for after, prior in zip(batches(), before, strict=True))
+    return Load(latencies, seconds, audio, calls / count)
+
+
+def batches() -> tuple[float, float]:
+    """How many calls went through batches so far, and how many batches there were."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{METRICS_PORT}/metrics") as answer:
+        text = answer.read().decode()
+    values = (
+        re.search(rf"^asr_batch_size_{kind} (\S+)$", text, re.MULTILINE)
+        for kind in ("sum", "count")
+    )
+    total, count = (float(found.group(1)) if found else 0.0 for found in values)
+    return total, count
+
+
+def print_loads(loads: dict[int, Load]) -> None:
+    """The table of concurrency."""
+    print("| clients | calls/s | times real time | p50 ms | p90 ms | p99 ms | calls a batch |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for concurrency, load in loads.items():
+        cells = [f"{load.rate:.1f}", f"{load.real_time:.0f}"]
+        cells += [f"{load.percentile(share):.0f}" for share in (50, 90, 99)]
+        print(f"| {concurrency} | " + " | ".join([*cells, f"{load.batch_size:.1f}"]) + " |")
+    print(flush=True)
+
+
+# Beside the peer
+
+OFFLINE = """
+import sys, time
+from asr.recognizer import Recognizer
+from asr.transcribe import transcribe_files
+from asr.types import AsrError
+recognizer, files = Recognizer.load(sys.argv[1]), sys.argv[2:]
+list(transcribe_files(recognizer, files[:8]))
+started = time.perf_counter()
+outcomes = list(transcribe_files(recognizer, files))
+print(time.perf_counter() - started)
+"""
+
+ALONE = """
+import sys, time
+from asr.audio import read_audio
+from asr.recognizer import Recognizer
+recognizer, files = Recognizer.load(sys.argv[1]), sys.argv[2:]
+recognizer.recognize([read_audio(files[0])])
+for file in files:
+    started = time.perf_counter()
+    recognizer.recognize([read_audio(file)])
+    print(time.perf_counter() - started)
+"""
+
+
+def print_peer(address: str, bundle: str, files: Sequence[Path], rounds: int) -> None:
+    """Throughput beside `asr transcribe`, latency beside the recogniser in the caller's process."""
+    names = [str(path) for path in files]
+    ratios, added = [], []
+    for number in range(rounds):
+        note(f"round {number + 1} of {rounds} beside the peer")
+        offline = len(files) / python(OFFLINE, bundle, *names)[0]
+        loaded = asyncio.run(closed_loop(address, files, PEER_CONCURRENCY)).rate
+        ratios.append(loaded / offline)
+        alone = python(ALONE, bundle, *names)
+        called = asyncio.run(closed_loop(address, files, 1)).latencies
+        added.append(1e3 * statistics.median(c - a for c, a in zip(called, alone, strict=True)))
+        print(
+            f"Round {number + 1}: `asr transcribe` {offline:.1f} files/s, {PEER_CONCURRENCY} "
+            f"clients {loaded:.1f} calls/s, ratio {ratios[-1]:.2f}; one client: a call takes "
+            f"{added[-1]:.1f} ms more than the recogniser in one's own process (median).\n"
+        )
+    print(
+        f"Medians: {100 * statistics.median(ratios):.0f} % of the offline rate, "
+        f"{statistics.median(added):.1f} ms added."
+    )
+
+
+def python(program: str, *arguments: str) -> list[float]:
+    """The numbers that ``program`` prints, a line each."""
+    command = [sys.executable, "-c", program, *arguments]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return [float(line) for line in shown.split()]
+
+
+def draw(loads: dict[int, Load], path: Path) -> None:
+    """Throughput and latency by concurrency."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    clients = list(loads)
+    left.plot(clients, [load.rate for load in loads.values()], marker="o")
+    left.set(xlabel="clients", ylabel="calls a second", xscale="log", ylim=(0, None))
+    for share in (50, 90, 99):
+        values = [load.percentile(share) for load in loads.values()]
+        right.plot(clients, values, marker="o", label=f"{share} %")
+    right.set(xlabel="clients", ylabel="milliseconds", xscale="log", yscale="log")
+    right.legend(title="of calls below")
+    for axes in (left, right):
+        axes.set_xticks(clients, [str(count) for count in clients], minor=False)
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()

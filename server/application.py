@@ -1,0 +1,156 @@
+"""The rooms of the server put together: what each is given, and how many of each there are."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from torch import Tensor
+
+from asr.audio import AudioLimits
+from asr.recognizer import Recognizer
+from asr.types import AsrError, Waveform
+from server.admission import Admission
+from server.authentication import Tokens
+from server.batching import Batcher
+from server.health import Health
+from server.ingest import AudioDecoders
+from server.limits import AUDIO_BYTES, AUDIO_SECONDS, MAX_CHANNELS, MAX_RATE, MIN_RATE
+from server.logs import log_call
+from server.memory import available_bytes
+from server.metrics import Metrics
+from server.models import Models, ModelSource
+from server.options import CapacityOptions, ServerOptions
+from server.pipeline import Pipeline
+from server.recording import Recording
+from server.search import Searches
+from server.service import SpeechService
+from server.tracing import Tracing
+
+__all__ = ["LIMITS", "Application"]
+
+log = logging.getLogger(__name__)
+
+MEMORY_SHARE = 0.8
+LIMITS = AudioLimits(
+    max_bytes=AUDIO_BYTES,
+    max_seconds=AUDIO_SECONDS,
+    min_rate=MIN_RATE,
+    max_rate=MAX_RATE,
+    max_channels=MAX_CHANNELS,
+)
+
+
+class Application:
+    """All that serves calls but the port.
+
+    Args:
+        source: where bundles are.
+        read: makes a recogniser of a bundle's folder.
+        options: the operator's choice.
+
+    Raises:
+        ConfigError: the file of tokens cannot be used.
+    """
+
+    def __init__(
+        self, source: ModelSource, read: Callable[[Path], Recognizer], options: ServerOptions
+    ) -> None:
+        capacity = options.capacity
+        token_file = options.listen.token_file
+        self.tokens = None if token_file is None else Tokens.load(token_file)
+        self.health = Health()
+        self.metrics = Metrics()
+        self.tracing = Tracing.start() if options.tracing else Tracing()
+        # One thread for all models: two batches at a time would take longer than one after the
+        # other. Loading has its own, so that calls go on meanwhile.
+        self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
+        self.admission = _admission(capacity)
+        self.models = Models(
+            source,
+            read,
+            lambda recognizer: Batcher(
+                _compute(recognizer), self._model_thread, options.batch, self.metrics.observe_batch
+            ),
+        )
+        self._audio = AudioDecoders(
+            capacity.audio_processes, LIMITS, on_restart=self.metrics.observe_restart
+        )
+        self._searches = Searches(capacity.search_threads)
+        self.service = SpeechService(
+            Pipeline(self.models, self._audio, self._searches),
+            self.admission,
+            capacity.idle_seconds,
+        )
+        self.recording = Recording((log_call, self.metrics.observe, self.tracing.observe))
+        self._watch_queues()
+
+    def _watch_queues(self) -> None:
+        admission, models = self.admission, self.models
+        self.metrics.watch_calls(lambda: self.recording.active)
+        self.metrics.watch_queue("accepted", lambda: admission.accepted)
+        self.metrics.watch_queue("working", lambda: admission.working)
+        self.metrics.watch_queue("batch", lambda: sum(len(model.batcher) for model in models.all()))
+        self.metrics.watch_queue("search", lambda: len(self._searches))
+
+    async def start(self) -> None:
+        """Start the processes and load the models.
+
+        Raises:
+            AsrError: a model cannot be loaded.
+        """
+        await asyncio.gather(self._audio.start(), self._load())
+
+    async def reload(self) -> None:
+        """Read tokens and models again; what cannot be read stays as it was, as the log says."""
+        try:
+            if self.tokens is not None:
+                self.tokens.reload()
+        except AsrError as error:
+            log.error("tokens not reloaded, the old ones stay: %s", error)
+        try:
+            changes = await self._load()
+            log.info("models reloaded: %s", "; ".join(changes) or "nothing changed")
+            self.metrics.observe_reload(ok=True)
+        except AsrError as error:
+            log.error("models not reloaded, the old ones stay: %s", error)
+            self.metrics.observe_reload(ok=False)
+
+    async def _load(self) -> list[str]:
+        changes = await asyncio.get_running_loop().run_in_executor(self._loader, self.models.load)
+        self.metrics.set_models({model.name: model.fingerprint for model in self.models.all()})
+        return changes
+
+    async def close(self) -> None:
+        """Stop processes, and threads that have nothing to do."""
+        await self._audio.close()
+        self._searches.close()
+        for executor in (self._model_thread, self._loader):
+            executor.shutdown(wait=False, cancel_futures=True)
+        self.tracing.stop()
+
+
+def _admission(capacity: CapacityOptions) -> Admission:
+    mark = capacity.memory_mark
+    if mark is None:
+        mark = int(MEMORY_SHARE * available_bytes())
+    return Admission(
+        capacity.running,
+        capacity.waiting,
+        upload_bytes=capacity.upload_bytes,
+        memory_mark=mark or None,
+    )
+
+
+def _compute(recognizer: Recognizer) -> Callable[[Sequence[Waveform]], list[Tensor]]:
+    """Log-probabilities ``(T, V)`` of each waveform of a batch."""
+
+    def compute(waveforms: Sequence[Waveform]) -> list[Tensor]:
+        log_probs, lengths = recognizer.log_probs(waveforms)  # (B, T, V), (B,)
+        return [log_probs[b, :length] for b, length in enumerate(lengths.tolist())]
+
+    return compute

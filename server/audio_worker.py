@@ -1,0 +1,168 @@
+"""The program of a process that decodes audio for the server, one piece after another.
+
+Damaged files and bombs reach libsndfile and soxr here, where a crash ends this process alone and
+the system limits its memory. It may not write files, and it ends with the server. Both sides speak
+in frames: :data:`FRAME`, a JSON object, then raw bytes. The server sends an :class:`AudioJob` and
+the audio; the answer is ``{"frames": N, "seconds": S}`` and N float32, or ``{"what": ...,
+"remedy": ...}`` as of an AudioError.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from asr.audio import AudioLimits, decode_audio, decode_pcm, resample
+from asr.types import AudioError, Waveform
+
+__all__ = ["FRAME", "READY", "AudioJob", "address_space", "decode", "main", "pack"]
+
+FRAME = struct.Struct("<IQ")  # bytes of the JSON, bytes of what follows it
+READY = {"ready": True}  # the first frame, sent when audio can be decoded
+RAW_ENCODINGS = ("LINEAR16", "FLOAT", "MULAW", "ALAW")
+# Interpreter, numpy, soxr and libsndfile take 0.1 GiB; codecs may add their tables.
+OWN_BYTES = 512 * 1024 * 1024
+TRACEBACK_CHARACTERS = 1000
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@dataclass(frozen=True)
+class AudioJob:
+    """What the bytes are and what is wanted of them.
+
+    ``encoding`` is ``""`` (the header tells), a container (``WAV``, ``FLAC``, ``OGG``) or, without
+    a header, ``LINEAR16``, ``FLOAT``, ``MULAW`` or ``ALAW``. ``sample_rate`` (hertz) and
+    ``channels`` are those of raw samples; with a header ``channels`` is 0, and ``sample_rate`` is 0
+    or what the header must say. ``channel`` counts from 0; None is the mean of all. The waveform
+    comes at ``target_rate``.
+    """
+
+    encoding: str
+    sample_rate: int
+    channels: int
+    channel: int | None
+    target_rate: int
+
+
+def decode(job: AudioJob, audio: bytes, limits: AudioLimits) -> tuple[Waveform, float]:
+    """The waveform at the rate that ``job`` wants, and its seconds at its own rate.
+
+    Raises:
+        AudioError: not what ``job`` says, not usable, or beyond ``limits``.
+    """
+    if job.encoding in RAW_ENCODINGS:
+        waveform = decode_pcm(
+            audio,
+            encoding=job.encoding,
+            sample_rate=job.sample_rate,
+            channels=job.channels,
+            limits=limits,
+            channel=job.channel,
+        )
+    else:
+        waveform = decode_audio(
+            audio, limits=limits, channel=job.channel, container=job.encoding or None
+        )
+        if job.sample_rate not in (0, waveform.sample_rate):
+            raise AudioError(
+                f"sample_rate_hertz is {job.sample_rate}, "
+                f"but the audio's header says {waveform.sample_rate}",
+                remedy="leave it 0 to trust the header",
+            )
+    return resample(waveform, job.target_rate), waveform.duration
+
+
+def pack(head: dict[str, Any], follows: int = 0) -> bytes:
+    """The beginning of a frame; ``follows`` bytes come after it."""
+    text = json.dumps(head).encode()
+    return FRAME.pack(len(text), follows) + text
+
+
+def address_space(limits: AudioLimits) -> int:
+    """Bytes of memory that suffice for any audio within ``limits``, at the worst of rates."""
+    longest = int(4 * limits.max_seconds * limits.max_rate)
+    # The encoded bytes, one channel of float32, and the same at another rate, which may be higher.
+    return OWN_BYTES + limits.max_bytes + min(longest, limits.max_decoded_bytes) + longest
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve the socket whose descriptor is the first argument; the second is limits as JSON."""
+    descriptor, limits_json = sys.argv[1:] if arguments is None else arguments
+    limits = AudioLimits(**json.loads(limits_json))
+    _confine(limits)
+    with socket.socket(fileno=int(descriptor)) as server, server.makefile("rb") as stream:
+        server.sendall(pack(READY))
+        while header := stream.read(FRAME.size):
+            head_bytes, audio_bytes = FRAME.unpack(header)
+            job = AudioJob(**json.loads(stream.read(head_bytes)))
+            _answer(server, job, stream, audio_bytes, limits)
+    return 0
+
+
+def _answer(
+    server: socket.socket, job: AudioJob, stream: BinaryIO, size: int, limits: AudioLimits
+) -> None:
+    try:
+        waveform, seconds = decode(job, stream.read(size), limits)
+    except AudioError as error:
+        server.sendall(pack({"what": error.what, "remedy": error.remedy}))
+    except MemoryError:
+        server.sendall(
+            pack(
+                {
+                    "what": "the audio takes too much memory to decode",
+                    "remedy": "cut it into shorter pieces",
+                }
+            )
+        )
+    except Exception:
+        # A defect of ours, for the server's log. What state it leaves is unknown: a new process.
+        server.sendall(pack({"defect": traceback.format_exc()[-TRACEBACK_CHARACTERS:]}))
+        raise
+    else:
+        body = waveform.samples.view(np.uint8).data
+        head = pack({"frames": len(waveform.samples), "seconds": seconds}, len(body))
+        sent = server.sendmsg([head, body])  # both in one go, so that the server wakes once
+        if sent < len(head):
+            server.sendall(head[sent:])
+        server.sendall(body[max(sent - len(head), 0) :])
+
+
+def _confine(limits: AudioLimits) -> None:
+    """Give up what decoding does not need, and end when the server does."""
+    # Ctrl-C and a service manager's stop reach the whole group, but the server drains: it ends us.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    # libsndfile and its codecs complain on stderr about what is answered anyway.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    _limit(resource.RLIMIT_AS, address_space(limits))
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_FSIZE, 0)
+    _limit(resource.RLIMIT_NOFILE, 16)
+
+
+def _limit(kind: int, most: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, hard)
+    resource.setrlimit(kind, (most, most))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,264 @@
+"""Calls that send audio in pieces: uploads, and streams while audio is recorded.
+
+The asyncio client leaves them to gRPC's threads as well. Where a server refuses a stream that is
+still being written, grpc.aio (seen in 1.85) may report INTERNAL instead of the server's status, and
+on the status depends what is to be done.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import grpc
+
+from server.client.channel import Connection
+from server.client.errors import ClientError, explain
+from server.client.requests import Audio, split, stream_timeout
+from server.client.results import (
+    StreamStarted,
+    Transcription,
+    read_first,
+    read_result,
+    read_results,
+)
+from server.client.retries import Attempts
+from server.pb.v1.speech_pb2 import (
+    RecognitionConfig,
+    TranscribeChunksRequest,
+    TranscribeStreamRequest,
+    TranscribeStreamResponse,
+)
+from server.pb.v1.speech_pb2_grpc import SpeechStub
+
+__all__ = ["Cancel", "Stream", "StreamCalls", "open_channel"]
+
+Message = TypeVar("Message")
+
+
+def open_channel(connection: Connection, *, retrying: bool) -> grpc.Channel:
+    """A channel of gRPC's threads; ``retrying``: gRPC repeats calls."""
+    credentials, options = connection.credentials(), connection.options(retrying=retrying)
+    if credentials is None:
+        return grpc.insecure_channel(connection.address, options)
+    return grpc.secure_channel(connection.address, credentials, options)
+
+
+class Cancel:
+    """Ends one call, whichever of its attempts is being made, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._call: Any = None
+        self._cancelled = threading.Event()
+
+    def __call__(self) -> None:
+        """End the call."""
+        with self._lock:
+            self._cancelled.set()
+            if self._call is not None:
+                self._call.cancel()
+
+    def watch(self, call: Any) -> None:
+        """``call`` is the attempt that is being made from now on."""
+        with self._lock:
+            self._call = call
+            if self._cancelled.is_set():
+                call.cancel()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait that long, or until the call is ended: then True."""
+        return self._cancelled.wait(seconds)
+
+
+class StreamCalls:
+    """Makes the calls over a channel that repeats nothing, and repeats them itself.
+
+    :mod:`server.client.retries` says why and when. Threads may share it.
+    """
+
+    def __init__(self, connection: Connection, timeout: float) -> None:
+        self._connection = connection
+        self._timeout = timeout
+        self._channel = open_channel(connection, retrying=False)
+        self._stub = SpeechStub(self._channel)  # type: ignore[no-untyped-call]
+        self._cancels: set[Cancel] = set()
+        self._closed = False
+
+    def close(self) -> None:
+        """End the connection and the calls that are being made."""
+        self._closed = True
+        for cancel in [*self._cancels]:
+            cancel()
+        self._channel.close()
+
+    def upload(
+        self, audio: Audio, config: RecognitionConfig, request_id: str, cancel: Cancel
+    ) -> Transcription:
+        """Transcribe audio that is longer than a message, sent as it is read.
+
+        Raises:
+            ClientError: there is no answer.
+            Exception: what reading the audio raised.
+        """
+        attempts = Attempts(self._connection.policy, self._timeout)
+        with self._known(cancel):
+            while True:
+                requests = _Requests(_chunk_messages(config, audio.pieces()))
+                method = self._stub.TranscribeChunks.future
+                call = self._begin(method, requests, attempts.time_left(), request_id, cancel)
+                try:
+                    return read_results(call.result().results)
+                except (grpc.RpcError, grpc.FutureCancelledError):
+                    requests.raise_error()
+                    if not audio.can_rewind:
+                        raise self.explain(call, request_id) from None
+                    self._pause_or_raise(attempts, call, request_id, cancel)
+                    audio.rewind()
+                finally:
+                    call.cancel()  # of no effect on a call that has ended
+
+    def open(
+        self, pieces: Iterable[bytes], config: RecognitionConfig, request_id: str, cancel: Cancel
+    ) -> Stream:
+        """Begin a stream. When this returns, the server has taken it up.
+
+        Raises:
+            ClientError: it has not.
+        """
+        attempts = Attempts(self._connection.policy, self._timeout)
+        with self._known(cancel):
+            while True:
+                taken_up: Future[bool] = Future()
+                requests = _Requests(_stream_messages(config, pieces, taken_up))
+                method, timeout = self._stub.TranscribeStream, stream_timeout(self._timeout)
+                call = self._begin(method, requests, timeout, request_id, cancel)
+                try:
+                    started = read_first(next(call, None), request_id)
+                except BaseException as error:
+                    call.cancel()  # of no effect on a call that has ended
+                    taken_up.set_result(False)
+                    if not isinstance(error, grpc.RpcError):
+                        raise
+                    self._pause_or_raise(attempts, call, request_id, cancel)
+                    continue
+                taken_up.set_result(True)
+                return Stream(started, call, requests, self, request_id)
+
+    def explain(self, call: object, request_id: str) -> ClientError:
+        """Why ``call`` has failed."""
+        address = self._connection.address
+        return explain(call, address=address, timeout=self._timeout, request_id=request_id)
+
+    @contextmanager
+    def _known(self, cancel: Cancel) -> Iterator[None]:
+        """:meth:`close` ends the call as well."""
+        self._cancels.add(cancel)
+        try:
+            yield
+        finally:
+            self._cancels.discard(cancel)
+
+    def _begin(
+        self,
+        method: Callable[..., Any],
+        requests: _Requests[Any],
+        timeout: float,
+        request_id: str,
+        cancel: Cancel,
+    ) -> Any:
+        metadata = self._connection.metadata(request_id)
+        call = method(requests, timeout=timeout, metadata=metadata)
+        requests.call.set_result(call)
+        cancel.watch(call)
+        return call
+
+    def _pause_or_raise(
+        self, attempts: Attempts, call: grpc.Call, request_id: str, cancel: Cancel
+    ) -> None:
+        """Wait as long as it takes before the next attempt, or say why there is none."""
+        pause = attempts.pause_after(call.code(), call.trailing_metadata())
+        if pause is None or cancel.wait(pause) or self._closed:
+            raise self.explain(call, request_id) from None
+
+
+class Stream(Iterator[Transcription]):
+    """The results of a stream; ``started`` is what the server said of it.
+
+    A bidirectional model (``started.answers_at_end``) gives one result, after the audio's end.
+    """
+
+    def __init__(
+        self,
+        started: StreamStarted,
+        call: Any,
+        requests: _Requests[TranscribeStreamRequest],
+        calls: StreamCalls,
+        request_id: str,
+    ) -> None:
+        self.started = started
+        self.request_id = request_id
+        self._call = call
+        self._requests = requests
+        self._calls = calls
+
+    def __next__(self) -> Transcription:
+        try:
+            response: TranscribeStreamResponse = next(self._call)
+        except grpc.RpcError:
+            self._requests.raise_error()
+            raise self._calls.explain(self._call, self.request_id) from None
+        return read_result(response.result)
+
+    def cancel(self) -> None:
+        """End the call without the results that are still to come."""
+        self._call.cancel()
+
+
+class _Requests(Iterator[Message]):
+    """``messages`` as gRPC's thread consumes them.
+
+    An error in them would be printed and lost there. Here it ends the call and waits to be raised.
+    """
+
+    def __init__(self, messages: Iterator[Message]) -> None:
+        self.call: Future[Any] = Future()
+        self._messages = messages
+        self._error: BaseException | None = None
+
+    def __next__(self) -> Message:
+        try:
+            return next(self._messages)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self._error = error
+            self.call.result().cancel()
+            raise StopIteration from None
+
+    def raise_error(self) -> None:
+        """Raise what ended the messages, if something did."""
+        if self._error is not None:
+            raise self._error
+
+
+def _chunk_messages(
+    config: RecognitionConfig, pieces: Iterable[bytes]
+) -> Iterator[TranscribeChunksRequest]:
+    yield TranscribeChunksRequest(config=config)
+    for piece in pieces:
+        yield TranscribeChunksRequest(audio_content=piece)
+
+
+def _stream_messages(
+    config: RecognitionConfig, pieces: Iterable[bytes], taken_up: Future[bool]
+) -> Iterator[TranscribeStreamRequest]:
+    """No piece is asked for until the server has taken the stream up: none gets lost if not."""
+    yield TranscribeStreamRequest(config=config)
+    if taken_up.result():
+        for piece in pieces:
+            for part in split(piece):
+                yield TranscribeStreamRequest(audio_content=part)

@@ -1,0 +1,138 @@
+"""What an operator can choose, checked before anything starts."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from asr.types import ConfigError
+from server.credentials import check_exposure
+from server.limits import DEFAULT_PORT
+
+__all__ = [
+    "BatchOptions",
+    "CapacityOptions",
+    "ListenOptions",
+    "ServerOptions",
+]
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class ListenOptions:
+    """Where to listen (port 0: any free one), and how calls are protected there.
+
+    ``insecure`` admits calls from other machines without encryption. ``certificate`` and ``key``
+    are PEM files; with ``client_ca`` clients need a certificate signed by it. ``token_file`` holds
+    the bearer tokens that clients may show.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    insecure: bool = False
+    certificate: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
+    token_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"port {self.port} is none", remedy="give 0 to 65535")
+        if (self.certificate is None) != (self.key is None):
+            raise ConfigError(
+                "TLS needs a certificate and its key, and one of them is missing",
+                remedy="give --tls-certificate and --tls-key",
+            )
+        if self.client_ca is not None and self.certificate is None:
+            raise ConfigError(
+                "certificates of clients can be checked with TLS only",
+                remedy="give --tls-certificate and --tls-key as well",
+            )
+        check_exposure(self.host, encrypted=self.certificate is not None, allowed=self.insecure)
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """How calls are joined into batches.
+
+    Attributes:
+        batch_seconds: audio in one batch, padding counted; longer audio is a batch of its own.
+        wait_seconds: how long a free model waits for calls that are on their way.
+        length_ratio: the longest audio of a batch is at most this many times the shortest.
+    """
+
+    batch_seconds: float = 60.0
+    wait_seconds: float = 0.005
+    length_ratio: float = 2.0
+
+    def __post_init__(self) -> None:
+        _check("batch seconds", self.batch_seconds, 1.0, 3600.0)
+        _check("the wait for a batch", self.wait_seconds, 0.0, 1.0)
+        _check("the length ratio", self.length_ratio, 1.0, math.inf)
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class CapacityOptions:
+    """How much is taken in at once.
+
+    Attributes:
+        running: calls that work at a time, from decoding their audio to decoding their text.
+        waiting: further calls that are taken in and wait their turn; the next is refused.
+        memory_mark: bytes held by the process above which new calls are refused; None: 80 % of
+            the machine's or the container's memory; 0: no mark.
+        upload_bytes: bytes that all uploads hold together.
+        idle_seconds: an upload that is slower than ``UPLOAD_BYTES_PER_SECOND`` over this time is
+            ended.
+        audio_processes: processes that decode audio.
+        search_threads: threads that decode text.
+    """
+
+    running: int = 32
+    waiting: int = 96
+    memory_mark: int | None = None
+    upload_bytes: int = 1024 * MIB
+    idle_seconds: float = 10.0
+    audio_processes: int = field(default_factory=_processors)
+    search_threads: int = field(default_factory=_processors)
+
+    def __post_init__(self) -> None:
+        _check("calls that work at a time", self.running, 1, 10_000)
+        _check("calls that wait", self.waiting, 0, 100_000)
+        _check("the memory mark", self.memory_mark or 0, 0, math.inf)
+        _check("bytes of uploads", self.upload_bytes, MIB, math.inf)
+        _check("the idle time", self.idle_seconds, 0.01, 3600.0)
+        _check("processes for audio", self.audio_processes, 1, 1024)
+        _check("threads for decoding", self.search_threads, 1, 1024)
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """All of them. ``grace_seconds`` is how long a stop waits for accepted calls.
+
+    Metrics are served over HTTP at ``metrics_host`` and ``metrics_port``; None: they are not.
+    ``tracing`` sends spans by OpenTelemetry, as its environment variables say.
+    """
+
+    listen: ListenOptions = field(default_factory=ListenOptions)
+    capacity: CapacityOptions = field(default_factory=CapacityOptions)
+    batch: BatchOptions = field(default_factory=BatchOptions)
+    grace_seconds: float = 60.0
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
+    tracing: bool = False
+
+    def __post_init__(self) -> None:
+        _check("the grace time", self.grace_seconds, 0.0, 86_400.0)
+
+
+def _check(what: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:  # false for NaN too
+        bounds = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:g}"
+        raise ConfigError(f"{what}: {value:g} is out of range", remedy=f"give {bounds}")
