@@ -1,4 +1,4 @@
-"""Prints the dependencies of pyproject.toml and of the extras that are named: a layer of their own."""
+"""Prints the dependencies of pyproject.toml and of the extras named: a layer of their own."""
 
 import sys
 
