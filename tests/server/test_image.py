@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -104,9 +105,8 @@ def running(bundle: Path) -> Iterator[SimpleNamespace]:
 
 
 def test_the_server_transcribes_for_a_client_outside(running, audio, recognizer):
-    client = Path(".venv/bin/asr-client").absolute()
-    command = [str(client)] if client.exists() else [shutil.which("asr-client") or "asr-client"]
-    command += [str(audio), "--address", running.address]
+    client = Path(sys.executable).with_name("asr-client")
+    command = [str(client), str(audio), "--address", running.address]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     (expected,) = recognizer.recognize([decode_audio(audio.read_bytes())])
     assert (done.returncode, done.stdout) == (0, expected.text + "\n"), done.stderr
