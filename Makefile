@@ -29,7 +29,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench install proto clean image image-demo image-train image-test
+.PHONY: help demo test check bench load soak install proto clean image image-demo image-train image-test
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,14 @@ check: $(INSTALLED)  ## formatter, linter and type checker only
 bench: $(INSTALLED)  ## speed of layer and model beside torch.nn.LSTM, a few minutes
 	$(heading) 'benchmark (have nothing else running)'
 	@$(BIN)/python -m benchmarks.recurrent
+
+load: $(INSTALLED)  ## the server under load beside `asr transcribe`; needs the demo's model
+	$(heading) 'load (have nothing else running)'
+	@$(BIN)/python -m benchmarks.serving
+
+soak: $(INSTALLED)  ## thousands of calls: does the server stay as it was? needs the demo's model
+	$(heading) 'soak'
+	@$(BIN)/python -m benchmarks.soak
 
 install: $(INSTALLED)  ## create .venv and install everything (the others do so by themselves)
 

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from asr.options import BATCH_SECONDS
 from asr.types import ConfigError
 from server.credentials import check_exposure
 from server.limits import DEFAULT_PORT
@@ -64,7 +65,7 @@ class BatchOptions:
         length_ratio: the longest audio of a batch is at most this many times the shortest.
     """
 
-    batch_seconds: float = 60.0
+    batch_seconds: float = BATCH_SECONDS
     wait_seconds: float = 0.005
     length_ratio: float = 2.0
 
