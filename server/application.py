@@ -65,16 +65,15 @@ class Application:
         self.health = Health()
         self.metrics = Metrics()
         self.tracing = Tracing.start() if options.tracing else Tracing()
-        # One thread for all models: two batches at a time would take longer than one after the
-        # other. Loading has its own, so that calls go on meanwhile.
-        self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        # Loading has a thread of its own, so that calls go on meanwhile.
+        self._model_threads = ThreadPoolExecutor(options.batch.parallel, thread_name_prefix="model")
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
         self.admission = _admission(capacity)
         self.models = Models(
             source,
             read,
             lambda recognizer: Batcher(
-                _compute(recognizer), self._model_thread, options.batch, self.metrics.observe_batch
+                _compute(recognizer), self._model_threads, options.batch, self.metrics.observe_batch
             ),
         )
         self._audio = AudioDecoders(
@@ -130,7 +129,7 @@ class Application:
         """Stop processes, and threads that have nothing to do."""
         await self._audio.close()
         self._searches.close()
-        for executor in (self._model_thread, self._loader):
+        for executor in (self._model_threads, self._loader):
             executor.shutdown(wait=False, cancel_futures=True)
         self.tracing.stop()
 

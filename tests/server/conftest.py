@@ -146,7 +146,7 @@ def run_server(
     ``grace_seconds`` and ``batch`` apart.
     """
     ready: Queue[tuple[str, asyncio.AbstractEventLoop, Signals]] = Queue()
-    grace_seconds, batch = options.pop("grace_seconds", 30.0), options.pop("batch", BatchOptions())
+    grace_seconds, batch = options.pop("grace_seconds", 30.0), options.pop("batch", BatchOptions(1))
     listen = options.pop("listen", ListenOptions(port=0))
     chosen = ServerOptions(
         listen=listen,
