@@ -1,5 +1,6 @@
 #!/bin/sh
 # Regenerate the stubs in server/pb from proto/: sh proto/generate.sh
+# With --release, also proto/released.binpb, which later definitions must stay compatible with.
 #
 # Stubs demand at least the grpcio and protobuf they were made with, so they are made with the
 # oldest supported ones (those of pyproject.toml), in an environment of their own under build/.
@@ -16,3 +17,7 @@ if [ ! -e "$venv/.installed" ]; then
 fi
 "$venv/bin/python" -m grpc_tools.protoc -Iserver/pb/v1=proto/asr/v1 \
     --python_out=. --pyi_out=. --grpc_python_out=. proto/asr/v1/*.proto
+if [ "${1:-}" = --release ]; then
+    "$venv/bin/python" -m grpc_tools.protoc -Iproto --include_imports \
+        --descriptor_set_out=proto/released.binpb asr/v1/speech.proto
+fi

@@ -7,16 +7,19 @@ only calls that transcribe need a place.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import grpc
 
 from server.errors import Refusal
-from server.memory import resident_bytes
+from server.memory import give_back, resident_bytes
 from server.records import Cause
 
 __all__ = ["Admission", "Place"]
+
+GIVE_BACK_SECONDS = 1.0  # it takes some milliseconds, so not for every call
 
 
 class Admission:
@@ -35,12 +38,15 @@ class Admission:
         upload_bytes: int,
         memory_mark: int | None = None,
         resident: Callable[[], int] = resident_bytes,
+        give_back: Callable[[], None] = give_back,
     ) -> None:
         self._places = running + waiting
         self._turns = asyncio.Semaphore(running)
         self._upload_bytes = upload_bytes
         self._memory_mark = memory_mark
         self._resident = resident
+        self._give_back = give_back
+        self._gave_back = -GIVE_BACK_SECONDS
         self._closed = False
         self._taken = self._working = 0
         self._held = 0  # bytes
@@ -87,8 +93,19 @@ class Admission:
             )
         if self._taken >= self._places:
             raise _exhausted("full", f"the server has {self._places} calls, as many as it takes")
-        if self._memory_mark is not None and self._resident() > self._memory_mark:
+        if self._is_short_of_memory():
             raise _exhausted("memory", "the server is short of memory")
+
+    def _is_short_of_memory(self) -> bool:
+        if self._memory_mark is None or self._resident() <= self._memory_mark:
+            return False
+        now = time.monotonic()
+        if now - self._gave_back < GIVE_BACK_SECONDS:
+            return True
+        # What calls have freed may still be held, and would keep others out for ever.
+        self._gave_back = now
+        self._give_back()
+        return self._resident() > self._memory_mark
 
     def hold(self, count: int) -> None:
         """Count ``count`` more bytes of uploads.

@@ -118,7 +118,7 @@ class AudioDecoders:
             process = await self._take()
             task = asyncio.create_task(self._work(process, job, view))
             self._jobs.add(task)
-            task.add_done_callback(self._jobs.discard)
+            task.add_done_callback(self._forget_job)
             try:
                 return await asyncio.shield(task)
             except NotTakenError:
@@ -128,6 +128,11 @@ class AudioDecoders:
                 raise
             finally:
                 del task  # it holds the error, whose traceback holds this frame and the audio
+
+    def _forget_job(self, task: asyncio.Task[tuple[Waveform, float]]) -> None:
+        self._jobs.discard(task)
+        if not task.cancelled():
+            task.exception()  # else asyncio complains where the caller was cancelled
 
     async def _work(
         self, process: DecoderProcess, job: AudioJob, audio: memoryview

@@ -1,12 +1,13 @@
-"""How much memory the process holds, and how much there is."""
+"""How much memory the process holds, how much there is, and giving back what is not used."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 from pathlib import Path
 
-__all__ = ["available_bytes", "resident_bytes"]
+__all__ = ["available_bytes", "give_back", "resident_bytes"]
 
 STATM = Path("/proc/self/statm")
 CGROUP_LIMITS = (  # version 2, version 1
@@ -33,3 +34,13 @@ def available_bytes() -> int:
         except (OSError, ValueError):  # "max": no limit
             continue
     return min(amounts)
+
+
+def give_back() -> None:
+    """Return to the system what was freed and is kept for later; nothing where libc has no such.
+
+    After large uploads glibc keeps as much as they took.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

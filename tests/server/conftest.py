@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,10 +35,13 @@ from server import lifecycle
 from server.application import Application
 from server.lifecycle import Signals, serve
 from server.options import BatchOptions, CapacityOptions, ListenOptions, ServerOptions
+from server.pb.v1 import speech_pb2 as pb
 from server.pb.v1.speech_pb2_grpc import SpeechStub
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKENS = ["<blank>", "<space>", "a", "b", "c", "d", "e"]
+METHODS = ("Transcribe", "TranscribeChunks", "TranscribeStream")
+PIECE = 1024 * 1024
 
 
 class StandIn:
@@ -265,22 +268,31 @@ def stand_in_source() -> type[StandInSource]:
     return StandInSource
 
 
-def make_bundle() -> Bundle:
+def make_bundle(tokens: Sequence[str] = TOKENS, hidden: int = 16, layers: int = 1) -> Bundle:
     """Random weights, large enough to say different things of different audio."""
     torch.manual_seed(0)
     extractor = FeatureExtractor(FeatureConfig(num_mels=13, stack=2, subsample=2))
-    model = AcousticModel(AcousticModelConfig(extractor.config.size, len(TOKENS), 16, 1))
+    model = AcousticModel(AcousticModelConfig(extractor.config.size, len(tokens), hidden, layers))
     with torch.no_grad():
         for weight in model.recurrent.parameters():
             weight.mul_(2.0)
         model.output.weight.mul_(12.0)
-    return Bundle(extractor, model, Tokenizer(TOKENS), DecoderConfig(), "tiny")
+    return Bundle(extractor, model, Tokenizer(tokens), DecoderConfig(), "tiny")
 
 
 @pytest.fixture(scope="session")
 def bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bundles") / "tiny"
     save_bundle(make_bundle(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def large_bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As large as the demo's model, and with as many tokens: 3 layers of 128 cells a direction."""
+    path = tmp_path_factory.mktemp("bundles") / "large"
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    save_bundle(make_bundle(["<blank>", "<space>", "'", *letters], 128, 3), path)
     return path
 
 
@@ -306,6 +318,57 @@ def read_address(process: subprocess.Popen[str]) -> str:
     line = process.stdout.readline()
     assert line.startswith("listening on 127.0.0.1:"), process.communicate()
     return line.split()[-1]
+
+
+def requests_of(
+    method: str, config: pb.RecognitionConfig, audio: bytes, piece: int = PIECE
+) -> pb.TranscribeRequest | Iterator[object]:
+    """What ``method`` takes for ``audio``."""
+    if method == "Transcribe":
+        return pb.TranscribeRequest(config=config, audio=audio)
+    message = getattr(pb, f"{method}Request")
+    pieces = (audio[place : place + piece] for place in range(0, len(audio), piece))
+    return iter([message(config=config), *(message(audio_content=part) for part in pieces)])
+
+
+def transcribe(
+    stub: SpeechStub, method: str, config: pb.RecognitionConfig, audio: bytes
+) -> tuple[grpc.StatusCode, str | pb.SpeechRecognitionResult]:
+    """The status of a call, with its message or, where it is OK, its result."""
+    try:
+        answer = getattr(stub, method)(requests_of(method, config, audio), timeout=120)
+        last = list(answer)[-1].result if method == "TranscribeStream" else answer.results[0]
+    except grpc.RpcError as error:
+        return error.code(), error.details()
+    return grpc.StatusCode.OK, last
+
+
+@pytest.fixture(scope="session")
+def transcribe_by() -> Callable[..., tuple[grpc.StatusCode, object]]:
+    """``transcribe_by(stub, method, config, audio)``: one call by any of the three methods."""
+    return transcribe
+
+
+def process_ids(pid: int) -> list[int]:
+    """The processes that ``pid`` started."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sorted(int(child) for task in tasks for child in (task / "children").read_text().split())
+
+
+@pytest.fixture(scope="session")
+def children_of() -> Callable[[int], list[int]]:
+    return process_ids
+
+
+def memory_of(pid: int, name: str = "VmRSS") -> int:
+    """Bytes that a process holds; ``VmHWM``: the most that it held."""
+    rows = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(row.split()[1]) for row in rows if row.startswith(name)) * 1024
+
+
+@pytest.fixture(scope="session")
+def memory() -> Callable[..., int]:
+    return memory_of
 
 
 @pytest.fixture(scope="session")

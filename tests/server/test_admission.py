@@ -10,7 +10,7 @@ import pytest
 
 from server.admission import Admission
 from server.errors import Refusal
-from server.memory import available_bytes, resident_bytes
+from server.memory import available_bytes, give_back, resident_bytes
 
 MIB = 1024 * 1024
 
@@ -73,7 +73,7 @@ def test_no_new_call_above_the_memory_mark_and_those_accepted_go_on():
 
     async def live() -> None:
         nonlocal held
-        room = admission(memory_mark=200, resident=lambda: held)
+        room = admission(memory_mark=200, resident=lambda: held, give_back=lambda: None)
         with room.place() as place:
             held = 201
             assert refused(room).cause == "memory"
@@ -83,6 +83,23 @@ def test_no_new_call_above_the_memory_mark_and_those_accepted_go_on():
                 assert room.accepted == 2
 
     asyncio.run(live())
+
+
+def test_memory_that_nobody_uses_keeps_nobody_out():
+    held, given_back = 300, 0
+
+    def give_back() -> None:
+        nonlocal held, given_back
+        given_back += 1
+        held = 250 if given_back == 1 else 100
+
+    room = admission(memory_mark=200, resident=lambda: held, give_back=give_back)
+    assert refused(room).cause == "memory", "most of it is used"
+    assert refused(room).cause == "memory"
+    assert given_back == 1, "not for every call"
+    room = admission(memory_mark=200, resident=lambda: held, give_back=give_back)
+    with room.place():
+        assert (room.accepted, given_back) == (1, 2)
 
 
 def test_a_closed_door_lets_nobody_in_and_keeps_nobody_from_finishing():
@@ -118,6 +135,14 @@ def test_the_retry_of_many_is_spread_over_time():
         assert key == "grpc-retry-pushback-ms"
         assert 250 <= int(value) <= 1000
     assert Refusal(grpc.StatusCode.NOT_FOUND, "model", "").metadata() == ()
+
+
+def test_freed_memory_goes_back_to_the_system():
+    blocks = [bytes(64 * 1024) for _ in range(1024)]  # of a size that libc keeps for later
+    del blocks[:-1]
+    held = resident_bytes()
+    give_back()
+    assert held - resident_bytes() > 32 * MIB
 
 
 def test_the_system_tells_of_memory():

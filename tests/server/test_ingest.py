@@ -234,6 +234,30 @@ def test_a_cancelled_job_does_not_hold_the_next_one_up(audio):
     with_decoders(use)
 
 
+def test_a_cancelled_job_that_fails_is_no_defect(audio):
+    """Nobody asks for its error any more; asyncio complains of such when the task is collected."""
+    complaints = []
+
+    async def use(decoders):
+        asyncio.get_running_loop().set_exception_handler(
+            lambda loop, context: complaints.append(context["message"])
+        )
+        for data in (b"hello, this is text", audio):
+            [pid] = decoders.pids
+            with held(pid):
+                call = await begun(decoders, data)
+                call.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await call
+                await replacement(decoders, pid)
+        del call
+        gc.collect()
+        await asyncio.sleep(0)
+
+    with_decoders(use)
+    assert complaints == []
+
+
 def test_a_cancelled_job_that_is_nearly_done_costs_no_process(audio):
     async def use(decoders):
         pids = decoders.pids
