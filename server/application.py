@@ -20,7 +20,7 @@ from server.health import Health
 from server.ingest import AudioDecoders
 from server.limits import AUDIO_BYTES, AUDIO_SECONDS, MAX_CHANNELS, MAX_RATE, MIN_RATE
 from server.logs import log_call
-from server.memory import available_bytes
+from server.machine import available_bytes
 from server.metrics import Metrics
 from server.models import Models, ModelSource
 from server.options import CapacityOptions, ServerOptions

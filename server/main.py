@@ -21,13 +21,13 @@ from server.application import LIMITS
 from server.lifecycle import Signals, serve
 from server.limits import DEFAULT_PORT
 from server.logs import setup_logging
+from server.machine import processors
 from server.models import ModelSource, Repository, SingleBundle
 from server.options import (
     BatchOptions,
     CapacityOptions,
     ListenOptions,
     ServerOptions,
-    processors,
 )
 
 __all__ = ["main"]

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from asr.types import ConfigError
 from server.credentials import check_exposure
 from server.limits import DEFAULT_PORT
+from server.machine import processors
 
 __all__ = [
     "BatchOptions",
     "CapacityOptions",
     "ListenOptions",
     "ServerOptions",
-    "processors",
 ]
 
 MIB = 1024 * 1024
-
-
-def processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

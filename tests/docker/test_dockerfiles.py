@@ -34,7 +34,7 @@ def test_the_commands_of_the_images_are_the_servers(name):
     command = re.findall(r"^CMD (\[.*\])", text, re.MULTILINE)[-1]
     program, *arguments = [*json.loads(entry), *json.loads(command)]
     options = _parser().parse_args(arguments)
-    assert program == "asr-server"
+    assert program == "start.sh"
     assert (options.host, options.port, options.insecure) == ("0.0.0.0", DEFAULT_PORT, True)
     assert f"EXPOSE {DEFAULT_PORT} {options.metrics_port}" in text
 
