@@ -15,16 +15,24 @@ TORCH := $(VENV)/.torch-$(TORCH_VERSION)
 INSTALLED := $(VENV)/.installed
 TRITON := $(VENV)/.triton-$(TRITON_VERSION)
 
+# With another index: IMAGE_OPTIONS='--build-arg PIP_INDEX_URL=...'; docs/docker.md lists the arguments.
+DOCKER ?= docker
+IMAGE ?= peephole-asr
+IMAGE_OPTIONS ?=
+BUILD_IMAGE = $(DOCKER) build --network host -f docker/Dockerfile $(IMAGE_OPTIONS) \
+	--build-arg VERSION="$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' asr/__init__.py)" \
+	--build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null)"
+
 heading = @printf '\n== %s ==\n'
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench install proto clean
+.PHONY: help demo test check bench load soak install proto clean image image-demo image-train image-test
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED)  ## train on synthesised speech, serve the model, transcribe unseen voices
 	$(heading) 'demo'
@@ -46,10 +54,31 @@ bench: $(INSTALLED)  ## speed of layer and model beside torch.nn.LSTM, a few min
 	$(heading) 'benchmark (have nothing else running)'
 	@$(BIN)/python -m benchmarks.recurrent
 
+load: $(INSTALLED)  ## the server under load beside `asr transcribe`; needs the demo's model
+	$(heading) 'load (have nothing else running)'
+	@$(BIN)/python -m benchmarks.serving
+
+soak: $(INSTALLED)  ## thousands of calls: does the server stay as it was? needs the demo's model
+	$(heading) 'soak'
+	@$(BIN)/python -m benchmarks.soak
+
 install: $(INSTALLED)  ## create .venv and install everything (the others do so by themselves)
 
 proto:  ## regenerate the gRPC stubs in server/pb from proto/
 	@PYTHON='$(PYTHON)' sh proto/generate.sh
+
+image:  ## build the server's image for CPU, peephole-asr:latest
+	$(BUILD_IMAGE) --target server -t $(IMAGE) .
+
+image-demo:  ## the same with the demo's model in it, which the build trains, peephole-asr:demo
+	$(BUILD_IMAGE) --target demo -t $(IMAGE):demo .
+
+image-train:  ## the image of the recipes, peephole-asr:train
+	$(BUILD_IMAGE) --target train -t $(IMAGE):train .
+
+image-test: $(INSTALLED) image  ## build the server's image, start it as it should run, use it, stop it
+	$(heading) 'image: pytest -m image'
+	@DOCKER='$(DOCKER)' IMAGE='$(IMAGE)' $(BIN)/python -m pytest -m image -s tests/server/test_image.py
 
 clean:  ## remove caches and build products; .venv and exp/ (trained models) stay
 	rm -rf build dist *.egg-info lightning_logs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -16,6 +16,7 @@ from asr.cli_decode import add_recognition, chosen_decoder, chosen_phrases, load
 from asr.cli_graph import add_graph
 from asr.cli_lm import add_lm
 from asr.cli_tune import add_tune
+from asr.options import BATCH_SECONDS
 from asr.output import file_ids, to_ctm, to_json, to_srt, to_text
 from asr.terminal import FAILURE, complain, one_line, open_output, progress
 from asr.types import AsrError, ConfigError, Transcript
@@ -81,9 +82,9 @@ def _add_transcribe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-seconds",
         type=float,
-        default=120.0,
+        default=BATCH_SECONDS,
         metavar="S",
-        help="audio recognised at once, in seconds (default: 120)",
+        help="audio recognised at once, in seconds (default: %(default)g)",
     )
     add_recognition(parser)
 

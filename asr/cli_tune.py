@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from asr.cli_decode import add_language, add_model, load_recognizer
+from asr.options import BATCH_SECONDS
 from asr.terminal import progress
 from asr.types import ConfigError
 
@@ -37,7 +38,11 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="write no bundle")
     parser.add_argument("--picture", metavar="PNG", help="draw the error rate over the weights")
     parser.add_argument(
-        "--batch-seconds", type=float, default=120.0, metavar="S", help="audio computed at once"
+        "--batch-seconds",
+        type=float,
+        default=BATCH_SECONDS,
+        metavar="S",
+        help="audio computed at once",
     )
     add = parser.add_argument_group("what is tried").add_argument
     add("--lm-weights", type=float, nargs="+", metavar="W")

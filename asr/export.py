@@ -25,6 +25,9 @@ from asr.nn.model import AcousticModel, AcousticModelConfig
 from asr.nn.recurrent import RecurrentLayer
 from asr.types import ConfigError
 
+# ONNX Runtime, from 1.32 on, reports its use to its makers unless told not to before its import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 __all__ = ["obstacle", "quantise", "save_onnx", "to_onnx"]
 
 OPSET = 17

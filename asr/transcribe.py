@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from asr.audio import probe, read_audio
 from asr.decoding import DecoderConfig, Phrase
+from asr.options import BATCH_SECONDS
 from asr.recognizer import Recognizer
 from asr.types import AsrError, ConfigError, Transcript, Waveform
 
@@ -40,7 +41,7 @@ def transcribe_files(
     decoder: DecoderConfig | None = None,
     *,
     phrases: Sequence[Phrase] = (),
-    batch_seconds: float = 120.0,
+    batch_seconds: float = BATCH_SECONDS,
     on_done: Callable[[int], None] = lambda count: None,
 ) -> Iterator[tuple[int, Outcome]]:
     """Yield each file's index with its transcript, or with the error that kept it from one.
@@ -79,7 +80,7 @@ def transcribe_utterances(
     decoder: DecoderConfig | None = None,
     *,
     phrases: Sequence[Phrase] = (),
-    batch_seconds: float = 120.0,
+    batch_seconds: float = BATCH_SECONDS,
     on_done: Callable[[int], None] = lambda count: None,
 ) -> Iterator[tuple[int, Outcome]]:
     """As :func:`transcribe_files`, for audio that ``load(index)`` fetches when its batch comes.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import re
 import statistics
 import subprocess
@@ -23,6 +24,7 @@ import grpc
 import numpy as np
 import torch
 
+from benchmarks.soak import children
 from benchmarks.timing import describe_machine, note
 from server.pb.v1.speech_pb2 import TranscribeRequest
 from server.pb.v1.speech_pb2_grpc import SpeechStub
@@ -34,11 +36,15 @@ PEER_CONCURRENCY = 16
 
 @dataclass(frozen=True)
 class Load:
-    """What a closed loop saw: seconds of each call, of all, and of their audio."""
+    """What a closed loop saw: seconds of each call, of all, of their audio, and of processors.
+
+    ``processor_seconds`` are those of the server and its processes, the client not counted.
+    """
 
     latencies: list[float]
     seconds: float
     audio_seconds: float
+    processor_seconds: float
     batch_size: float
 
     @property
@@ -51,9 +57,30 @@ class Load:
         """Seconds of audio a second."""
         return self.audio_seconds / self.seconds
 
+    @property
+    def cost(self) -> float:
+        """Milliseconds of processor time a call."""
+        return 1e3 * self.processor_seconds / len(self.latencies)
+
     def percentile(self, share: float) -> float:
         """Milliseconds."""
         return 1e3 * float(np.percentile(self.latencies, share))
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server."""
+
+    pid: int
+    address: str
+
+    def processor_seconds(self) -> float:
+        """Seconds that it and its processes have computed so far."""
+        ticks = 0
+        for pid in (self.pid, *children(self.pid)):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])  # in user and in system mode
+        return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -61,13 +88,13 @@ def main() -> None:
     options = _parser().parse_args()
     files = find_audio(options.audio, options.files)
     print(f"{describe_machine(torch.device('cpu'))}. {len(files)} files of {options.audio}.\n")
-    with running_server(options.bundle, options.server_option) as address:
+    with running_server(options.bundle, options.server_option) as server:
         loads = {}
         for concurrency in options.concurrency:
             note(f"{concurrency} clients")
-            loads[concurrency] = asyncio.run(closed_loop(address, files, concurrency))
+            loads[concurrency] = asyncio.run(closed_loop(server, files, concurrency))
         print_loads(loads)
-        print_peer(address, options.bundle, files, options.rounds)
+        print_peer(server, options.bundle, files, options.rounds)
     if options.figure is not None:
         draw(loads, options.figure)
 
@@ -100,8 +127,8 @@ def find_audio(folder: str, most: int) -> list[Path]:
 
 
 @contextmanager
-def running_server(bundle: str, arguments: Sequence[str]) -> Iterator[str]:
-    """The address of an ``asr-server`` process."""
+def running_server(bundle: str, arguments: Sequence[str]) -> Iterator[Server]:
+    """An ``asr-server`` process."""
     command = [sys.executable, "-m", "server.main", "--model", bundle, "--port", "0"]
     command += ["--metrics-port", str(METRICS_PORT), "--log-level", "warning", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -110,21 +137,21 @@ def running_server(bundle: str, arguments: Sequence[str]) -> Iterator[str]:
         line = process.stdout.readline()
         if not line.startswith("listening on "):
             raise SystemExit("the server did not start")
-        yield line.split()[-1]
+        yield Server(process.pid, line.split()[-1])
     finally:
         process.terminate()
         process.wait(60)
 
 
-async def closed_loop(address: str, files: Sequence[Path], concurrency: int) -> Load:
+async def closed_loop(server: Server, files: Sequence[Path], concurrency: int) -> Load:
     """Every file once (and as often as it takes to keep all clients busy a while)."""
     requests = [TranscribeRequest(audio=path.read_bytes()) for path in files]
     requests *= max(1, 4 * concurrency // len(requests))
     waiting, latencies, audio = iter(requests), [], 0.0
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with grpc.aio.insecure_channel(server.address) as channel:
         stub = SpeechStub(channel)
         await stub.Transcribe(requests[0], timeout=60)
-        before, begun = batches(), time.perf_counter()
+        before, spent, begun = batches(), server.processor_seconds(), time.perf_counter()
 
         async def client() -> None:
             nonlocal audio
@@ -136,8 +163,9 @@ async def closed_loop(address: str, files: Sequence[Path], concurrency: int) -> 
 
         await asyncio.gather(*(client() for _ in range(concurrency)))
         seconds = time.perf_counter() - begun
+        spent = server.processor_seconds() - spent
     calls, count = (after - prior for after, prior in zip(batches(), before, strict=True))
-    return Load(latencies, seconds, audio, calls / count)
+    return Load(latencies, seconds, audio, spent, calls / count)
 
 
 def batches() -> tuple[float, float]:
@@ -154,12 +182,15 @@ def batches() -> tuple[float, float]:
 
 def print_loads(loads: dict[int, Load]) -> None:
     """The table of concurrency."""
-    print("| clients | calls/s | times real time | p50 ms | p90 ms | p99 ms | calls a batch |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    head = ["clients", "calls/s", "times real time", "p50 ms", "p90 ms", "p99 ms"]
+    head += ["calls a batch", "processor ms a call"]
+    for cells in (head, ["---"] * len(head)):
+        print("| " + " | ".join(cells) + " |")
     for concurrency, load in loads.items():
         cells = [f"{load.rate:.1f}", f"{load.real_time:.0f}"]
         cells += [f"{load.percentile(share):.0f}" for share in (50, 90, 99)]
-        print(f"| {concurrency} | " + " | ".join([*cells, f"{load.batch_size:.1f}"]) + " |")
+        cells += [f"{load.batch_size:.1f}", f"{load.cost:.1f}"]
+        print(f"| {concurrency} | " + " | ".join(cells) + " |")
     print(flush=True)
 
 
@@ -190,17 +221,17 @@ for file in files:
 """
 
 
-def print_peer(address: str, bundle: str, files: Sequence[Path], rounds: int) -> None:
+def print_peer(server: Server, bundle: str, files: Sequence[Path], rounds: int) -> None:
     """Throughput beside `asr transcribe`, latency beside the recogniser in the caller's process."""
     names = [str(path) for path in files]
     ratios, added = [], []
     for number in range(rounds):
         note(f"round {number + 1} of {rounds} beside the peer")
         offline = len(files) / python(OFFLINE, bundle, *names)[0]
-        loaded = asyncio.run(closed_loop(address, files, PEER_CONCURRENCY)).rate
+        loaded = asyncio.run(closed_loop(server, files, PEER_CONCURRENCY)).rate
         ratios.append(loaded / offline)
         alone = python(ALONE, bundle, *names)
-        called = asyncio.run(closed_loop(address, files, 1)).latencies
+        called = asyncio.run(closed_loop(server, files, 1)).latencies
         added.append(1e3 * statistics.median(c - a for c, a in zip(called, alone, strict=True)))
         print(
             f"Round {number + 1}: `asr transcribe` {offline:.1f} files/s, {PEER_CONCURRENCY} "

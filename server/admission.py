@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import grpc
 
 from server.errors import Refusal
-from server.memory import give_back, resident_bytes
+from server.machine import give_back, resident_bytes
 from server.records import Cause
 
 __all__ = ["Admission", "Place"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from server.health import Health
 from server.ingest import AudioDecoders
 from server.limits import AUDIO_BYTES, AUDIO_SECONDS, MAX_CHANNELS, MAX_RATE, MIN_RATE
 from server.logs import log_call
-from server.memory import available_bytes
+from server.machine import available_bytes
 from server.metrics import Metrics
 from server.models import Models, ModelSource
 from server.options import CapacityOptions, ServerOptions
@@ -65,16 +66,15 @@ class Application:
         self.health = Health()
         self.metrics = Metrics()
         self.tracing = Tracing.start() if options.tracing else Tracing()
-        # One thread for all models: two batches at a time would take longer than one after the
-        # other. Loading has its own, so that calls go on meanwhile.
-        self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        # Loading has a thread of its own, so that calls go on meanwhile.
+        self._model_threads = ThreadPoolExecutor(options.batch.parallel, thread_name_prefix="model")
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
         self.admission = _admission(capacity)
         self.models = Models(
             source,
             read,
             lambda recognizer: Batcher(
-                _compute(recognizer), self._model_thread, options.batch, self.metrics.observe_batch
+                _compute(recognizer), self._model_threads, options.batch, self.metrics.observe_batch
             ),
         )
         self._audio = AudioDecoders(
@@ -122,15 +122,24 @@ class Application:
             self.metrics.observe_reload(ok=False)
 
     async def _load(self) -> list[str]:
-        changes = await asyncio.get_running_loop().run_in_executor(self._loader, self.models.load)
+        changes = await asyncio.get_running_loop().run_in_executor(self._loader, self._read_models)
         self.metrics.set_models({model.name: model.fingerprint for model in self.models.all()})
+        return changes
+
+    def _read_models(self) -> list[str]:
+        changes = self.models.load()
+        # The garbage collector need not look at what stays: now and then it would, for a tenth of
+        # a second in which nobody is served.
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
         return changes
 
     async def close(self) -> None:
         """Stop processes, and threads that have nothing to do."""
         await self._audio.close()
         self._searches.close()
-        for executor in (self._model_thread, self._loader):
+        for executor in (self._model_threads, self._loader):
             executor.shutdown(wait=False, cancel_futures=True)
         self.tracing.stop()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, TypeVar
 
 from asr.types import AsrError, Waveform
@@ -45,10 +47,10 @@ class _Waiting(Generic[R]):
 
 
 class Batcher(Generic[R]):
-    """One batch at a time goes through ``compute``, in ``executor``.
+    """Up to ``options.parallel`` batches at a time go through ``compute``, in ``executor``.
 
-    A batch is the oldest waveform and those of like length that fit beside it. While the model
-    works, calls gather; when it is free, it takes what is there. It waits for more only while
+    A batch is the oldest waveform and those nearest to its length that fit beside it. While the
+    model works, calls gather; when it is free, it takes what is there. It waits for more only while
     other calls are :meth:`coming`, and then no longer than ``options.wait_seconds``: a call alone
     is never held up.
 
@@ -71,6 +73,8 @@ class Batcher(Generic[R]):
         self._queue: deque[_Waiting[R]] = deque()
         self._arrival = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
+        self._slots = asyncio.Semaphore(options.parallel)
+        self._running: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         """Waveforms that wait for a batch."""
@@ -109,11 +113,18 @@ class Batcher(Generic[R]):
         """Make batches until nobody waits."""
         try:
             while self._queue:
+                await self._slots.acquire()
                 await self._gather()
-                if batch := self._take():
-                    await self._run(batch)
+                batch = self._take()
+                task = asyncio.get_running_loop().create_task(self._run(batch))
+                self._running.add(task)  # the loop itself keeps no hold of it
+                task.add_done_callback(self._ended)
         finally:
             self._worker = None
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._slots.release()
 
     async def _gather(self) -> None:
         """Let calls that are on their way arrive, for a bounded time."""
@@ -130,31 +141,35 @@ class Batcher(Generic[R]):
         return total >= self._options.batch_seconds
 
     def _take(self) -> list[_Waiting[R]]:
-        """Remove the next batch from the queue.
+        """Remove the next batch from the queue: the oldest, and those nearest to it in length.
 
-        Those passed over stay in order; the oldest is always taken, so none is passed over for
-        ever.
+        As many as there is room for, but a share of the free models alone, and as little of the
+        batch as ``options.padding`` is padding. Those passed over stay in order; the oldest is
+        always taken, so none is passed over for ever.
         """
-        batch: list[_Waiting[R]] = []
-        shortest = longest = 0
-        for entry in list(self._queue):
-            low = min(shortest, entry.length) if batch else entry.length
-            high = max(longest, entry.length)
-            if batch and not self._fits(low, high, len(batch) + 1, entry.waveform.sample_rate):
-                continue
+        if not self._queue:  # all were cancelled meanwhile
+            return []
+        share = math.ceil(len(self._queue) / (self._options.parallel - len(self._running)))
+        oldest = self._queue[0]
+        batch, longest, total = [oldest], oldest.length, oldest.length
+        for entry in sorted(
+            islice(self._queue, 1, None), key=lambda e: abs(e.length - oldest.length)
+        ):
+            padded = (len(batch) + 1) * max(longest, entry.length)
+            is_small = padded <= self._options.batch_seconds * entry.waveform.sample_rate
+            padding = padded - total - entry.length
+            if len(batch) == share or not is_small or padding > self._options.padding * padded:
+                break
             batch.append(entry)
-            self._queue.remove(entry)
-            shortest, longest = low, high
+            longest, total = max(longest, entry.length), total + entry.length
+        taken = set(map(id, batch))
+        self._queue = deque(entry for entry in self._queue if id(entry) not in taken)
         return batch
-
-    def _fits(self, shortest: int, longest: int, count: int, sample_rate: int) -> bool:
-        """Whether ``count`` waveforms, padded to the longest, are a batch worth its padding."""
-        options = self._options
-        is_small = longest * count <= options.batch_seconds * sample_rate
-        return is_small and longest <= options.length_ratio * shortest
 
     async def _run(self, batch: Sequence[_Waiting[R]]) -> None:
         """Compute ``batch`` and hand its results out; if it fails, each waveform is tried alone."""
+        if not batch:
+            return
         loop = asyncio.get_running_loop()
         begun = time.perf_counter()
         waveforms = [entry.waveform for entry in batch]

@@ -23,6 +23,7 @@ from server.client import (
     ClientError,
     RecognitionConfig,
     Security,
+    SpeechContext,
     Transcription,
     read_token,
 )
@@ -122,6 +123,9 @@ def _add_recognition(group: argparse._ArgumentGroup) -> None:
     add("--decoder", default="", help="greedy, beam or prefix (default: the model's)")
     add("--beam-width", type=int, default=0, metavar="K", help="hypotheses kept while decoding")
     add("--alternatives", type=int, default=0, metavar="N", help="hypotheses to give")
+    add("--lm-weight", type=float, metavar="W", help="of the model's language model; 0: none")
+    add("--phrase", action="append", default=[], metavar="TEXT", help="words that may be said")
+    add("--phrase-weight", type=float, default=0.0, metavar="W", help="of phrases (default: 1.5)")
     add("--channel", type=int, default=0, metavar="C", help="channel to hear (default: the mean)")
     add(
         "--encoding",
@@ -209,9 +213,17 @@ def _config(options: argparse.Namespace) -> RecognitionConfig:
             enable_word_time_offsets=options.format != "text",
             model=options.model,
             audio_channel=options.channel,
+            lm_weight=options.lm_weight,
+            speech_contexts=_contexts(options),
         )
     except ValueError as error:  # beyond 32 bits
         raise ClientError(f"an option is out of range: {error}") from None
+
+
+def _contexts(options: argparse.Namespace) -> list[SpeechContext]:
+    if not options.phrase:
+        return []
+    return [SpeechContext(phrases=options.phrase, boost=options.phrase_weight)]
 
 
 # Files

@@ -147,6 +147,9 @@ def _hypothesis(hypothesis: Hypothesis) -> dict[str, Any]:
     return {
         "text": hypothesis.text,
         "score": round(hypothesis.score, 3),
+        "acoustic_score": round(hypothesis.acoustic_score, 3),
+        "lm_score": round(hypothesis.lm_score, 3),
+        "bonus_score": round(hypothesis.bonus_score, 3),
         "confidence": round(hypothesis.confidence, 3),
         **({"search": hypothesis.search} if hypothesis.search else {}),
         "words": [

@@ -8,7 +8,10 @@ __all__ = [
     "DEFAULT_PORT",
     "MAX_ALTERNATIVES",
     "MAX_BEAM_WIDTH",
+    "MAX_BOOST",
     "MAX_CHANNELS",
+    "MAX_PHRASES",
+    "MAX_PHRASE_CHARACTERS",
     "MAX_RATE",
     "MESSAGE_LIMIT",
     "METADATA_BYTES",
@@ -37,6 +40,11 @@ MAX_ALTERNATIVES = 30
 
 # No client makes a call more than ten times as expensive as the default decoder does.
 MAX_BEAM_WIDTH = 100
+
+# Phrases of one request, characters of one, and what one may add for each token.
+MAX_PHRASES = 500
+MAX_PHRASE_CHARACTERS = 200
+MAX_BOOST = 20.0
 
 METADATA_BYTES = 8 * 1024  # gRPC's own default
 REQUEST_ID_CHARACTERS = 64

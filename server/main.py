@@ -11,6 +11,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from asr import __version__
 from asr.backends import AUTO, BACKENDS
 from asr.recognizer import Recognizer
@@ -19,8 +21,14 @@ from server.application import LIMITS
 from server.lifecycle import Signals, serve
 from server.limits import DEFAULT_PORT
 from server.logs import setup_logging
+from server.machine import processors
 from server.models import ModelSource, Repository, SingleBundle
-from server.options import BatchOptions, CapacityOptions, ListenOptions, ServerOptions
+from server.options import (
+    BatchOptions,
+    CapacityOptions,
+    ListenOptions,
+    ServerOptions,
+)
 
 __all__ = ["main"]
 
@@ -125,6 +133,7 @@ def _add_capacity(parser: ArgumentParser) -> None:
         ("--idle-seconds", float, capacity.idle_seconds, "S", "end uploads that stall as long"),
         ("--audio-processes", int, capacity.audio_processes, "N", "processes that decode audio"),
         ("--search-threads", int, capacity.search_threads, "N", "threads that decode text"),
+        ("--parallel-batches", int, None, "N", "at a time (default: one a processor; cuda: 1)"),
         ("--batch-seconds", float, batch.batch_seconds, "S", "audio in one batch"),
         ("--batch-wait", float, batch.wait_seconds, "S", "wait for calls on their way"),
         ("--grace-seconds", float, whole.grace_seconds, "S", "how long a stop waits for calls"),
@@ -170,12 +179,18 @@ def _server_options(options: Namespace) -> ServerOptions:
             audio_processes=options.audio_processes,
             search_threads=options.search_threads,
         ),
-        batch=BatchOptions(options.batch_seconds, options.batch_wait),
+        batch=BatchOptions(_parallel(options), options.batch_seconds, options.batch_wait),
         grace_seconds=options.grace_seconds,
         metrics_host=options.metrics_host,
         metrics_port=options.metrics_port,
         tracing=options.tracing,
     )
+
+
+def _parallel(options: Namespace) -> int:
+    if options.parallel_batches is not None:
+        return int(options.parallel_batches)
+    return processors() if options.device == "cpu" else 1
 
 
 async def _serve_until_signal(source: ModelSource, options: Namespace) -> bool:
@@ -190,10 +205,12 @@ async def _serve_until_signal(source: ModelSource, options: Namespace) -> bool:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     loop.add_signal_handler(signal.SIGHUP, signals.reload.set)
+    chosen = _server_options(options)
+    torch.set_num_threads(max(1, processors() // chosen.batch.parallel))
     return await serve(
         source,
         lambda path: Recognizer.load(path, options.device, backend=options.backend, limits=LIMITS),
-        _server_options(options),
+        chosen,
         signals,
         on_ready=lambda address: print(f"listening on {address}", flush=True),
     )

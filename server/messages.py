@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from google.protobuf.duration_pb2 import Duration
 
-from asr.decoding import NAMES, DecoderConfig
+from asr.bundle import Bundle
+from asr.decoding import DecoderConfig, Phrase
 from asr.output import timed_words
 from asr.types import AudioError, DecodingError, Hypothesis, Search, Transcript, Word
 from server.ingest import AudioJob
@@ -12,7 +13,10 @@ from server.limits import (
     AUDIO_SECONDS,
     MAX_ALTERNATIVES,
     MAX_BEAM_WIDTH,
+    MAX_BOOST,
     MAX_CHANNELS,
+    MAX_PHRASE_CHARACTERS,
+    MAX_PHRASES,
     MAX_RATE,
     MIN_RATE,
 )
@@ -39,7 +43,17 @@ from server.pb.v1.speech_pb2 import (
     WordInfo,
 )
 
-__all__ = ["read_decoder", "read_job", "write_model", "write_result", "write_started"]
+__all__ = [
+    "read_decoder",
+    "read_job",
+    "read_phrases",
+    "write_model",
+    "write_result",
+    "write_started",
+]
+
+# What clients may ask for; others need more than a request can bring.
+DECODERS = ("greedy", "beam", "prefix")
 
 # Both directions of the recurrent layers read the whole utterance.
 ANSWERS_AT_END = True
@@ -64,21 +78,65 @@ PROOFS: dict[Search | None, SearchProof] = {
 }
 
 
-def read_decoder(config: RecognitionConfig, default: DecoderConfig) -> DecoderConfig:
-    """The model's own decoder with what ``config`` changes.
+def read_decoder(config: RecognitionConfig, bundle: Bundle) -> DecoderConfig:
+    """The decoder of the model ``bundle`` with what ``config`` changes.
 
     Raises:
-        DecodingError: an unknown decoder, or options out of range.
+        DecodingError: an unknown decoder, options out of range, or options that it does not have.
     """
     _check_range("max_alternatives", config.max_alternatives, MAX_ALTERNATIVES)
     _check_range("beam_width", config.beam_width, MAX_BEAM_WIDTH)
+    if config.decoder and config.decoder not in DECODERS:
+        raise DecodingError(
+            f"unknown decoder {config.decoder!r}", remedy=f"choose one of {', '.join(DECODERS)}"
+        )
+    default = bundle.decoder
+    changes: dict[str, float] = {}
+    if config.HasField("lm_weight"):
+        changes["lm_weight"] = config.lm_weight
     given = {"beam_width": config.beam_width, "alternatives": config.max_alternatives}
-    changes = {key: value for key, value in given.items() if value}
-    one_only = default.name == "greedy"
-    asks_for_beam = config.beam_width or (one_only and config.max_alternatives > 1)
-    name = config.decoder or ("beam" if asks_for_beam else default.name)
+    changes.update({key: value for key, value in given.items() if value})
+    for_beam = bool(config.beam_width or config.HasField("lm_weight") or config.speech_contexts)
+    needs_beam = for_beam or (default.name == "greedy" and config.max_alternatives > 1)
+    name = config.decoder or ("beam" if needs_beam else default.name)
+    if name != "beam" and (config.HasField("lm_weight") or config.speech_contexts):
+        raise DecodingError(
+            f"{name} decoding knows neither phrases nor a language model",
+            remedy='choose the decoder "beam", or leave lm_weight and speech_contexts out',
+        )
+    if config.lm_weight and bundle.language is None:
+        raise DecodingError(
+            "lm_weight is given, and the model has no language model",
+            remedy="leave it out, or choose another model",
+        )
     kept = default.to_dict() if name == default.name else {}
     return DecoderConfig.from_dict({**kept, "name": name, **changes})
+
+
+def read_phrases(config: RecognitionConfig) -> tuple[Phrase, ...]:
+    """The phrases that ``config`` hopes for.
+
+    Raises:
+        DecodingError: they are too many, too long, empty, or weighted impossibly.
+    """
+    count = sum(len(context.phrases) for context in config.speech_contexts)
+    if count > MAX_PHRASES:
+        raise DecodingError(f"there are {count} phrases", remedy=f"give at most {MAX_PHRASES}")
+    phrases = []
+    for context in config.speech_contexts:
+        if not -MAX_BOOST <= context.boost <= MAX_BOOST:  # false for NaN too
+            raise DecodingError(
+                f"the boost is {context.boost:g}",
+                remedy=f"give a number from -{MAX_BOOST:g} to {MAX_BOOST:g}",
+            )
+        for text in context.phrases:
+            if len(text) > MAX_PHRASE_CHARACTERS:
+                raise DecodingError(
+                    f"a phrase has {len(text)} characters",
+                    remedy=f"give at most {MAX_PHRASE_CHARACTERS}",
+                )
+            phrases.append(Phrase(text, context.boost) if context.boost else Phrase(text))
+    return tuple(phrases)
 
 
 def _check_range(name: str, value: int, most: int) -> None:
@@ -154,8 +212,9 @@ def write_model(model: ServedModel, default: str) -> Model:
         vocabulary_size=recognizer.tokenizer.size - 1,  # without the blank
         frame_step=_duration(recognizer.seconds_per_frame),
         default_decoder=recognizer.bundle.decoder.name,
-        decoders=NAMES,
+        decoders=DECODERS,
         fingerprint=model.fingerprint,
+        has_language_model=recognizer.bundle.language is not None,
     )
 
 
@@ -166,6 +225,9 @@ def _alternative(hypothesis: Hypothesis, words: bool) -> SpeechRecognitionAltern
         words=[_word(word) for word in timed_words(hypothesis)] if words else [],
         score=hypothesis.score,
         search_proof=PROOFS[hypothesis.search],
+        acoustic_score=hypothesis.acoustic_score,
+        lm_score=hypothesis.lm_score,
+        bonus_score=hypothesis.bonus_score,
     )
 
 

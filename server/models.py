@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from asr.bundle import CONFIG
+from asr.decoding import DecoderConfig
 from asr.recognizer import Recognizer
 from asr.types import BundleError, ConfigError, Waveform
 from server.batching import Batcher
@@ -210,10 +211,14 @@ class Models:
 
 
 def _warm_up(recognizer: Recognizer) -> None:
-    """Recognise a second of faint noise: the first call would find everything slow."""
+    """Recognise a second of faint noise: the first call would find everything slow.
+
+    By beam search as well, which is compiled where it has not been compiled before.
+    """
     count = int(WARM_UP_SECONDS * recognizer.sample_rate)
     noise = np.random.default_rng(0).normal(scale=1e-3, size=count).astype(np.float32)
-    recognizer.recognize([Waveform(noise, recognizer.sample_rate)])
+    for decoder in (None, DecoderConfig(name="beam")):
+        recognizer.recognize([Waveform(noise, recognizer.sample_rate)], decoder)
 
 
 def _changes(before: Mapping[str, ServedModel], after: Mapping[str, ServedModel]) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from asr.types import ConfigError
 from server.credentials import check_exposure
 from server.limits import DEFAULT_PORT
+from server.machine import processors
 
 __all__ = [
     "BatchOptions",
@@ -59,23 +59,24 @@ class BatchOptions:
     """How calls are joined into batches.
 
     Attributes:
+        parallel: batches that are computed at a time, each by its share of the processors. On a
+            CPU, one a processor is the fastest; a GPU takes one.
         batch_seconds: audio in one batch, padding counted; longer audio is a batch of its own.
         wait_seconds: how long a free model waits for calls that are on their way.
-        length_ratio: the longest audio of a batch is at most this many times the shortest.
+        padding: the share of a batch that may be padding. On a CPU padding costs more than a
+            larger batch gains.
     """
 
-    batch_seconds: float = 60.0
+    parallel: int = field(default_factory=processors)
+    batch_seconds: float = 20.0
     wait_seconds: float = 0.005
-    length_ratio: float = 2.0
+    padding: float = 0.2
 
     def __post_init__(self) -> None:
+        _check("batches at a time", self.parallel, 1, 1024)
         _check("batch seconds", self.batch_seconds, 1.0, 3600.0)
         _check("the wait for a batch", self.wait_seconds, 0.0, 1.0)
-        _check("the length ratio", self.length_ratio, 1.0, math.inf)
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        _check("the share of padding", self.padding, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ class CapacityOptions:
     memory_mark: int | None = None
     upload_bytes: int = 1024 * MIB
     idle_seconds: float = 10.0
-    audio_processes: int = field(default_factory=_processors)
-    search_threads: int = field(default_factory=_processors)
+    audio_processes: int = field(default_factory=processors)
+    search_threads: int = field(default_factory=processors)
 
     def __post_init__(self) -> None:
         _check("calls that work at a time", self.running, 1, 10_000)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor, tensor
 
-from asr.decoding import DecoderConfig, Stop
+from asr.decoding import DecoderConfig, Phrase, Stop
 from asr.types import Hypothesis, Transcript, Waveform
 from server.admission import Place
 from server.ingest import AudioDecoders, AudioJob
-from server.messages import read_decoder, read_job, write_result
+from server.messages import read_decoder, read_job, read_phrases, write_result
 from server.models import Models, ServedModel
 from server.pb.v1.speech_pb2 import RecognitionConfig, SpeechRecognitionResult
 from server.records import CallRecord
@@ -25,6 +25,7 @@ class Plan:
 
     model: ServedModel
     decoder: DecoderConfig
+    phrases: tuple[Phrase, ...]
     job: AudioJob
     with_words: bool
 
@@ -46,10 +47,11 @@ class Pipeline:
         """
         model = self.models.get(config.model)
         record.model = model.name
-        decoder = read_decoder(config, model.recognizer.bundle.decoder)
+        decoder = read_decoder(config, model.recognizer.bundle)
         record.decoder = decoder.name
         job = read_job(config, model.recognizer.sample_rate)
-        return Plan(model, decoder, job, config.enable_word_time_offsets)
+        words = config.enable_word_time_offsets
+        return Plan(model, decoder, read_phrases(config), job, words)
 
     async def transcribe(
         self, plan: Plan, audio: bytes | bytearray, place: Place, record: CallRecord
@@ -85,6 +87,7 @@ class Pipeline:
     async def _search(self, plan: Plan, log_probs: Tensor) -> list[Hypothesis]:
         def search(stop: Stop) -> list[Hypothesis]:
             batch, lengths = log_probs[None], tensor([len(log_probs)])  # (1, T, V), (1,)
-            return plan.model.recognizer.decode(batch, lengths, plan.decoder, stop)[0]
+            recognizer = plan.model.recognizer
+            return recognizer.decode(batch, lengths, plan.decoder, stop, phrases=plan.phrases)[0]
 
         return await self._searches.run(search)

@@ -16,7 +16,7 @@ from server.client.results import Hypothesis, Model, StreamStarted, Transcriptio
 from server.client.retries import DEFAULT_RETRIES, MAX_RETRIES
 from server.client.streams import Stream
 from server.client.sync import Client
-from server.pb.v1.speech_pb2 import RecognitionConfig
+from server.pb.v1.speech_pb2 import RecognitionConfig, SpeechContext
 
 __all__ = [
     "DEFAULT_ADDRESS",
@@ -31,6 +31,7 @@ __all__ = [
     "Model",
     "RecognitionConfig",
     "Security",
+    "SpeechContext",
     "Stream",
     "StreamStarted",
     "Transcription",

@@ -41,8 +41,9 @@ class Word:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One way to read the audio. ``score`` is a natural logarithm, ``confidence`` in [0, 1];
-    ``words`` is empty unless ``enable_word_time_offsets`` was set.
+    """One way to read the audio. ``score`` is a natural logarithm, the sum of ``acoustic_score``,
+    ``lm_score`` and ``bonus_score``; ``confidence`` is in [0, 1]; ``words`` is empty unless
+    ``enable_word_time_offsets`` was set.
 
     ``search`` says what prefix search proved of this rank: ``"exact"``: nothing more probable is
     left out; ``"sectioned"``: the best join of the best of each section; ``"cut"``: its budget
@@ -54,6 +55,9 @@ class Hypothesis:
     confidence: float
     words: tuple[Word, ...]
     search: str | None = None
+    acoustic_score: float = 0.0
+    lm_score: float = 0.0
+    bonus_score: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class Model:
     default_decoder: str
     decoders: tuple[str, ...]
     fingerprint: str
+    has_language_model: bool
 
 
 def read_results(results: Iterable[pb.SpeechRecognitionResult]) -> Transcription:
@@ -141,6 +146,7 @@ def read_model(model: pb.Model) -> Model:
         default_decoder=model.default_decoder,
         decoders=tuple(model.decoders),
         fingerprint=model.fingerprint,
+        has_language_model=model.has_language_model,
     )
 
 
@@ -151,6 +157,9 @@ def _hypothesis(alternative: pb.SpeechRecognitionAlternative) -> Hypothesis:
         confidence=alternative.confidence,
         words=tuple(_word(word) for word in alternative.words),
         search=PROOFS.get(alternative.search_proof),
+        acoustic_score=alternative.acoustic_score,
+        lm_score=alternative.lm_score,
+        bonus_score=alternative.bonus_score,
     )
 
 

@@ -25,7 +25,7 @@ import soundfile
 import torch
 
 from asr.bundle import Bundle, save_bundle
-from asr.decoding import DecoderConfig, Stop
+from asr.decoding import DecoderConfig, Phrase, Stop
 from asr.features import FeatureConfig, FeatureExtractor
 from asr.nn.model import AcousticModel, AcousticModelConfig
 from asr.recognizer import Recognizer
@@ -57,9 +57,11 @@ class StandIn:
 
     def __init__(self, before: Callable[[str, object], None] = lambda stage, given: None) -> None:
         self.before = before
-        self.bundle = SimpleNamespace(decoder=DecoderConfig())
+        self.bundle = SimpleNamespace(decoder=DecoderConfig(), language=None)
 
-    def recognize(self, waveforms: list[Waveform]) -> list[Transcript]:
+    def recognize(
+        self, waveforms: list[Waveform], decoder: DecoderConfig | None = None
+    ) -> list[Transcript]:
         return [Transcript((Hypothesis("", 0.0, 1.0),), w.duration) for w in waveforms]
 
     def prepare(self, waveform: Waveform) -> Waveform:
@@ -71,10 +73,17 @@ class StandIn:
         return torch.zeros(len(waveforms), int(lengths.max()), len(TOKENS)), lengths
 
     def decode(
-        self, log_probs: torch.Tensor, lengths: torch.Tensor, config: DecoderConfig, stop: Stop
+        self,
+        log_probs: torch.Tensor,
+        lengths: torch.Tensor,
+        config: DecoderConfig,
+        stop: Stop,
+        *,
+        phrases: tuple[Phrase, ...],
     ) -> list[list[Hypothesis]]:
         self.before("decode", stop)
         text = f"{config.name} {config.beam_width} {config.alternatives} {int(lengths[0])}"
+        text += "".join(f" {phrase.text}:{phrase.weight:g}" for phrase in phrases)
         words = (Word("one", 0.125, 0.5, 0.75), Word("two", 0.5, 1.0, 0.25))
         return [[Hypothesis(text, score=-1.5, confidence=0.5, words=words)]]
 
@@ -140,7 +149,7 @@ def run_server(
     ``grace_seconds`` and ``batch`` apart.
     """
     ready: Queue[tuple[str, asyncio.AbstractEventLoop, Signals]] = Queue()
-    grace_seconds, batch = options.pop("grace_seconds", 30.0), options.pop("batch", BatchOptions())
+    grace_seconds, batch = options.pop("grace_seconds", 30.0), options.pop("batch", BatchOptions(1))
     listen = options.pop("listen", ListenOptions(port=0))
     chosen = ServerOptions(
         listen=listen,

@@ -10,7 +10,7 @@ import pytest
 
 from server.admission import Admission
 from server.errors import Refusal
-from server.memory import available_bytes, give_back, resident_bytes
+from server.machine import available_bytes, give_back, resident_bytes
 
 MIB = 1024 * 1024
 

@@ -34,13 +34,13 @@ class Model:
         return [waveform.duration for waveform in waveforms]
 
 
-def play(scene, options: BatchOptions | None = None, model=None):
+def play(scene, options: BatchOptions | None = None, model=None, threads=1):
     """Run ``scene(batcher, model)``; gives the model."""
     model = model or Model()
 
     async def live() -> None:
-        with ThreadPoolExecutor(1) as executor:
-            await scene(Batcher(model, executor, options or BatchOptions(wait_seconds=0)), model)
+        with ThreadPoolExecutor(threads) as executor:
+            await scene(Batcher(model, executor, options or BatchOptions(1, wait_seconds=0)), model)
 
     asyncio.run(live())
     return model
@@ -72,7 +72,7 @@ def test_a_call_alone_is_a_batch_at_once():
         batched = await batcher.submit(audio(1.0))
         assert (batched.value, batched.size) == (1.0, 1)
 
-    play(scene, BatchOptions(wait_seconds=1.0))
+    play(scene, BatchOptions(1, wait_seconds=1.0))
 
 
 def test_calls_gather_while_the_model_works_and_each_gets_its_own():
@@ -92,8 +92,8 @@ def test_the_size_of_a_batch_is_bounded_with_its_padding():
         model.gate.set()
         await asyncio.gather(first, *tasks)
 
-    model = play(scene, BatchOptions(batch_seconds=6.0, wait_seconds=0))
-    assert model.batches == [[9.0], [2.0, 1.5, 2.0], [1.0], [2.5]]
+    model = play(scene, BatchOptions(1, batch_seconds=6.0, wait_seconds=0))
+    assert model.batches == [[9.0], [2.0, 2.0, 1.5], [1.0], [2.5]]
 
 
 def test_lengths_in_a_batch_are_alike_and_nobody_is_passed_over_for_ever():
@@ -111,8 +111,34 @@ def test_audio_longer_than_a_batch_is_a_batch_of_its_own():
         model.gate.set()
         await asyncio.gather(first, *tasks)
 
-    model = play(scene, BatchOptions(batch_seconds=10.0, wait_seconds=0))
+    model = play(scene, BatchOptions(1, batch_seconds=10.0, wait_seconds=0))
     assert model.batches == [[9.0], [30.0], [30.0]]
+
+
+def test_several_batches_are_computed_at_a_time():
+    async def scene(batcher, model):
+        model.gate.clear()
+        tasks = []
+        for _ in range(2):
+            tasks.append(asyncio.create_task(batcher.submit(audio(1.0))))
+            await begun(model)
+        late = asyncio.create_task(batcher.submit(audio(1.0)))
+        await queued(batcher, 1)
+        model.gate.set()
+        await asyncio.gather(*tasks, late)
+
+    assert len(play(scene, BatchOptions(2, wait_seconds=0), threads=2).batches) == 3
+
+
+def test_free_models_share_what_waits():
+    async def scene(batcher, model):
+        with batcher.coming():
+            tasks = [asyncio.create_task(batcher.submit(audio(1.0))) for _ in range(5)]
+            await queued(batcher, 5)
+        await asyncio.gather(*tasks)
+
+    batches = play(scene, BatchOptions(2, wait_seconds=1.0), threads=2).batches
+    assert sorted(map(len, batches)) == [2, 3]
 
 
 def test_a_free_model_waits_for_a_call_on_its_way():
@@ -130,7 +156,7 @@ def test_a_free_model_waits_for_a_call_on_its_way():
         arrived.set()
         await asyncio.gather(early, late)
 
-    assert play(scene, BatchOptions(wait_seconds=1.0)).batches == [[1.0, 1.1]]
+    assert play(scene, BatchOptions(1, wait_seconds=1.0)).batches == [[1.0, 1.1]]
 
 
 def test_it_does_not_wait_longer_than_it_may():
@@ -138,7 +164,7 @@ def test_it_does_not_wait_longer_than_it_may():
         with batcher.coming():  # and never comes
             assert (await batcher.submit(audio(1.0))).size == 1
 
-    play(scene, BatchOptions(wait_seconds=0.01))
+    play(scene, BatchOptions(1, wait_seconds=0.01))
 
 
 def test_a_full_batch_does_not_wait():
@@ -147,7 +173,7 @@ def test_a_full_batch_does_not_wait():
             tasks = [asyncio.create_task(batcher.submit(audio(1.0))) for _ in range(2)]
             await asyncio.wait_for(asyncio.gather(*tasks), 0.5)
 
-    play(scene, BatchOptions(batch_seconds=2.0, wait_seconds=1.0))
+    play(scene, BatchOptions(1, batch_seconds=2.0, wait_seconds=1.0))
 
 
 def test_what_is_cancelled_in_the_queue_never_reaches_the_model():
@@ -214,7 +240,8 @@ def test_a_defect_fails_its_batch_and_no_later_one():
 
 
 @pytest.mark.parametrize(
-    "options", [{"batch_seconds": 0}, {"wait_seconds": -1}, {"length_ratio": float("nan")}]
+    "options",
+    [{"batch_seconds": 0}, {"wait_seconds": -1}, {"padding": float("nan")}, {"parallel": 0}],
 )
 def test_impossible_options_are_refused(options):
     with pytest.raises(AsrError):

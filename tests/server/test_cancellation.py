@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from server.ingest import AudioDecoders
-from server.memory import resident_bytes
+from server.machine import resident_bytes
 from server.pb.v1 import speech_pb2 as pb
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -49,11 +49,11 @@ def test_serving_only_after_loading_and_a_warm_up_inference(stand_in, stand_in_s
     warmed_with: list[float] = []
 
     class Slow(stand_in):
-        def recognize(self, waveforms):
+        def recognize(self, waveforms, decoder=None):
             warmed_with.extend(waveform.duration for waveform in waveforms)
             warming_up.set()
             assert may_warm_up.wait(30)
-            return super().recognize(waveforms)
+            return super().recognize(waveforms, decoder)
 
     def read(stand_in):
         assert may_load.wait(30)
@@ -88,7 +88,7 @@ def test_serving_only_after_loading_and_a_warm_up_inference(stand_in, stand_in_s
             gate.set()
 
     def step_when_warm() -> None:
-        assert warmed_with == [1.0]
+        assert warmed_with == [1.0, 1.0], "greedily, and by a beam"
         assert next(watch).status == SERVING
         assert check(channel) == check(channel, "asr.v1.Speech") == SERVING
         assert SpeechStub(channel).Transcribe(REQUEST, timeout=30).results
@@ -167,8 +167,8 @@ def test_models_are_exchanged_without_a_lost_call(serving, stand_in, stand_in_so
     """Calls before the exchange are answered by the old model, calls after it by the new."""
 
     class Loud(stand_in):
-        def decode(self, *arguments):
-            ((quiet,),) = super().decode(*arguments)
+        def decode(self, *arguments, phrases):
+            ((quiet,),) = super().decode(*arguments, phrases=phrases)
             return [[replace(quiet, text=quiet.text.upper())]]
 
     gate = gate_at("model")
@@ -189,7 +189,7 @@ def test_models_are_exchanged_without_a_lost_call(serving, stand_in, stand_in_so
 
 def test_a_bad_exchange_leaves_what_is_there(serving, stand_in, stand_in_source, caplog):
     class Broken(stand_in):
-        def recognize(self, waveforms):
+        def recognize(self, waveforms, decoder=None):
             raise BundleError("these weights are none", where="/srv/models/it")
 
     source = stand_in_source({"it": stand_in()})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
 
-from asr.decoding import DecoderConfig
+from asr.decoding import DecoderConfig, Phrase
 from asr.types import (
     AudioError,
     DecodingError,
@@ -17,8 +18,14 @@ from asr.types import (
     Word,
 )
 from server.ingest import AudioJob
-from server.limits import MAX_ALTERNATIVES, MAX_BEAM_WIDTH
-from server.messages import read_decoder, read_job, write_result
+from server.limits import (
+    MAX_ALTERNATIVES,
+    MAX_BEAM_WIDTH,
+    MAX_BOOST,
+    MAX_PHRASE_CHARACTERS,
+    MAX_PHRASES,
+)
+from server.messages import read_decoder, read_job, read_phrases, write_result
 from server.pb.v1 import speech_pb2 as pb
 
 GREEDY = DecoderConfig(name="greedy")
@@ -26,9 +33,14 @@ PREFIX = DecoderConfig(name="prefix")
 BEAM = DecoderConfig(name="beam", beam_width=7, alternatives=2, token_min_log_prob=-5.0)
 
 
+def bundle(decoder: DecoderConfig, language: object = None) -> SimpleNamespace:
+    """What is asked of a bundle."""
+    return SimpleNamespace(decoder=decoder, language=language)
+
+
 @pytest.mark.parametrize("default", [GREEDY, BEAM])
 def test_without_options_the_model_decides(default):
-    assert read_decoder(pb.RecognitionConfig(), default) == default
+    assert read_decoder(pb.RecognitionConfig(), bundle(default)) == default
 
 
 @pytest.mark.parametrize(
@@ -44,10 +56,13 @@ def test_without_options_the_model_decides(default):
         ({"decoder": "prefix"}, GREEDY, PREFIX),
         ({"max_alternatives": 3}, PREFIX, DecoderConfig(name="prefix", alternatives=3)),
         ({"beam_width": 9}, PREFIX, DecoderConfig(name="beam", beam_width=9)),
+        ({"lm_weight": 0.0}, GREEDY, DecoderConfig(name="beam", lm_weight=0.0)),
+        ({"lm_weight": 0.0}, BEAM, DecoderConfig("beam", 7, 2, -5.0, lm_weight=0.0)),
+        ({"speech_contexts": [pb.SpeechContext(phrases=["a"])]}, GREEDY, DecoderConfig("beam")),
     ],
 )
 def test_options_change_the_models_decoder(given, default, expected):
-    assert read_decoder(pb.RecognitionConfig(**given), default) == expected
+    assert read_decoder(pb.RecognitionConfig(**given), bundle(default)) == expected
 
 
 @pytest.mark.parametrize(
@@ -59,16 +74,60 @@ def test_options_change_the_models_decoder(given, default, expected):
         {"max_alternatives": -1},
         {"max_alternatives": MAX_ALTERNATIVES + 1, "beam_width": 100},
         {"max_alternatives": 5, "beam_width": 4},
+        {"decoder": "wfst"},
+        {"lm_weight": 1.0},
+        {"lm_weight": -1.0},
+        {"lm_weight": float("nan")},
+        {"lm_weight": 0.5, "decoder": "greedy"},
+        {"speech_contexts": [pb.SpeechContext(phrases=["a"])], "decoder": "prefix"},
     ],
 )
 def test_impossible_decoder_options_are_refused(given):
     with pytest.raises(DecodingError):
-        read_decoder(pb.RecognitionConfig(**given), GREEDY)
+        read_decoder(pb.RecognitionConfig(**given), bundle(GREEDY))
+
+
+def test_the_weight_of_a_language_model_is_the_requests_or_the_models():
+    tuned = DecoderConfig(name="beam", lm_weight=0.75)
+    for given, weight in (({}, 0.75), ({"lm_weight": 2.0}, 2.0), ({"lm_weight": 0.0}, 0.0)):
+        config = pb.RecognitionConfig(**given)
+        assert read_decoder(config, bundle(tuned, language="a model")).lm_weight == weight
+
+
+def test_phrases_have_the_boost_of_their_context():
+    contexts = [
+        pb.SpeechContext(phrases=["SEPP", "LINZ"], boost=2.5),
+        pb.SpeechContext(phrases=["GRAVES"]),
+        pb.SpeechContext(phrases=["ALEX"], boost=-3),
+    ]
+    assert read_phrases(pb.RecognitionConfig(speech_contexts=contexts)) == (
+        Phrase("SEPP", 2.5),
+        Phrase("LINZ", 2.5),
+        Phrase("GRAVES"),
+        Phrase("ALEX", -3.0),
+    )
+    assert read_phrases(pb.RecognitionConfig()) == ()
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        pb.SpeechContext(phrases=["A"], boost=MAX_BOOST + 1),
+        pb.SpeechContext(phrases=["A"], boost=-MAX_BOOST - 1),
+        pb.SpeechContext(phrases=["A"], boost=float("nan")),
+        pb.SpeechContext(phrases=["A"] * (MAX_PHRASES + 1)),
+        pb.SpeechContext(phrases=["A" * (MAX_PHRASE_CHARACTERS + 1)]),
+        pb.SpeechContext(phrases=[" "]),
+    ],
+)
+def test_impossible_phrases_are_refused(context):
+    with pytest.raises(DecodingError):
+        read_phrases(pb.RecognitionConfig(speech_contexts=[context]))
 
 
 def test_the_documented_ranges_are_accepted():
     config = pb.RecognitionConfig(beam_width=MAX_BEAM_WIDTH, max_alternatives=MAX_ALTERNATIVES)
-    assert read_decoder(config, GREEDY).alternatives == MAX_ALTERNATIVES
+    assert read_decoder(config, bundle(GREEDY)).alternatives == MAX_ALTERNATIVES
 
 
 @pytest.mark.parametrize(

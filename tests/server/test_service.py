@@ -103,11 +103,15 @@ def test_a_stream_is_told_at_once_what_becomes_of_it(running):
 
 def test_options_arrive_by_every_way(running):
     config = with_options(
-        decoder="beam", beam_width=9, max_alternatives=3, enable_word_time_offsets=True
+        decoder="beam",
+        beam_width=9,
+        max_alternatives=3,
+        enable_word_time_offsets=True,
+        speech_contexts=[pb.SpeechContext(phrases=["ab"], boost=2)],
     )
     for result in answers(running, config):
         alternative = result.alternatives[0]
-        assert alternative.transcript == "beam 9 3 50"
+        assert alternative.transcript == "beam 9 3 50 ab:2"
         assert [word.word for word in alternative.words] == ["one", "two"]
     for result in answers(running, RAW):
         assert not result.alternatives[0].words

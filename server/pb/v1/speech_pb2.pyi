@@ -38,7 +38,7 @@ SEARCH_PROOF_SECTIONED: SearchProof
 SEARCH_PROOF_CUT: SearchProof
 
 class RecognitionConfig(_message.Message):
-    __slots__ = ("encoding", "sample_rate_hertz", "audio_channel_count", "decoder", "beam_width", "max_alternatives", "enable_word_time_offsets", "model", "audio_channel")
+    __slots__ = ("encoding", "sample_rate_hertz", "audio_channel_count", "decoder", "beam_width", "max_alternatives", "enable_word_time_offsets", "model", "audio_channel", "lm_weight", "speech_contexts")
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_HERTZ_FIELD_NUMBER: _ClassVar[int]
     AUDIO_CHANNEL_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +48,8 @@ class RecognitionConfig(_message.Message):
     ENABLE_WORD_TIME_OFFSETS_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     AUDIO_CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    LM_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    SPEECH_CONTEXTS_FIELD_NUMBER: _ClassVar[int]
     encoding: AudioEncoding
     sample_rate_hertz: int
     audio_channel_count: int
@@ -57,7 +59,17 @@ class RecognitionConfig(_message.Message):
     enable_word_time_offsets: bool
     model: str
     audio_channel: int
-    def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., decoder: _Optional[str] = ..., beam_width: _Optional[int] = ..., max_alternatives: _Optional[int] = ..., enable_word_time_offsets: bool = ..., model: _Optional[str] = ..., audio_channel: _Optional[int] = ...) -> None: ...
+    lm_weight: float
+    speech_contexts: _containers.RepeatedCompositeFieldContainer[SpeechContext]
+    def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., decoder: _Optional[str] = ..., beam_width: _Optional[int] = ..., max_alternatives: _Optional[int] = ..., enable_word_time_offsets: bool = ..., model: _Optional[str] = ..., audio_channel: _Optional[int] = ..., lm_weight: _Optional[float] = ..., speech_contexts: _Optional[_Iterable[_Union[SpeechContext, _Mapping]]] = ...) -> None: ...
+
+class SpeechContext(_message.Message):
+    __slots__ = ("phrases", "boost")
+    PHRASES_FIELD_NUMBER: _ClassVar[int]
+    BOOST_FIELD_NUMBER: _ClassVar[int]
+    phrases: _containers.RepeatedScalarFieldContainer[str]
+    boost: float
+    def __init__(self, phrases: _Optional[_Iterable[str]] = ..., boost: _Optional[float] = ...) -> None: ...
 
 class TranscribeRequest(_message.Message):
     __slots__ = ("config", "audio")
@@ -136,7 +148,7 @@ class GetModelResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "is_default", "sample_rate_hertz", "answers_at_end", "vocabulary_size", "frame_step", "default_decoder", "decoders", "fingerprint")
+    __slots__ = ("name", "is_default", "sample_rate_hertz", "answers_at_end", "vocabulary_size", "frame_step", "default_decoder", "decoders", "fingerprint", "has_language_model")
     NAME_FIELD_NUMBER: _ClassVar[int]
     IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_HERTZ_FIELD_NUMBER: _ClassVar[int]
@@ -146,6 +158,7 @@ class Model(_message.Message):
     DEFAULT_DECODER_FIELD_NUMBER: _ClassVar[int]
     DECODERS_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    HAS_LANGUAGE_MODEL_FIELD_NUMBER: _ClassVar[int]
     name: str
     is_default: bool
     sample_rate_hertz: int
@@ -155,7 +168,8 @@ class Model(_message.Message):
     default_decoder: str
     decoders: _containers.RepeatedScalarFieldContainer[str]
     fingerprint: str
-    def __init__(self, name: _Optional[str] = ..., is_default: bool = ..., sample_rate_hertz: _Optional[int] = ..., answers_at_end: bool = ..., vocabulary_size: _Optional[int] = ..., frame_step: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., default_decoder: _Optional[str] = ..., decoders: _Optional[_Iterable[str]] = ..., fingerprint: _Optional[str] = ...) -> None: ...
+    has_language_model: bool
+    def __init__(self, name: _Optional[str] = ..., is_default: bool = ..., sample_rate_hertz: _Optional[int] = ..., answers_at_end: bool = ..., vocabulary_size: _Optional[int] = ..., frame_step: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., default_decoder: _Optional[str] = ..., decoders: _Optional[_Iterable[str]] = ..., fingerprint: _Optional[str] = ..., has_language_model: bool = ...) -> None: ...
 
 class SpeechRecognitionResult(_message.Message):
     __slots__ = ("alternatives", "result_end_time")
@@ -166,18 +180,24 @@ class SpeechRecognitionResult(_message.Message):
     def __init__(self, alternatives: _Optional[_Iterable[_Union[SpeechRecognitionAlternative, _Mapping]]] = ..., result_end_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class SpeechRecognitionAlternative(_message.Message):
-    __slots__ = ("transcript", "confidence", "words", "score", "search_proof")
+    __slots__ = ("transcript", "confidence", "words", "score", "search_proof", "acoustic_score", "lm_score", "bonus_score")
     TRANSCRIPT_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     WORDS_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     SEARCH_PROOF_FIELD_NUMBER: _ClassVar[int]
+    ACOUSTIC_SCORE_FIELD_NUMBER: _ClassVar[int]
+    LM_SCORE_FIELD_NUMBER: _ClassVar[int]
+    BONUS_SCORE_FIELD_NUMBER: _ClassVar[int]
     transcript: str
     confidence: float
     words: _containers.RepeatedCompositeFieldContainer[WordInfo]
     score: float
     search_proof: SearchProof
-    def __init__(self, transcript: _Optional[str] = ..., confidence: _Optional[float] = ..., words: _Optional[_Iterable[_Union[WordInfo, _Mapping]]] = ..., score: _Optional[float] = ..., search_proof: _Optional[_Union[SearchProof, str]] = ...) -> None: ...
+    acoustic_score: float
+    lm_score: float
+    bonus_score: float
+    def __init__(self, transcript: _Optional[str] = ..., confidence: _Optional[float] = ..., words: _Optional[_Iterable[_Union[WordInfo, _Mapping]]] = ..., score: _Optional[float] = ..., search_proof: _Optional[_Union[SearchProof, str]] = ..., acoustic_score: _Optional[float] = ..., lm_score: _Optional[float] = ..., bonus_score: _Optional[float] = ...) -> None: ...
 
 class WordInfo(_message.Message):
     __slots__ = ("start_time", "end_time", "word", "confidence")

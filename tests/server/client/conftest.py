@@ -25,6 +25,7 @@ MODELS = [
         default_decoder="beam",
         decoders=["greedy", "beam", "prefix"],
         fingerprint="ab" * 32,
+        has_language_model=True,
     ),
     pb.Model(name="phones", sample_rate_hertz=8000, default_decoder="greedy", decoders=["greedy"]),
 ]

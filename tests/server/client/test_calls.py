@@ -116,6 +116,7 @@ def test_models_are_described(fake):
         default_decoder="beam",
         decoders=("greedy", "beam", "prefix"),
         fingerprint="ab" * 32,
+        has_language_model=True,
     )
 
 

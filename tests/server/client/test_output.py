@@ -32,10 +32,14 @@ def words(draw) -> list[Word]:
 
 @st.composite
 def transcriptions(draw) -> Transcription:
+    parts = st.floats(-1e6, 0)
     hypotheses = [
         Hypothesis(
             text=" ".join(word.text for word in spoken),
-            score=draw(st.floats(-1e6, 0)),
+            score=(score := draw(parts)),
+            lm_score=(lm_score := draw(parts)),
+            bonus_score=(bonus_score := draw(parts)),
+            acoustic_score=score - lm_score - bonus_score,
             confidence=draw(st.floats(0, 1)),
             words=tuple(spoken),
             search=draw(st.sampled_from([None, "exact", "sectioned", "cut"])),
@@ -54,6 +58,8 @@ def as_transcript(transcription: Transcription) -> Transcript:
                 confidence=hypothesis.confidence,
                 words=tuple(AsrWord(**asdict(word)) for word in hypothesis.words),
                 search=hypothesis.search,
+                lm_score=hypothesis.lm_score,
+                bonus_score=hypothesis.bonus_score,
             )
             for hypothesis in transcription.hypotheses
         ),

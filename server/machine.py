@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import resource
 from pathlib import Path
@@ -14,6 +15,7 @@ CGROUP_LIMITS = (  # version 2, version 1
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # version 2: microseconds of each period
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -44,3 +46,16 @@ def give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def processors() -> int:
+    """Processors that this process may use, at least one: a container may have a share of them."""
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    try:
+        quota, period = CPU_LIMIT.read_text().split()
+        return max(1, min(count, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # none, or "max": no limit
+        return count
