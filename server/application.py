@@ -117,8 +117,10 @@ class Application:
             changes = await self._load()
             log.info("models reloaded: %s", "; ".join(changes) or "nothing changed")
             self.metrics.observe_reload(ok=True)
-        except AsrError as error:
-            log.error("models not reloaded, the old ones stay: %s", error)
+        except Exception as error:
+            # A defect of ours, or of a library that meets a strange file, is no reason to end.
+            traceback = None if isinstance(error, AsrError) else error
+            log.error("models not reloaded, the old ones stay: %s", error, exc_info=traceback)
             self.metrics.observe_reload(ok=False)
 
     async def _load(self) -> list[str]:

@@ -175,6 +175,9 @@ class Batcher(Generic[R]):
         waveforms = [entry.waveform for entry in batch]
         try:
             results = await loop.run_in_executor(self._executor, self._compute, waveforms)
+            computed = time.perf_counter() - begun
+            self._observe(len(batch), computed)
+            answers = list(zip(batch, results, strict=True))
         except AsrError as error:
             if len(batch) == 1:
                 _fail(batch[0].future, error)
@@ -182,13 +185,11 @@ class Batcher(Generic[R]):
             for entry in batch:
                 await self._run([entry])
             return
-        except Exception as error:
+        except Exception as error:  # whatever it is, nobody is left waiting
             for entry in batch:
                 _fail(entry.future, error)
             return
-        computed = time.perf_counter() - begun
-        self._observe(len(batch), computed)
-        for entry, value in zip(batch, results, strict=True):
+        for entry, value in answers:
             if not entry.future.done():  # cancelled meanwhile
                 waited = begun - entry.arrived
                 entry.future.set_result(Batched(value, waited, computed, len(batch)))

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from asr.audio import AudioLimits
 from asr.types import AudioError, Waveform
 from server.audio_worker import FRAME, READY, AudioJob, pack
+from server.waiting import within
 
 __all__ = ["DecoderDiedError", "DecoderProcess", "NotTakenError"]
 
@@ -76,7 +77,7 @@ class DecoderProcess:
             undo.pop_all()
         try:
             theirs.close()  # else its end would go unnoticed
-            ready, _ = await asyncio.wait_for(process._read_head(), START_SECONDS)
+            ready, _ = await within(START_SECONDS, process._read_head())
             if ready != READY:
                 raise DecoderDiedError("it does not say that it is ready")
         except (asyncio.TimeoutError, EOFError, OSError) as error:

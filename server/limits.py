@@ -35,7 +35,7 @@ MAX_CHANNELS = 8
 # An upload that brings less, over the idle time, loses its place. Speech codecs send more.
 UPLOAD_BYTES_PER_SECOND = 250
 
-# Hypotheses in one answer: keeps an answer about the longest audio below MESSAGE_LIMIT.
+# Hypotheses in one answer; of those about long audio, as many as fit into MESSAGE_LIMIT.
 MAX_ALTERNATIVES = 30
 
 # No client makes a call more than ten times as expensive as the default decoder does.

@@ -18,6 +18,7 @@ from server.limits import (
     MAX_PHRASE_CHARACTERS,
     MAX_PHRASES,
     MAX_RATE,
+    MESSAGE_LIMIT,
     MIN_RATE,
 )
 from server.models import ServedModel
@@ -54,6 +55,8 @@ __all__ = [
 
 # What clients may ask for; others need more than a request can bring.
 DECODERS = ("greedy", "beam", "prefix")
+
+FRAME_BYTES = 32  # more than what stands around a part of a message: tag, length, the result's end
 
 # Both directions of the recurrent layers read the whole utterance.
 ANSWERS_AT_END = True
@@ -187,10 +190,30 @@ def read_job(config: RecognitionConfig, target_rate: int) -> AudioJob:
 
 
 def write_result(transcript: Transcript, *, words: bool) -> SpeechRecognitionResult:
-    """``transcript`` as a message; ``words`` adds words with their times."""
+    """``transcript`` as a message; ``words`` adds words with their times.
+
+    Alternatives beyond what fits into a message are left out: the client could not receive them.
+    Ten minutes of phones with their times take a third of a megabyte, and a third of a second, for
+    each alternative: not for the event loop.
+
+    Raises:
+        DecodingError: not even the best one fits.
+    """
+    alternatives: list[SpeechRecognitionAlternative] = []
+    room = MESSAGE_LIMIT - FRAME_BYTES
+    for hypothesis in transcript.hypotheses:
+        alternative = _alternative(hypothesis, words)
+        room -= alternative.ByteSize() + FRAME_BYTES
+        if room < 0:
+            break
+        alternatives.append(alternative)
+    if not alternatives:
+        raise DecodingError(
+            f"the answer has more than the {MESSAGE_LIMIT} bytes of a message",
+            remedy="cut the audio into shorter pieces, or leave the times of words out",
+        )
     return SpeechRecognitionResult(
-        alternatives=[_alternative(hypothesis, words) for hypothesis in transcript.hypotheses],
-        result_end_time=_duration(transcript.duration),
+        alternatives=alternatives, result_end_time=_duration(transcript.duration)
     )
 
 

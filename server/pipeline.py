@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, tensor
 
 from asr.decoding import DecoderConfig, Phrase, Stop
-from asr.types import Hypothesis, Transcript, Waveform
+from asr.types import Transcript, Waveform
 from server.admission import Place
 from server.ingest import AudioDecoders, AudioJob
 from server.messages import read_decoder, read_job, read_phrases, write_result
@@ -71,8 +71,7 @@ class Pipeline:
             record.audio_seconds = duration
         log_probs = await self._log_probs(plan.model, waveform, record)
         with record.stage("search"):
-            hypotheses = await self._search(plan, log_probs)
-        return write_result(Transcript(tuple(hypotheses), duration), words=plan.with_words)
+            return await self._search(plan, log_probs, duration)
 
     async def _log_probs(
         self, model: ServedModel, waveform: Waveform, record: CallRecord
@@ -84,10 +83,15 @@ class Pipeline:
         record.batch_size = batched.size
         return batched.value
 
-    async def _search(self, plan: Plan, log_probs: Tensor) -> list[Hypothesis]:
-        def search(stop: Stop) -> list[Hypothesis]:
+    async def _search(
+        self, plan: Plan, log_probs: Tensor, duration: float
+    ) -> SpeechRecognitionResult:
+        def search(stop: Stop) -> SpeechRecognitionResult:
             batch, lengths = log_probs[None], tensor([len(log_probs)])  # (1, T, V), (1,)
             recognizer = plan.model.recognizer
-            return recognizer.decode(batch, lengths, plan.decoder, stop, phrases=plan.phrases)[0]
+            [hypotheses] = recognizer.decode(
+                batch, lengths, plan.decoder, stop, phrases=plan.phrases
+            )
+            return write_result(Transcript(tuple(hypotheses), duration), words=plan.with_words)
 
         return await self._searches.run(search)

@@ -17,6 +17,7 @@ from server.pb.v1.speech_pb2 import (
     TranscribeChunksRequest,
     TranscribeStreamRequest,
 )
+from server.waiting import within
 
 __all__ = ["Upload"]
 
@@ -80,9 +81,8 @@ class Upload:
     async def _next(self) -> Message | None:
         """The next message; None at the end."""
         try:
-            return await asyncio.wait_for(
-                anext(self._messages, None), self._window_ends - time.monotonic()
-            )
+            left = self._window_ends - time.monotonic()
+            return await within(left, anext(self._messages, None))
         except asyncio.TimeoutError:
             raise Refusal(
                 grpc.StatusCode.DEADLINE_EXCEEDED,

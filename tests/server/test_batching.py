@@ -239,6 +239,34 @@ def test_a_defect_fails_its_batch_and_no_later_one():
     play(scene, model=Broken())
 
 
+def test_a_model_that_gives_too_few_results_leaves_no_call_waiting():
+    class Forgetful(Model):
+        def __call__(self, waveforms):
+            return super().__call__(waveforms)[:1]
+
+    async def scene(batcher, model):
+        first, tasks = await while_the_model_works(batcher, model, [1.0, 1.1])
+        model.gate.set()
+        outcomes = asyncio.gather(first, *tasks, return_exceptions=True)
+        outcomes = await asyncio.wait_for(outcomes, 10)
+        assert [type(outcome) for outcome in outcomes[1:]] == [ValueError, ValueError]
+
+    play(scene, model=Forgetful())
+
+
+def test_a_batch_that_cannot_be_counted_leaves_no_call_waiting():
+    def fail(size, seconds):
+        raise KeyError("no such metric")
+
+    async def live():
+        with ThreadPoolExecutor(1) as executor:
+            batcher = Batcher(Model(), executor, BatchOptions(1, wait_seconds=0), fail)
+            with pytest.raises(KeyError):
+                await asyncio.wait_for(batcher.submit(audio(1.0)), 10)
+
+    asyncio.run(live())
+
+
 @pytest.mark.parametrize(
     "options",
     [{"batch_seconds": 0}, {"wait_seconds": -1}, {"padding": float("nan")}, {"parallel": 0}],

@@ -110,6 +110,8 @@ def test_cancelled_while_uploading(serving, stand_in, gate_at, method):
                 call.cancel()
             ended.set()
             running.settle(0)
+        # gRPC ends the stream of requests a moment before it cancels: a few begin in between.
+        assert len(gate.given) < 20 * (C + Q) / 10, "half an upload was transcribed"
         check_that_all_places_are_free(running, gate)
 
 

@@ -187,10 +187,13 @@ def test_models_are_exchanged_without_a_lost_call(serving, stand_in, stand_in_so
         assert text(running.stub.Transcribe(REQUEST, timeout=30)) == "GREEDY 16 1 50"
 
 
-def test_a_bad_exchange_leaves_what_is_there(serving, stand_in, stand_in_source, caplog):
+@pytest.mark.parametrize(
+    "error", [BundleError("these weights are none", where="/srv/models/it"), RuntimeError("defect")]
+)
+def test_a_bad_exchange_leaves_what_is_there(serving, stand_in, stand_in_source, caplog, error):
     class Broken(stand_in):
         def recognize(self, waveforms, decoder=None):
-            raise BundleError("these weights are none", where="/srv/models/it")
+            raise error
 
     source = stand_in_source({"it": stand_in()})
     with serving(source=source) as running:

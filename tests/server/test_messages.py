@@ -24,6 +24,7 @@ from server.limits import (
     MAX_BOOST,
     MAX_PHRASE_CHARACTERS,
     MAX_PHRASES,
+    MESSAGE_LIMIT,
 )
 from server.messages import read_decoder, read_job, read_phrases, write_result
 from server.pb.v1 import speech_pb2 as pb
@@ -221,6 +222,25 @@ def test_a_transcript_keeps_all_its_values():
 
 def test_words_come_only_when_asked_for():
     assert not any(one.words for one in write_result(TRANSCRIPT, words=False).alternatives)
+
+
+def long_transcript(words: int, text: str = "phone") -> Transcript:
+    spoken = tuple(Word(text, 0.05 * i, 0.05 * i + 0.04, 0.5) for i in range(words))
+    return Transcript((Hypothesis("", -1.0, 0.5, words=spoken),) * MAX_ALTERNATIVES, 600.0)
+
+
+def test_an_answer_fits_into_the_message_that_a_client_takes():
+    result = write_result(long_transcript(12_000), words=True)
+    size = pb.TranscribeResponse(results=[result]).ByteSize()
+    one = result.alternatives[0].ByteSize()
+    assert MESSAGE_LIMIT - one - 1000 < size <= MESSAGE_LIMIT
+    short = write_result(long_transcript(100), words=True)
+    assert len(short.alternatives) == MAX_ALTERNATIVES, "what fits is all there"
+
+
+def test_an_answer_that_cannot_fit_is_refused():
+    with pytest.raises(DecodingError, match="bytes of a message"):
+        write_result(long_transcript(2, "a" * (MESSAGE_LIMIT // 2)), words=True)
 
 
 @pytest.mark.parametrize("search", get_args(Search))

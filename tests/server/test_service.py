@@ -11,7 +11,7 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from asr.types import ModelError
+from asr.types import Hypothesis, ModelError, Word
 from server.limits import AUDIO_SECONDS
 from server.pb.v1 import speech_pb2 as pb
 
@@ -270,3 +270,25 @@ def test_the_server_stays_responsive_while_the_model_works(serving, stand_in):
         HealthStub(running.channel).Check(HealthCheckRequest(), timeout=10)
         gate.set()
         assert [seconds(call.result().results[0]) for call in calls] == [1.0] * 6
+
+
+def test_long_answers_are_written_beside_the_event_loop(serving, stand_in):
+    threads = []
+
+    class Watched(tuple):
+        def __iter__(self):
+            threads.append(threading.current_thread().name)
+            return super().__iter__()
+
+    class Talkative(stand_in):
+        def decode(self, *arguments, **options):
+            words = Watched((Word("one", 0.0, 1.0, 0.5),))
+            return [[Hypothesis("one", -1.0, 0.5, words=words)]]
+
+    config = with_options(enable_word_time_offsets=True)
+    with serving(Talkative()) as running:
+        request = pb.TranscribeRequest(config=config, audio=SECOND)
+        answer = running.stub.Transcribe(request, timeout=30)
+    assert [word.word for word in answer.results[0].alternatives[0].words] == ["one"]
+    assert threads
+    assert all(name.startswith("search") for name in threads)
