@@ -70,11 +70,16 @@ class Application:
         self._model_threads = ThreadPoolExecutor(options.batch.parallel, thread_name_prefix="model")
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
         self.admission = _admission(capacity)
+        slots = asyncio.Semaphore(options.batch.parallel)  # of all models together
         self.models = Models(
             source,
             read,
             lambda recognizer: Batcher(
-                _compute(recognizer), self._model_threads, options.batch, self.metrics.observe_batch
+                _compute(recognizer),
+                self._model_threads,
+                options.batch,
+                self.metrics.observe_batch,
+                slots,
             ),
         )
         self._audio = AudioDecoders(

@@ -55,7 +55,8 @@ class Batcher(Generic[R]):
     is never held up.
 
     ``compute`` gives one result a waveform; each is its own, whatever else is in the batch.
-    ``observe`` is told the size of each batch and how long it took.
+    ``observe`` is told the size of each batch and how long it took. Batchers that share an executor
+    share its ``slots``, ``options.parallel`` of them: what waits for a thread is no batch yet.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Batcher(Generic[R]):
         executor: Executor,
         options: BatchOptions,
         observe: Callable[[int, float], None] = lambda size, seconds: None,
+        slots: asyncio.Semaphore | None = None,
     ) -> None:
         self._compute = compute
         self._executor = executor
@@ -73,7 +75,7 @@ class Batcher(Generic[R]):
         self._queue: deque[_Waiting[R]] = deque()
         self._arrival = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
-        self._slots = asyncio.Semaphore(options.parallel)
+        self._slots = slots or asyncio.Semaphore(options.parallel)
         self._running: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:

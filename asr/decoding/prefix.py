@@ -94,7 +94,11 @@ def prefix_search(
     Fewer where fewer are possible. Frames whose blank is more probable than ``blank_threshold``
     divide sections; 1.0 leaves the utterance whole. ``max_expansions`` bounds the prefixes that are
     extended in each section; when it ends the search, what is best so far is given, never worse
-    than what a beam finds there, or the best path.
+    than what a beam finds there, or the best path. A section whose labellings have more tokens than
+    that is left to the beam.
+
+    Raises:
+        StoppedError: asked for by ``stop``.
     """
     stop = stop or Stop()
     sections = _sections(log_probs, blank_threshold)
@@ -106,7 +110,7 @@ def prefix_search(
         labellings, complete = _search_sections(sections, count, max_expansions, stop)
         searches = ["sectioned" if complete else "cut"] * len(labellings)
     results = [
-        Found(labels, labelling_log_prob(log_probs, labels), search)
+        Found(labels, labelling_log_prob(log_probs, labels, stop), search)
         for labels, search in zip(labellings, searches, strict=True)
     ]
     return sorted(results, key=lambda item: -item.log_prob)
@@ -165,6 +169,8 @@ class _Section:
     ) -> None:
         beam = prefix_beam_search(log_probs, FIRST.beam_width, FIRST.token_min_log_prob, stop)
         self._first = [tuple(k for k, _, _ in path_spans(log_probs.argmax(axis=1))), beam[0][0]]
+        self._beam = beam
+        self._log_probs = log_probs
         self._log_y: Floats = log_probs.astype(np.float64)  # (T, V)
         self._y: Floats = np.exp(self._log_y)
         self._count = count
@@ -179,6 +185,8 @@ class _Section:
 
     def run(self) -> tuple[list[tuple[Labels, float]], int]:
         """Labellings with their log-probabilities, best first, and how many of them are proven."""
+        if sum(map(len, self._first)) > self._budget:
+            return self._unsearched(), 0
         self._follow(self._first)
         while self._budget > 0 and self._open_matters():
             _, _, prefix, token = heappop(self._open)
@@ -188,6 +196,14 @@ class _Section:
         found = [(labels, -negative) for negative, _, labels in best]
         proven = sum(negative <= bound for negative, _, _ in best)
         return found, proven
+
+    def _unsearched(self) -> list[tuple[Labels, float]]:
+        """Of a section too long to search, what is known without: to follow a labelling would take
+        memory in proportion to its tokens times the frames, some 10 GB for minutes of speech."""
+        known = dict(self._beam)
+        for labels in self._first:
+            known[labels] = labelling_log_prob(self._log_probs, labels, self._stop)
+        return sorted(known.items(), key=lambda item: -item[1])[: self._count]
 
     def _open_matters(self) -> bool:
         """Whether an open prefix may have a labelling that is among the best."""
@@ -257,8 +273,15 @@ def _matrix_product(log_weights: Floats, y: Floats) -> Floats:
         return np.asarray(highest + np.log(np.exp(log_weights - highest) @ y))
 
 
-def labelling_log_prob(log_probs: NDArray[np.float32], labels: Sequence[int]) -> float:
-    """ln p(labels | log_probs (T, V)), summed over all paths (Graves et al. 2006, eq. 5 to 8)."""
+def labelling_log_prob(
+    log_probs: NDArray[np.float32], labels: Sequence[int], stop: Stop | None = None
+) -> float:
+    """ln p(labels | log_probs (T, V)), summed over all paths (Graves et al. 2006, eq. 5 to 8).
+
+    Raises:
+        StoppedError: asked for by ``stop``.
+    """
+    stop = stop or Stop()
     states = np.full(2 * len(labels) + 1, BLANK_ID)
     states[1::2] = labels
     may_skip = np.zeros(len(states), dtype=bool)  # from two states before, over a blank
@@ -266,6 +289,7 @@ def labelling_log_prob(log_probs: NDArray[np.float32], labels: Sequence[int]) ->
     alpha = np.full(len(states) + 2, -np.inf)  # two impossible states before the first
     alpha[2] = 0.0
     for frame in log_probs.astype(np.float64):
+        stop.check()
         skip = np.where(may_skip, alpha[:-2], -np.inf)
         moved = np.logaddexp(np.logaddexp(alpha[2:], alpha[1:-1]), skip)
         alpha[2:] = moved + frame[states]

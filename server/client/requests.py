@@ -32,9 +32,18 @@ class Audio:
 
     def single_request(self, config: RecognitionConfig) -> TranscribeRequest | None:
         """The audio in one message with ``config``, or None if it does not fit into one."""
-        self._head = self._source.read(MESSAGE_LIMIT)
+        self._head = self._read_head()
         request = TranscribeRequest(config=config, audio=self._head)
         return request if request.ByteSize() <= MESSAGE_LIMIT else None
+
+    def _read_head(self) -> bytes:
+        """As much as a message may have, or all; a single read may give less."""
+        head = bytearray()
+        while piece := self._source.read(MESSAGE_LIMIT - len(head)):
+            if len(piece) == MESSAGE_LIMIT:
+                return piece
+            head += piece
+        return bytes(head)
 
     def pieces(self) -> Iterator[bytes]:
         """All of it in pieces of ``CHUNK_BYTES``, read when they are asked for."""

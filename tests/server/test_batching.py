@@ -239,6 +239,30 @@ def test_a_defect_fails_its_batch_and_no_later_one():
     play(scene, model=Broken())
 
 
+def test_models_that_share_a_thread_gather_while_either_works():
+    async def live():
+        busy, other = Model(), Model()
+        busy.gate.clear()
+        options, slots = BatchOptions(1, wait_seconds=0), asyncio.Semaphore(1)
+        with ThreadPoolExecutor(1) as executor:
+            first = Batcher(busy, executor, options, slots=slots)
+            second = Batcher(other, executor, options, slots=slots)
+            working = asyncio.create_task(first.submit(audio(1.0)))
+            await begun(busy)
+            tasks = []
+            for duration in (2.0, 2.1, 2.2):
+                tasks.append(asyncio.create_task(second.submit(audio(duration))))
+                for _ in range(5):
+                    await asyncio.sleep(0)  # time for a batch of one to begin, if it could
+            tasks[0].cancel()
+            await asyncio.sleep(0)
+            busy.gate.set()
+            await asyncio.gather(working, *tasks, return_exceptions=True)
+        assert other.batches == [[2.1, 2.2]], "nothing for the cancelled one, the others together"
+
+    asyncio.run(live())
+
+
 def test_a_model_that_gives_too_few_results_leaves_no_call_waiting():
     class Forgetful(Model):
         def __call__(self, waveforms):

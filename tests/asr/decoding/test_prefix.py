@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.decoding import DecoderConfig, make_decoder
+from asr.decoding import DecoderConfig, Stop, StoppedError, make_decoder
 from asr.decoding.beam import prefix_beam_search
 from asr.decoding.prefix import labelling_log_prob, prefix_search
 from asr.tokens import Tokenizer
@@ -156,6 +157,36 @@ def test_a_search_that_its_budget_ends_says_so_and_is_no_worse_than_others(
 def test_a_small_budget_is_told():
     flat = np.full((30, 6), -math.log(6), dtype=np.float32)
     assert prefix_search(flat, 1, WHOLE, 50)[0].search == "cut"
+
+
+def test_the_budget_bounds_memory_whatever_the_section_is_like(log_probs_of):
+    log_probs = log_probs_of(0, 1600, 6, 1.0).numpy()  # of no frame the blank is sure
+    prefix_search(log_probs[:50], 4, 0.9999, 20)  # what is compiled or imported stays
+    tracemalloc.start()
+    try:
+        found = prefix_search(log_probs, 4, 0.9999, 20)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [one.search for one in found] == ["cut"] * 4
+    assert peak < 4e6
+
+
+def test_a_stop_is_seen_while_the_results_are_weighed(log_probs_of):
+    class Counting(Stop):
+        checks = 0
+
+        def check(self) -> None:
+            self.checks += 1
+            super().check()
+
+    stop = Counting()
+    log_probs = log_probs_of(0, 200, 6, 1.0).numpy()
+    found = prefix_search(log_probs, 4, WHOLE, 1, stop)
+    assert stop.checks >= 200 * len(found)
+    stop.set()
+    with pytest.raises(StoppedError):
+        labelling_log_prob(log_probs, found[0].labels, stop)
 
 
 def test_probabilities_below_the_smallest_float_are_no_obstacle(log_probs_of, collapsed):

@@ -63,6 +63,26 @@ def test_an_open_file_is_sent_from_where_it_stands(fake):
     assert fake.heard[0].audio == audio[900:]
 
 
+def test_a_file_that_reads_less_than_it_was_asked_for_is_read_to_its_end():
+    data = audio_of(300_000)
+
+    class Trickle(io.RawIOBase):
+        """As a pipe that is opened without a buffer."""
+
+        def __init__(self):
+            self.left = io.BytesIO(data)
+
+        def readable(self):
+            return True
+
+        def readinto(self, space):
+            return self.left.readinto(memoryview(space)[:65536])
+
+    request = Audio(Trickle()).single_request(RAW)
+    assert request is not None
+    assert request.audio == data
+
+
 def test_who_read_the_audio_for_an_attempt_reads_none_of_the_next():
     """The thread that feeds a call goes on for a moment when the call is over."""
     data = audio_of(2 * MESSAGE_LIMIT)
