@@ -15,7 +15,7 @@ from asr.backends import AUTO, choose_backend, make_backend
 from asr.bundle import Bundle, load_bundle, select_device
 from asr.decoding import DecoderConfig, Phrase, Stop, make_decoder
 from asr.tokens import Tokenizer
-from asr.types import AsrError, AudioError, Hypothesis, Transcript, Waveform
+from asr.types import AudioError, DeviceMemoryError, Hypothesis, Transcript, Waveform
 
 __all__ = ["Recognizer"]
 
@@ -118,7 +118,7 @@ class Recognizer:
 
         Raises:
             AudioError: see :meth:`prepare`.
-            AsrError: the device has not enough memory for the batch.
+            DeviceMemoryError: the device has not enough memory for the batch.
         """
         if not waveforms:
             return torch.zeros(0, 0, self.tokenizer.size), torch.zeros(0, dtype=torch.int64)
@@ -129,7 +129,7 @@ class Recognizer:
                 log_probs = self._model(features, frames)
                 return log_probs.cpu(), frames.cpu()
         except torch.OutOfMemoryError:
-            raise AsrError(
+            raise DeviceMemoryError(
                 f"{len(waveforms)} utterances of up to {samples.shape[1] / self.sample_rate:.0f} s "
                 f"do not fit into the memory of {self.device}",
                 remedy="make the batch smaller or the audio shorter, or choose cpu",
@@ -145,7 +145,7 @@ class Recognizer:
         """Transcripts, in the order of ``waveforms``; ``decoder`` None: the bundle's default.
 
         Raises:
-            AudioError, AsrError: see :meth:`log_probs`.
+            AudioError, DeviceMemoryError: see :meth:`log_probs`.
             DecodingError: see :meth:`decode`.
         """
         log_probs, lengths = self.log_probs(waveforms)

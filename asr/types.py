@@ -19,6 +19,7 @@ __all__ = [
     "ConfigError",
     "CorpusError",
     "DecodingError",
+    "DeviceMemoryError",
     "GraphError",
     "Hypothesis",
     "LanguageModelError",
@@ -97,6 +98,10 @@ class BundleError(AsrError):
 
 class DecodingError(AsrError):
     """An unknown decoder or decoder options out of range."""
+
+
+class DeviceMemoryError(AsrError):
+    """A batch that does not fit into the memory of the device that computes it."""
 
 
 @dataclass(frozen=True)

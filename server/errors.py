@@ -7,7 +7,7 @@ import random
 
 import grpc
 
-from asr.types import AsrError, AudioError
+from asr.types import AsrError, AudioError, DeviceMemoryError
 from server.parsing import MessageError
 from server.records import Cause
 
@@ -52,6 +52,12 @@ def refusal_of(error: Exception, request_id: str) -> Refusal:
     """
     if isinstance(error, Refusal):
         return error
+    if isinstance(error, DeviceMemoryError):
+        return Refusal(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "memory",
+            "the model has not enough memory for this audio (send it in shorter pieces)",
+        )
     if isinstance(error, AsrError):
         return Refusal(grpc.StatusCode.INVALID_ARGUMENT, _cause_of(error), error.public_message())
     log.error("request %s failed", request_id, exc_info=error)

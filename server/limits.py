@@ -16,8 +16,11 @@ __all__ = [
     "MESSAGE_LIMIT",
     "METADATA_BYTES",
     "MIN_RATE",
+    "PREFIX_EXPANSIONS",
+    "PREFIX_SECONDS",
     "REQUEST_ID_CHARACTERS",
     "UPLOAD_BYTES_PER_SECOND",
+    "UPLOAD_SECONDS",
 ]
 
 DEFAULT_PORT = 50051
@@ -35,11 +38,18 @@ MAX_CHANNELS = 8
 # An upload that brings less, over the idle time, loses its place. Speech codecs send more.
 UPLOAD_BYTES_PER_SECOND = 250
 
+# An upload that takes longer loses it as well: twice the time in which the longest audio is spoken.
+UPLOAD_SECONDS = 1200.0
+
 # Hypotheses in one answer; of those about long audio, as many as fit into MESSAGE_LIMIT.
 MAX_ALTERNATIVES = 30
 
 # No client makes a call more than ten times as expensive as the default decoder does.
 MAX_BEAM_WIDTH = 100
+
+# Prefix search is for measuring models: of longer audio it may take minutes.
+PREFIX_SECONDS = 10.0
+PREFIX_EXPANSIONS = 200
 
 # Phrases of one request, characters of one, and what one may add for each token.
 MAX_PHRASES = 500

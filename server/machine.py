@@ -6,6 +6,7 @@ import ctypes
 import math
 import os
 import resource
+import sys
 from pathlib import Path
 
 __all__ = ["available_bytes", "give_back", "resident_bytes"]
@@ -24,7 +25,8 @@ def resident_bytes() -> int:
     try:
         return int(STATM.read_text().split()[1]) * PAGE
     except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else 1024 * most
 
 
 def available_bytes() -> int:

@@ -62,8 +62,8 @@ def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="asr-server",
         description="Transcribe speech over gRPC (proto/asr/v1). SIGTERM and SIGINT let accepted "
-        "calls finish, a second signal does not. SIGHUP reads models, tokens and certificates "
-        "again. docs/serving.md tells the rest.",
+        "calls finish, a second signal does not. SIGHUP reads models and tokens again. "
+        "docs/serving.md tells the rest.",
     )
     parser.add_argument("--version", action="version", version=f"peephole-asr {__version__}")
     _add_models(parser)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from google.protobuf.duration_pb2 import Duration
 
 from asr.bundle import Bundle
@@ -20,6 +22,8 @@ from server.limits import (
     MAX_RATE,
     MESSAGE_LIMIT,
     MIN_RATE,
+    PREFIX_EXPANSIONS,
+    PREFIX_SECONDS,
 )
 from server.models import ServedModel
 from server.pb.v1.speech_pb2 import (
@@ -45,6 +49,7 @@ from server.pb.v1.speech_pb2 import (
 )
 
 __all__ = [
+    "check_duration",
     "read_decoder",
     "read_job",
     "read_phrases",
@@ -113,7 +118,19 @@ def read_decoder(config: RecognitionConfig, bundle: Bundle) -> DecoderConfig:
             remedy="leave it out, or choose another model",
         )
     kept = default.to_dict() if name == default.name else {}
-    return DecoderConfig.from_dict({**kept, "name": name, **changes})
+    decoder = DecoderConfig.from_dict({**kept, "name": name, **changes})
+    if name == "prefix":
+        return replace(decoder, max_expansions=min(decoder.max_expansions, PREFIX_EXPANSIONS))
+    return decoder
+
+
+def check_duration(decoder: DecoderConfig, seconds: float) -> None:
+    """Raise DecodingError if ``decoder`` would take too long for so much audio."""
+    if decoder.name == "prefix" and seconds > PREFIX_SECONDS:
+        raise DecodingError(
+            f"prefix search is for up to {PREFIX_SECONDS:g} s of audio",
+            remedy='choose the decoder "beam", or cut the audio into shorter pieces',
+        )
 
 
 def read_phrases(config: RecognitionConfig) -> tuple[Phrase, ...]:

@@ -10,7 +10,7 @@ from asr.decoding import DecoderConfig, Phrase, Stop
 from asr.types import Transcript, Waveform
 from server.admission import Place
 from server.ingest import AudioDecoders, AudioJob
-from server.messages import read_decoder, read_job, read_phrases, write_result
+from server.messages import check_duration, read_decoder, read_job, read_phrases, write_result
 from server.models import Models, ServedModel
 from server.pb.v1.speech_pb2 import RecognitionConfig, SpeechRecognitionResult
 from server.records import CallRecord
@@ -59,7 +59,7 @@ class Pipeline:
         """The result for ``audio``.
 
         Raises:
-            AsrError: the audio cannot be used.
+            AsrError: the audio cannot be used, or is too long for the decoder.
         """
         record.audio_bytes = len(audio)
         with record.stage("admission"):
@@ -69,6 +69,7 @@ class Pipeline:
                 waveform, duration = await self._audio.decode(plan.job, audio)
                 waveform = plan.model.recognizer.prepare(waveform)
             record.audio_seconds = duration
+            check_duration(plan.decoder, duration)
         log_probs = await self._log_probs(plan.model, waveform, record)
         with record.stage("search"):
             return await self._search(plan, log_probs, duration)

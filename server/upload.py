@@ -11,7 +11,7 @@ import grpc
 from asr.types import AudioError, ConfigError
 from server.admission import Place
 from server.errors import Refusal
-from server.limits import AUDIO_BYTES, UPLOAD_BYTES_PER_SECOND
+from server.limits import AUDIO_BYTES, UPLOAD_BYTES_PER_SECOND, UPLOAD_SECONDS
 from server.pb.v1.speech_pb2 import (
     RecognitionConfig,
     TranscribeChunksRequest,
@@ -28,13 +28,14 @@ class Upload:
     """The messages of one stream. ``place`` is asked for room before audio is kept.
 
     A stream that is slower than ``UPLOAD_BYTES_PER_SECOND``, taken over ``idle_seconds``, is ended:
-    it would keep others out.
+    it would keep others out. So is one that takes more than ``UPLOAD_SECONDS`` in all.
     """
 
     def __init__(self, messages: AsyncIterator[Message], place: Place, idle_seconds: float) -> None:
         self._messages = messages
         self._place = place
         self._idle_seconds = idle_seconds
+        self._ends = time.monotonic() + UPLOAD_SECONDS
         self._window_ends = time.monotonic() + idle_seconds
         self._in_window = 0
 
@@ -81,15 +82,21 @@ class Upload:
     async def _next(self) -> Message | None:
         """The next message; None at the end."""
         try:
-            left = self._window_ends - time.monotonic()
+            left = min(self._window_ends, self._ends) - time.monotonic()
             return await within(left, anext(self._messages, None))
         except asyncio.TimeoutError:
-            raise Refusal(
-                grpc.StatusCode.DEADLINE_EXCEEDED,
-                "idle",
+            raise self._too_slow() from None
+
+    def _too_slow(self) -> Refusal:
+        if time.monotonic() >= self._ends:
+            what = f"the upload took more than {UPLOAD_SECONDS:g} s"
+        else:
+            what = (
                 f"the upload brought less than {UPLOAD_BYTES_PER_SECOND} bytes a second over "
-                f"{self._idle_seconds:g} s (send audio as fast as it is spoken, or faster)",
-            ) from None
+                f"{self._idle_seconds:g} s"
+            )
+        remedy = "send audio as fast as it is spoken, or faster"
+        return Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "idle", f"{what} ({remedy})")
 
     def _count(self, count: int) -> None:
         """Note that bytes arrived; enough of them begin a new window."""

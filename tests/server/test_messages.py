@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import get_args
 
@@ -25,12 +26,13 @@ from server.limits import (
     MAX_PHRASE_CHARACTERS,
     MAX_PHRASES,
     MESSAGE_LIMIT,
+    PREFIX_EXPANSIONS,
 )
 from server.messages import read_decoder, read_job, read_phrases, write_result
 from server.pb.v1 import speech_pb2 as pb
 
 GREEDY = DecoderConfig(name="greedy")
-PREFIX = DecoderConfig(name="prefix")
+PREFIX = DecoderConfig(name="prefix", max_expansions=PREFIX_EXPANSIONS)
 BEAM = DecoderConfig(name="beam", beam_width=7, alternatives=2, token_min_log_prob=-5.0)
 
 
@@ -55,7 +57,7 @@ def test_without_options_the_model_decides(default):
         ({"max_alternatives": 1}, BEAM, DecoderConfig("beam", 7, 1, -5.0)),
         ({"beam_width": 9}, BEAM, DecoderConfig("beam", 9, 2, -5.0)),
         ({"decoder": "prefix"}, GREEDY, PREFIX),
-        ({"max_alternatives": 3}, PREFIX, DecoderConfig(name="prefix", alternatives=3)),
+        ({"max_alternatives": 3}, PREFIX, replace(PREFIX, alternatives=3)),
         ({"beam_width": 9}, PREFIX, DecoderConfig(name="beam", beam_width=9)),
         ({"lm_weight": 0.0}, GREEDY, DecoderConfig(name="beam", lm_weight=0.0)),
         ({"lm_weight": 0.0}, BEAM, DecoderConfig("beam", 7, 2, -5.0, lm_weight=0.0)),

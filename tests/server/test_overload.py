@@ -13,6 +13,7 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from server import upload
 from server.pb.v1 import speech_pb2 as pb
 from server.pb.v1.speech_pb2_grpc import SpeechStub
 
@@ -158,6 +159,24 @@ def test_slow_uploads_lose_their_places(serving, stand_in, pace):
             assert "250 bytes a second" in call.details()
         over.set()
         assert running.stub.Transcribe(REQUEST, timeout=30).results
+
+
+def test_an_upload_has_an_end(serving, stand_in, monkeypatch):
+    """However steady it is."""
+    monkeypatch.setattr(upload, "UPLOAD_SECONDS", 0.5)
+    over = threading.Event()
+
+    def requests():
+        yield pb.TranscribeChunksRequest(config=RAW)
+        while not over.wait(0.05):
+            yield pb.TranscribeChunksRequest(audio_content=bytes(1000))
+
+    with serving(stand_in()) as running:
+        with pytest.raises(grpc.RpcError) as caught:
+            running.stub.TranscribeChunks(requests(), timeout=60)
+        over.set()
+    assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert "more than 0.5 s" in caught.value.details()
 
 
 def test_an_upload_as_slow_as_speech_codecs_keeps_its_place(serving, stand_in):

@@ -11,8 +11,8 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from asr.types import Hypothesis, ModelError, Word
-from server.limits import AUDIO_SECONDS
+from asr.types import DeviceMemoryError, Hypothesis, ModelError, Word
+from server.limits import AUDIO_SECONDS, PREFIX_SECONDS
 from server.pb.v1 import speech_pb2 as pb
 
 RAW = pb.RecognitionConfig(encoding="AUDIO_ENCODING_LINEAR16", sample_rate_hertz=16000)
@@ -246,6 +246,25 @@ def test_a_defect_tells_its_number_and_the_log_tells_the_rest(serving, stand_in,
         assert record.exc_info is not None
         failing = False
         assert seconds(running.stub.Transcribe(REQUEST).results[0]) == 1.0, "the server is alive"
+
+
+def test_a_device_without_memory_is_not_the_clients_fault(serving, stand_in):
+    def fail(stage, given):
+        raise DeviceMemoryError("the batch does not fit", remedy="choose cpu")
+
+    with serving(stand_in(before=fail)) as running:
+        error = refusal(running.stub.Transcribe, REQUEST)
+    assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "cpu" not in error.details()
+
+
+def test_prefix_search_is_for_short_audio(running):
+    config = with_options(decoder="prefix")
+    assert all(answers(running, config))
+    long = pb.TranscribeRequest(config=config, audio=bytes(int(PREFIX_SECONDS + 1) * 32000))
+    error = refusal(running.stub.Transcribe, long)
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert f"up to {PREFIX_SECONDS:g} s" in error.details()
 
 
 def test_every_answer_has_the_id_that_the_client_gave(running):

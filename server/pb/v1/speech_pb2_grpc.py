@@ -92,7 +92,7 @@ class SpeechServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """Lists the models that can be asked for, by name.
+        """Lists the models that can be asked for, by name; none while the server still loads them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
