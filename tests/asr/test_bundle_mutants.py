@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -131,13 +132,14 @@ def load(folder: Path) -> Bundle | AsrError:
         return error
 
 
-def test_a_damaged_bundle_is_refused_or_the_same(tiny_bundle_path, waveform_of, tmp_path):
+@pytest.mark.parametrize("count", [250, pytest.param(1_000, marks=pytest.mark.slow)])
+def test_a_damaged_bundle_is_refused_or_the_same(tiny_bundle_path, waveform_of, tmp_path, count):
     samples = waveform_of(1, 0.5).samples
     original = load_bundle(tiny_bundle_path)
     expected = outputs(original, samples)
     listener = Listener()
     refused = 0
-    for index in range(1_000):
+    for index in range(count):
         rng = random.Random(f"bundle {index}")
         folder = Path(shutil.copytree(tiny_bundle_path, tmp_path / "bundle"))
         injure = INJURIES[index % len(INJURIES)]
@@ -156,4 +158,4 @@ def test_a_damaged_bundle_is_refused_or_the_same(tiny_bundle_path, waveform_of, 
             assert torch.equal(outputs(found, samples), expected), name
         shutil.rmtree(folder)
     assert listener.heard == [], "no code of the bundle is run"
-    assert 700 < refused < 990, "facts and names may be others"
+    assert 0.7 * count < refused < 0.99 * count, "facts and names may be others"

@@ -227,7 +227,7 @@ class Batch:
 def batches(serving, bundle_path):
     """``batches(first)``: a :class:`Batch` of the real model, and the sizes of all batches."""
     model = Stepped(Recognizer.load(bundle_path, backend="torch"))
-    with serving(model, running=16, batch=BatchOptions(1, wait_seconds=0, padding=1.0)) as running:
+    with serving(model, running=16, batch=BatchOptions(wait_seconds=0, parallel=1)) as running:
         yield lambda first: Batch(running, model, first), model.sizes
         for _ in range(10):  # whatever is left, where a test failed
             model.finish()

@@ -219,9 +219,9 @@ def test_a_byte_more_in_a_stream_is_refused_before_the_stream_ends(stub, method)
 @pytest.fixture(scope="module")
 def bombs(rubbish) -> dict[str, tuple[bytes, str]]:
     """Files of silence by name, and what is said of them."""
-    eight = rubbish.silence(60, 48_000, 8, "FLAC", "PCM_16")  # 88 MiB as float32
+    eight = rubbish.silence(48, 48_000, 8, "FLAC", "PCM_16")  # 70 MiB as float32
     return {
-        "FLAC": (rubbish.silence(400, 48_000, 1, "FLAC", "PCM_16"), "expands"),
+        "FLAC": (rubbish.silence(360, 48_000, 1, "FLAC", "PCM_16"), "expands"),
         "8-channel FLAC": (eight, "expands"),
         "8-channel FLAC of an impossible rate": (
             *(rubbish.flac_claiming(eight, rate=655_350), "655350 Hz"),
@@ -229,8 +229,8 @@ def bombs(rubbish) -> dict[str, tuple[bytes, str]]:
         "8-channel FLAC that is short in seconds": (
             *(rubbish.flac_claiming(eight, rate=MAX_RATE), "expands"),
         ),
-        "Vorbis": (rubbish.silence(50, 48_000, 8, "OGG", "VORBIS"), "expands"),
-        "Opus": (rubbish.silence(200, 48_000, 2, "OGG", "OPUS"), "expands"),
+        "Vorbis": (rubbish.silence(48, 48_000, 8, "OGG", "VORBIS"), "expands"),
+        "Opus": (rubbish.silence(185, 48_000, 2, "OGG", "OPUS"), "expands"),
     }
 
 

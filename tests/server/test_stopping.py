@@ -125,7 +125,7 @@ sys.exit(main())
 """
 
 
-@pytest.mark.parametrize("method", ["log_probs", "decode"])
+@pytest.mark.parametrize("method", ["log_probs", pytest.param("decode", marks=pytest.mark.slow)])
 def test_a_call_stuck_in_native_code_is_left_at_the_end_of_the_grace_time(bundle_path, method):
     command = [sys.executable, "-c", STUCK.replace("METHOD", method), "--model", str(bundle_path)]
     process = subprocess.Popen(
@@ -187,7 +187,11 @@ def empty(bundle: Path) -> None:
 
 @pytest.mark.parametrize(
     ("option", "damage"),
-    [("--model", truncate), ("--model-repository", exchange), ("--model", empty)],
+    [
+        ("--model", truncate),
+        ("--model-repository", exchange),
+        pytest.param("--model", empty, marks=pytest.mark.slow),
+    ],
 )
 def test_a_bad_bundle_ends_the_start_within_ten_seconds(bundle_path, tmp_path, option, damage):
     bad = shutil.copytree(bundle_path, tmp_path / "models" / "bad")
