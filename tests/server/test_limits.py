@@ -15,7 +15,10 @@ from server.limits import (
     AUDIO_SECONDS,
     MAX_ALTERNATIVES,
     MAX_BEAM_WIDTH,
+    MAX_BOOST,
     MAX_CHANNELS,
+    MAX_PHRASE_CHARACTERS,
+    MAX_PHRASES,
     MAX_RATE,
     MESSAGE_LIMIT,
     MIN_RATE,
@@ -35,6 +38,10 @@ def raw(encoding: str = "LINEAR16", rate: int = 16_000, **more) -> pb.Recognitio
     return pb.RecognitionConfig(
         encoding=f"AUDIO_ENCODING_{encoding}", sample_rate_hertz=rate, **more
     )
+
+
+def hoping(phrases: list[str], boost: float = 0.0) -> pb.RecognitionConfig:
+    return raw(speech_contexts=[pb.SpeechContext(phrases=phrases, boost=boost)])
 
 
 def wav(frames: int, rate: int = 16_000, channels: int = 1, bits: int = 16) -> bytes:
@@ -88,6 +95,14 @@ BEYOND = {  # configuration, audio, words of the refusal
     "beam width": (raw(beam_width=MAX_BEAM_WIDTH + 1), SECOND, "beam_width is 101 (give 1 to 100"),
     "beam width negative": (raw(beam_width=-1), SECOND, "beam_width is -1 (give 1 to 100"),
     "beam width, largest of its type": (raw(beam_width=2**31 - 1), SECOND, "(give 1 to 100"),
+    "phrases": (hoping(["a"] * (MAX_PHRASES + 1)), SECOND, "501 phrases (give at most 500)"),
+    "characters of a phrase": (
+        *(hoping(["a" * (MAX_PHRASE_CHARACTERS + 1)]), SECOND),
+        "201 characters (give at most 200)",
+    ),
+    "boost": (hoping(["a"], MAX_BOOST + 1), SECOND, "boost is 21 (give a number from -20 to 20)"),
+    "boost, no number": (hoping(["a"], float("nan")), SECOND, "boost is nan (give a number"),
+    "language model's weight": (raw(lm_weight=101.0), SECOND, "the model has no language model"),
     "seconds": (raw("MULAW", MIN_RATE), TOO_LONG, "longer than 600 s (cut it into shorter pieces)"),
     "seconds, in a header": (
         *(FILE, wav(len(TOO_LONG), MIN_RATE, bits=8)),
@@ -111,6 +126,8 @@ WITHIN = {
     "rate high, in a header": (FILE, wav(MAX_RATE, MAX_RATE)),
     "channels": (raw(audio_channel_count=MAX_CHANNELS, audio_channel=MAX_CHANNELS), SECOND),
     "channels, in a header": (FILE, wav(8_000, 16_000, MAX_CHANNELS)),
+    "phrases": (hoping(["a"] * MAX_PHRASES, MAX_BOOST), SECOND),
+    "characters of a phrase": (hoping(["a" * MAX_PHRASE_CHARACTERS], -MAX_BOOST), SECOND),
     "decoder": (raw(beam_width=MAX_BEAM_WIDTH, max_alternatives=MAX_ALTERNATIVES), SECOND),
 }
 
