@@ -139,12 +139,17 @@ class DecoderProcess:
     async def _exchange(
         self, job: AudioJob, audio: memoryview, limits: AudioLimits
     ) -> tuple[Waveform, float]:
+        opening = pack(vars(job), audio.nbytes)
         try:
-            await self._loop.sock_sendall(self._connection, pack(asdict(job), audio.nbytes))
+            # Both in one go, so that the process wakes once, and mostly that is all.
+            sent = self._connection.sendmsg([opening, audio])
+        except BlockingIOError:
+            sent = 0
         except OSError:
             raise NotTakenError from None
         self.jobs += 1
-        await self._loop.sock_sendall(self._connection, audio)
+        await self._loop.sock_sendall(self._connection, opening[sent:])
+        await self._loop.sock_sendall(self._connection, audio[max(sent - len(opening), 0) :])
         head, size = await self._read_head()
         frames, seconds = _check_answer(head, size, job.target_rate, limits)
         return Waveform(await self._read_samples(frames), job.target_rate), seconds

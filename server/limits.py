@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "ALTERNATIVE_SECONDS",
     "AUDIO_BYTES",
     "AUDIO_SECONDS",
     "DEFAULT_PORT",
@@ -16,6 +17,8 @@ __all__ = [
     "MESSAGE_LIMIT",
     "METADATA_BYTES",
     "MIN_RATE",
+    "PHRASE_CHARACTERS",
+    "PREFIX_ALTERNATIVES",
     "PREFIX_EXPANSIONS",
     "PREFIX_SECONDS",
     "REQUEST_ID_CHARACTERS",
@@ -47,13 +50,19 @@ MAX_ALTERNATIVES = 30
 # No client makes a call more than ten times as expensive as the default decoder does.
 MAX_BEAM_WIDTH = 100
 
+# Seconds of audio times hypotheses in its answer: each is aligned for its times, which takes time
+# in proportion to the square of its length.
+ALTERNATIVE_SECONDS = 2000.0
+
 # Prefix search is for measuring models: of longer audio it may take minutes.
-PREFIX_SECONDS = 10.0
-PREFIX_EXPANSIONS = 200
+PREFIX_SECONDS = 30.0
+PREFIX_EXPANSIONS = 100
+PREFIX_ALTERNATIVES = 3
 
 # Phrases of one request, characters of one, and what one may add for each token.
 MAX_PHRASES = 500
 MAX_PHRASE_CHARACTERS = 200
+PHRASE_CHARACTERS = 10_000  # of all phrases of one request
 MAX_BOOST = 20.0
 
 METADATA_BYTES = 8 * 1024  # gRPC's own default

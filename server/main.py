@@ -133,7 +133,7 @@ def _add_capacity(parser: ArgumentParser) -> None:
         ("--idle-seconds", float, capacity.idle_seconds, "S", "end uploads that stall as long"),
         ("--audio-processes", int, capacity.audio_processes, "N", "processes that decode audio"),
         ("--search-threads", int, capacity.search_threads, "N", "threads that decode text"),
-        ("--parallel-batches", int, None, "N", "at a time (default: one a processor; cuda: 1)"),
+        ("--parallel-batches", int, None, "N", "at a time (default: processors and one; cuda: 1)"),
         ("--batch-seconds", float, batch.batch_seconds, "S", "audio in one batch"),
         ("--batch-wait", float, batch.wait_seconds, "S", "wait for calls on their way"),
         ("--grace-seconds", float, whole.grace_seconds, "S", "how long a stop waits for calls"),
@@ -190,7 +190,7 @@ def _server_options(options: Namespace) -> ServerOptions:
 def _parallel(options: Namespace) -> int:
     if options.parallel_batches is not None:
         return int(options.parallel_batches)
-    return processors() if options.device == "cpu" else 1
+    return BatchOptions().parallel if options.device == "cpu" else 1
 
 
 async def _serve_until_signal(source: ModelSource, options: Namespace) -> bool:

@@ -12,6 +12,7 @@ from asr.output import timed_words
 from asr.types import AudioError, DecodingError, Hypothesis, Search, Transcript, Word
 from server.ingest import AudioJob
 from server.limits import (
+    ALTERNATIVE_SECONDS,
     AUDIO_SECONDS,
     MAX_ALTERNATIVES,
     MAX_BEAM_WIDTH,
@@ -22,6 +23,8 @@ from server.limits import (
     MAX_RATE,
     MESSAGE_LIMIT,
     MIN_RATE,
+    PHRASE_CHARACTERS,
+    PREFIX_ALTERNATIVES,
     PREFIX_EXPANSIONS,
     PREFIX_SECONDS,
 )
@@ -117,15 +120,23 @@ def read_decoder(config: RecognitionConfig, bundle: Bundle) -> DecoderConfig:
             "lm_weight is given, and the model has no language model",
             remedy="leave it out, or choose another model",
         )
+    if not changes and name == default.name != "prefix":
+        return default
     kept = default.to_dict() if name == default.name else {}
     decoder = DecoderConfig.from_dict({**kept, "name": name, **changes})
     if name == "prefix":
+        _check_range("max_alternatives", decoder.alternatives, PREFIX_ALTERNATIVES)
         return replace(decoder, max_expansions=min(decoder.max_expansions, PREFIX_EXPANSIONS))
     return decoder
 
 
 def check_duration(decoder: DecoderConfig, seconds: float) -> None:
     """Raise DecodingError if ``decoder`` would take too long for so much audio."""
+    if decoder.alternatives > 1 and decoder.alternatives * seconds > ALTERNATIVE_SECONDS:
+        raise DecodingError(
+            f"{decoder.alternatives} alternatives of {seconds:.0f} s of audio are too many",
+            remedy=f"give at most {ALTERNATIVE_SECONDS:g} divided by the seconds, or 1",
+        )
     if decoder.name == "prefix" and seconds > PREFIX_SECONDS:
         raise DecodingError(
             f"prefix search is for up to {PREFIX_SECONDS:g} s of audio",
@@ -142,6 +153,11 @@ def read_phrases(config: RecognitionConfig) -> tuple[Phrase, ...]:
     count = sum(len(context.phrases) for context in config.speech_contexts)
     if count > MAX_PHRASES:
         raise DecodingError(f"there are {count} phrases", remedy=f"give at most {MAX_PHRASES}")
+    characters = sum(len(text) for context in config.speech_contexts for text in context.phrases)
+    if characters > PHRASE_CHARACTERS:
+        raise DecodingError(
+            f"the phrases have {characters} characters", remedy=f"give at most {PHRASE_CHARACTERS}"
+        )
     phrases = []
     for context in config.speech_contexts:
         if not -MAX_BOOST <= context.boost <= MAX_BOOST:  # false for NaN too

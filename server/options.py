@@ -59,15 +59,16 @@ class BatchOptions:
     """How calls are joined into batches.
 
     Attributes:
-        parallel: batches that are computed at a time, each by its share of the processors. On a
-            CPU, one a processor is the fastest; a GPU takes one.
+        parallel: batches that are computed at a time, each by its share of the processors, one at
+            least. On a CPU it is fastest to have one more than processors, so that none of them
+            waits between two batches; a GPU takes one.
         batch_seconds: audio in one batch, padding counted; longer audio is a batch of its own.
         wait_seconds: how long a free model waits for calls that are on their way.
         padding: the share of a batch that may be padding. On a CPU padding costs more than a
             larger batch gains.
     """
 
-    parallel: int = field(default_factory=processors)
+    parallel: int = field(default_factory=lambda: processors() + 1)
     batch_seconds: float = 20.0
     wait_seconds: float = 0.005
     padding: float = 0.2

@@ -22,6 +22,8 @@ from server.limits import (
     MAX_RATE,
     MESSAGE_LIMIT,
     MIN_RATE,
+    PREFIX_ALTERNATIVES,
+    PREFIX_SECONDS,
 )
 from server.pb.v1 import speech_pb2 as pb
 from server.pb.v1.speech_pb2_grpc import SpeechStub
@@ -96,6 +98,22 @@ BEYOND = {  # configuration, audio, words of the refusal
     "beam width negative": (raw(beam_width=-1), SECOND, "beam_width is -1 (give 1 to 100"),
     "beam width, largest of its type": (raw(beam_width=2**31 - 1), SECOND, "(give 1 to 100"),
     "phrases": (hoping(["a"] * (MAX_PHRASES + 1)), SECOND, "501 phrases (give at most 500)"),
+    "characters of phrases": (
+        *(hoping(["a" * 100] * 101), SECOND),
+        "the phrases have 10100 characters (give at most 10000)",
+    ),
+    "alternatives of prefix search": (
+        *(raw(decoder="prefix", max_alternatives=PREFIX_ALTERNATIVES + 1), SECOND),
+        "max_alternatives is 4 (give 1 to 3",
+    ),
+    "seconds of prefix search": (
+        *(raw(decoder="prefix"), bytes(int(PREFIX_SECONDS + 1) * 32_000)),
+        "prefix search is for up to 30 s",
+    ),
+    "alternatives of long audio": (
+        *(raw(decoder="beam", beam_width=30, max_alternatives=21), bytes(96 * 32_000)),
+        "21 alternatives of 96 s of audio are too many (give at most 2000 divided",
+    ),
     "characters of a phrase": (
         *(hoping(["a" * (MAX_PHRASE_CHARACTERS + 1)]), SECOND),
         "201 characters (give at most 200)",
