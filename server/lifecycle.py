@@ -98,6 +98,7 @@ async def _finished_first(work: Coroutine[Any, Any, None], stop: asyncio.Event) 
         await working  # raises what it raised
         return True
     working.cancel()
+    await asyncio.wait({working})
     return False
 
 

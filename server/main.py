@@ -16,7 +16,7 @@ import torch
 from asr import __version__
 from asr.backends import AUTO, BACKENDS
 from asr.recognizer import Recognizer
-from asr.types import AsrError
+from asr.types import AsrError, ConfigError
 from server.application import LIMITS
 from server.lifecycle import Signals, serve
 from server.limits import DEFAULT_PORT
@@ -151,11 +151,21 @@ def _add_watching(parser: ArgumentParser) -> None:
     add("--metrics-host", default=default.metrics_host, help="(default: %(default)s)")
     add("--tracing", action="store_true", help="send spans by OpenTelemetry; OTEL_* say where to")
     add("--log-format", choices=("text", "json"), default="text", help="(default: text)")
-    add("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="")
+    add(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="info has a line for each call (default: %(default)s)",
+    )
 
 
 def _source(options: Namespace) -> ModelSource:
     if options.model is not None:
+        if options.default_model is not None:
+            raise ConfigError(
+                "a default model is chosen of several, and --model serves one",
+                remedy="leave --default-model out, or give --model-repository",
+            )
         return SingleBundle(options.model)
     return Repository(options.model_repository, options.default_model)
 

@@ -271,6 +271,7 @@ def test_a_signal_lets_the_call_in_progress_finish(
         (["--model", "{tmp}"], "config.json"),
         (["--model", "{bundle}", "--device", "abacus"], "abacus"),
         (["--model", "{bundle}", "--port", "70000"], "70000"),
+        (["--model", "{bundle}", "--default-model", "tiny"], "--model-repository"),
         (["--model", "{bundle}", "--host", "256.0.0.1"], "256.0.0.1"),
     ],
 )
