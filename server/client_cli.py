@@ -12,7 +12,6 @@ from collections.abc import Sequence
 # Read when grpc is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-import grpc
 
 from server.client import (
     DEFAULT_ADDRESS,
@@ -234,12 +233,9 @@ def _transcribe(client: Client, options: argparse.Namespace) -> int:
     sources = find_sources(options.files, raw=options.encoding is not None)
 
     def transcribe(source: Source) -> Transcription:
-        try:
-            if source.path == STDIN:
-                return client.transcribe(sys.stdin.buffer, config)
-            return client.transcribe_file(source.path, config)
-        except ClientError as error:
-            raise _with_models(error, client, options.model) from None
+        if source.path == STDIN:
+            return client.transcribe(sys.stdin.buffer, config)
+        return client.transcribe_file(source.path, config)
 
     failures = 0
     with open_writer(sources, options.format, options.output) as write:
@@ -258,25 +254,11 @@ def _transcribe(client: Client, options: argparse.Namespace) -> int:
     return FAILURE if failures else 0
 
 
-def _with_models(error: ClientError, client: Client, model: str) -> ClientError:
-    """Where there is no such model: the error with the names of those that there are."""
-    if error.code != grpc.StatusCode.NOT_FOUND or not model:
-        return error
-    try:
-        names = ", ".join(known.name for known in client.list_models())
-    except ClientError:
-        return error
-    return ClientError(f"{error} (the server has {names})", error.code, error.request_id)
-
-
 # The microphone
 
 
 def _listen(client: Client, options: argparse.Namespace) -> int:
-    try:
-        rate = options.sample_rate or client.get_model(options.model).sample_rate
-    except ClientError as error:
-        raise _with_models(error, client, options.model) from None
+    rate = options.sample_rate or client.get_model(options.model).sample_rate
     options.encoding, options.sample_rate, options.channels = "LINEAR16", rate, 1
     microphone = Microphone(rate)
     with (

@@ -208,6 +208,7 @@ def test_a_lost_server_ends_the_command_at_once(files, capsys):
     ("options", "message"),
     [
         (["--decoder", "viterbi"], "'viterbi'"),
+        (["--model", "another"], "there is no model 'another' (choose one of tiny)"),
         (["--beam-width", "5000"], "5000"),
         (["--beam-width", "99999999999"], "out of range"),
         (["--sample-rate", "8000"], "header says 16000"),

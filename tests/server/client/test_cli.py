@@ -139,12 +139,12 @@ def test_models_are_listed(command):
     assert models[0]["frame_step"] == 0.02
 
 
-def test_an_unknown_model_is_answered_with_those_there_are(command, tmp_path):
+def test_an_unknown_model_is_told_as_the_server_puts_it(command, tmp_path):
     files = write(tmp_path, "a.wav", "b.wav")
     result = command(*files, "--model", "words")
     assert (result.status, result.out) == (2, "")
     first, last = result.errors
-    assert first.endswith("a.wav: there is no model 'words' (the server has letters, phones)")
+    assert first.endswith("a.wav: there is no model 'words'")
     assert "2 of 2 files" in last
 
 
