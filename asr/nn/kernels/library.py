@@ -15,20 +15,31 @@ from asr.types import AsrError, ConfigError
 __all__ = ["MISSING", "PATH", "call"]
 
 FOLDER = Path(__file__).parent / "native"
-# By what torch finds the processor to have; setup.py builds these.
-TARGETS = {"AVX512": ("avx512", "avx2", "default"), "AVX2": ("avx2", "default")}
-OTHERS = ("default",)
+TARGETS = ("default", "avx2", "avx512")  # by width of vectors; setup.py builds these
+# ATEN_CPU_CAPABILITY limits torch's own vectors, and ours with them. torch believes whatever it
+# says, so it never widens them here.
+ALLOWED_BY_TORCH = {"AVX512": 2, "AVX2": 1}
 NO_MEMORY = 1
 
 
 def _find() -> Path | None:
-    """The library with the widest vectors that this processor has."""
-    capability = torch.backends.cpu.get_cpu_capability()
-    for target in TARGETS.get(capability, OTHERS):
-        for suffix in EXTENSION_SUFFIXES:
-            path = FOLDER / f"recurrence_{target}{suffix}"
-            if path.is_file():
-                return path
+    """The library with the widest vectors that this processor has and torch is allowed to use."""
+    default = _built("default")
+    if default is None:
+        return None
+    width = min(
+        ctypes.CDLL(str(default)).recurrence_vectors(),
+        ALLOWED_BY_TORCH.get(torch.backends.cpu.get_cpu_capability(), 0),
+    )
+    built = (_built(target) for target in reversed(TARGETS[: width + 1]))
+    return next(path for path in built if path)
+
+
+def _built(target: str) -> Path | None:
+    for suffix in EXTENSION_SUFFIXES:
+        path = FOLDER / f"recurrence_{target}{suffix}"
+        if path.is_file():
+            return path
     return None
 
 

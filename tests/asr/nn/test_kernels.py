@@ -1,10 +1,12 @@
 """Kernels against the float64 reference, as operators of torch, and behind their registry."""
 
+import ctypes
 import os
 import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -67,13 +69,12 @@ def test_float32_values_and_gradients_equal_the_float64_reference(
 
 @pytest.mark.parametrize("target", ["avx512", "avx2", "default"])
 def test_every_width_of_vectors_agrees_with_the_reference(target):
-    """In a process of its own, where torch takes the processor for a lesser one."""
-    capability = {"avx512": "AVX512", "avx2": "AVX2"}.get(target, "DEFAULT")
+    """In a process of its own, where torch is told to use no wider ones. Torch believes that it may
+    use what it is told, whatever the processor has; the library must not.
+    """
     code = (
-        "import torch, sys; from asr.nn.kernels import library;"
-        f"sys.exit(f'skip {{torch.backends.cpu.get_cpu_capability()}}')"
-        f" if torch.backends.cpu.get_cpu_capability() != '{capability}' else None;"
-        f"assert '{target}' in library.PATH.name;"
+        "import sys; from asr.nn.kernels import library;"
+        f"sys.exit('skip') if '{target}' not in library.PATH.name else None;"
         "sys.path.insert(0, 'tests/asr/nn'); import conftest;"
         "from asr.nn.kernels.cpu import operator;"
         "[conftest.assert_agrees_with_float64(operator, conftest.make_arguments("
@@ -93,6 +94,31 @@ def test_every_width_of_vectors_agrees_with_the_reference(target):
     if done.stderr.startswith("skip"):
         pytest.skip(f"the processor has no {target}")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("processor", [0, 1, 2])
+@pytest.mark.parametrize("told", ["DEFAULT", "AVX2", "AVX512", "nonsense"])
+def test_vectors_are_never_wider_than_the_processor_has(processor, told, monkeypatch):
+    """With a processor of the test's choice in the place of this one."""
+    if library.MISSING:
+        pytest.skip(f"no compiled kernel: {library.MISSING}")
+    stand_in = SimpleNamespace(recurrence_vectors=lambda: processor)
+    monkeypatch.setattr(library.ctypes, "CDLL", lambda path: stand_in)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: told)
+    monkeypatch.setattr(library, "_built", lambda target: Path(target))
+    allowed = {"AVX2": 1, "AVX512": 2}.get(told, 0)
+    expected = ["default", "avx2", "avx512"][min(processor, allowed)]
+    assert library._find() == Path(expected)
+
+
+def test_what_the_processor_has_is_what_its_system_says():
+    if library.MISSING or not Path("/proc/cpuinfo").is_file():
+        pytest.skip("no compiled kernel, or no list of the processor's abilities")
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    has_avx2 = {"avx2", "fma"} <= flags
+    has_avx512 = has_avx2 and {"avx512f", "avx512vl", "avx512dq", "avx512bw"} <= flags
+    default = ctypes.CDLL(str(library._built("default")))
+    assert default.recurrence_vectors() == has_avx2 + has_avx512
 
 
 @given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=13), seed=st.integers(0, 99))

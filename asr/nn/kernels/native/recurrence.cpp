@@ -667,4 +667,18 @@ int recurrence_backward(
     return guarded([&] { FOR_CELL(cell, backward, batch, arrays, threads) });
 }
 
+// The widest vectors that this processor and its system have: 2 for AVX-512, 1 for AVX2, else 0. To
+// be asked of the library that was compiled for any processor.
+int recurrence_vectors() {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 0;
+    const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
+    return wide ? 2 : 1;
+#else
+    return 0;
+#endif
+}
+
 }  // extern "C"
