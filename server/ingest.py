@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from asr.audio import AudioLimits
-from asr.audio_limits import check_bytes
+from asr.audio.limits import check_bytes
 from asr.types import AudioError, ConfigError, Waveform
 from server.audio_worker import AudioJob
 from server.decoder_process import DecoderDiedError, DecoderProcess, NotTakenError

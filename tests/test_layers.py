@@ -46,7 +46,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "server": ("recipes", "tests", *LIGHTNING),
     "recipes": ("server", "tests", *GRPC),
 }
-SOUNDFILE_BELONGS_TO = "asr.audio"
+SOUNDFILE_BELONGS_TO = "asr.audio.decode"
 
 
 def house() -> dict[str, str]:

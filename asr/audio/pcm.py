@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.audio_limits import DEFAULT_LIMITS, AudioLimits, check_bytes, check_format, check_length
+from asr.audio.limits import DEFAULT_LIMITS, AudioLimits, check_bytes, check_format, check_length
 from asr.types import AudioError, Waveform
 
 __all__ = ["BLOCK_FRAMES", "Mono", "decode_pcm"]

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from asr.audio import AudioLimits, decode_audio
-from asr.audio_limits import EXPANSION_FLOOR
+from asr.audio.limits import EXPANSION_FLOOR
 from asr.types import AudioError
 
 FLOOR_FRAMES = EXPANSION_FLOOR // 4

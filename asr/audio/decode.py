@@ -3,7 +3,7 @@
 Containers are chosen by their own first bytes from a short list, never by a file's name. What the
 header says is checked against the limits before samples are read or allocated; it bounds what
 libsndfile gives, since a header that lies low ends the audio where it says. Several channels become
-one block by block. :mod:`asr.pcm` reads samples without a header.
+one block by block. :mod:`asr.audio.pcm` reads samples without a header.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from asr.audio_limits import DEFAULT_LIMITS, AudioLimits, check_bytes, check_format, check_length
-from asr.pcm import BLOCK_FRAMES, Mono, decode_pcm
+from asr.audio.limits import DEFAULT_LIMITS, AudioLimits, check_bytes, check_format, check_length
+from asr.audio.pcm import BLOCK_FRAMES, Mono, decode_pcm
 from asr.types import AudioError, Waveform
 
 __all__ = [

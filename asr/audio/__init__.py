@@ -1,0 +1,23 @@
+"""Bytes or files to waveforms, within limits."""
+
+from asr.audio.decode import (
+    AudioInfo,
+    AudioLimits,
+    decode_audio,
+    decode_pcm,
+    probe,
+    read_audio,
+    resample,
+    write_wav,
+)
+
+__all__ = [
+    "AudioInfo",
+    "AudioLimits",
+    "decode_audio",
+    "decode_pcm",
+    "probe",
+    "read_audio",
+    "resample",
+    "write_wav",
+]
