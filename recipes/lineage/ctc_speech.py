@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asr.audio import resample
-from asr.feature_config import FeatureConfig
+from asr.features.config import FeatureConfig
 from asr.features import FeatureExtractor
 from asr.tokens import BLANK
 from asr.types import CorpusError

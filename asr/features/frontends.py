@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from asr._torchaudio import torchaudio
-from asr.feature_config import FeatureConfig
+from asr.features._torchaudio import torchaudio
+from asr.features.config import FeatureConfig
 
 __all__ = ["KaldiFrontEnd", "LibrosaFrontEnd", "TorchaudioFrontEnd"]
 

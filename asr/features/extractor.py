@@ -12,9 +12,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from asr._torchaudio import torchaudio
-from asr.feature_config import FeatureConfig
-from asr.frontends import KaldiFrontEnd, LibrosaFrontEnd, TorchaudioFrontEnd
+from asr.features._torchaudio import torchaudio
+from asr.features.config import FeatureConfig
+from asr.features.frontends import KaldiFrontEnd, LibrosaFrontEnd, TorchaudioFrontEnd
 from asr.types import CorpusError
 
 __all__ = ["FeatureConfig", "FeatureExtractor"]

@@ -1,0 +1,6 @@
+"""Waveforms to features: ``(B, N)`` to ``(B, T, F)``, the same in training and use."""
+
+from asr.features.config import FeatureConfig
+from asr.features.extractor import FeatureExtractor
+
+__all__ = ["FeatureConfig", "FeatureExtractor"]
