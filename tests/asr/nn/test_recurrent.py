@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import (
 )
 
 from asr.nn.cells import CELLS
-from asr.nn.peer import TorchLSTMStack
+from asr.nn.torch_lstm import TorchLSTMStack
 from asr.nn.recurrent import RecurrentStack
 from asr.types import ConfigError, ModelError
 
