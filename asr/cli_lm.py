@@ -78,9 +78,9 @@ def _add_texts(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from asr.decoding.lm.arpa import write_arpa
-    from asr.decoding.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
-    from asr.decoding.lm.text import read_vocabulary
+    from asr.lm.arpa import write_arpa
+    from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
+    from asr.lm.text import read_vocabulary
 
     _check_output(options)
     fallback = options.discount_fallback
@@ -116,16 +116,16 @@ def _check_output(options: argparse.Namespace) -> None:
 
 def _sentences(options: argparse.Namespace) -> Iterator[list[bytes]]:
     """The texts, with a bar that shows how far they are read."""
-    from asr.decoding.lm.text import read_sentences, size_on_disk
+    from asr.lm.text import read_sentences, size_on_disk
 
     with progress(size_on_disk(options.texts), "reading") as (advance, _):
         yield from read_sentences(options.texts, options.units, advance)
 
 
 def _score(options: argparse.Namespace) -> int:
-    from asr.decoding.lm.model import LanguageModel
-    from asr.decoding.lm.perplexity import TextScore, score_sentence
-    from asr.decoding.lm.text import read_sentences
+    from asr.lm.model import LanguageModel
+    from asr.lm.perplexity import TextScore, score_sentence
+    from asr.lm.text import read_sentences
 
     model = LanguageModel.load(options.model)
     total = TextScore()

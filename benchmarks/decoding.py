@@ -26,9 +26,9 @@ from rich.progress import track
 from asr.decoding import DecoderConfig, Stop, make_decoder
 from asr.decoding.beam import BeamDecoder
 from asr.decoding.language import Language
-from asr.decoding.lm.arpa import write_arpa
-from asr.decoding.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
-from asr.decoding.lm.model import LanguageModel
+from asr.lm.arpa import write_arpa
+from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
+from asr.lm.model import LanguageModel
 from asr.recognizer import Recognizer
 from asr.scoring import ErrorCounts, token_errors
 from asr.tokens import Tokenizer

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.compiled import compiled, inlined
-from asr.decoding.lm.trie import Trie, step
+from asr.compiled import compiled, inlined
+from asr.lm.trie import Trie, step
 from asr.decoding.tree import ROOT, Tree
 
 __all__ = [

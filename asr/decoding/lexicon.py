@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from asr.decoding.lm.text import numbered_lines
+from asr.lm.text import numbered_lines
 from asr.tokens import SPACE, Tokenizer
 from asr.types import CorpusError, LanguageModelError, TokenError
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.compiled import compiled
+from asr.compiled import compiled
 from asr.tokens import BLANK_ID
 
 __all__ = ["extend_prefix", "forward", "trace"]

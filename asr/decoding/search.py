@@ -4,7 +4,7 @@ Hannun et al., "First-pass large vocabulary continuous speech recognition using 
 recurrent DNNs" (2014), algorithm 1. A prefix carries the log-probabilities of its paths that end in
 a blank and in its last token; paths that meet in a prefix are added up.
 
-Compiling takes some seconds, once (:mod:`asr.decoding.compiled`).
+Compiling takes some seconds, once (:mod:`asr.compiled`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.compiled import compiled, inlined
+from asr.compiled import compiled, inlined
 from asr.decoding.grammar import (
     AHEAD,
     BLANK,
@@ -36,7 +36,7 @@ from asr.decoding.grammar import (
     extend,
     follow,
 )
-from asr.decoding.lm.trie import step
+from asr.lm.trie import step
 from asr.decoding.selection import choose
 from asr.tokens import BLANK_ID
 

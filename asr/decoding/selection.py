@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.compiled import compiled, inlined
+from asr.compiled import compiled, inlined
 from asr.decoding.grammar import NODE, NOT_A_WORD, Grammar, Options, Prefixes
 from asr.decoding.tree import ROOT
 

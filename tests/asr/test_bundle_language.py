@@ -15,8 +15,8 @@ from asr.bundle import load_bundle, save_bundle
 from asr.decoding import DecoderConfig, Phrase
 from asr.decoding.language import Language
 from asr.decoding.lexicon import read_lexicon
-from asr.decoding.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
-from asr.decoding.lm.model import LanguageModel
+from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
+from asr.lm.model import LanguageModel
 from asr.recognizer import Recognizer
 from asr.types import BundleError
 

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from asr.decoding.lm.ngrams import BEGIN, END, UNKNOWN
-from asr.decoding.lm.text import open_text
+from asr.lm.ngrams import BEGIN, END, UNKNOWN
+from asr.lm.text import open_text
 from asr.tokens import SPACE, Tokenizer
 from asr.types import GraphError
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from asr.decoding.graph.kaldi import kaldi
 from asr.decoding.graph.lexicon import Lexicon, disambiguated
-from asr.decoding.lm.arpa import write_arpa
-from asr.decoding.lm.model import LanguageModel
-from asr.decoding.lm.ngrams import BEGIN, END, Ngrams
+from asr.lm.arpa import write_arpa
+from asr.lm.model import LanguageModel
+from asr.lm.ngrams import BEGIN, END, Ngrams
 from asr.tokens import BLANK_ID
 from asr.types import GraphError
 

@@ -9,7 +9,7 @@ from asr.decoding.graph.folder import EPSILON, Graph
 from asr.decoding.graph.kaldi import kaldi
 from asr.decoding.graph.lexicon import lexicon_for
 from asr.decoding.graph.machines import compose_graph
-from asr.decoding.lm.arpa import read_arpa
+from asr.lm.arpa import read_arpa
 from asr.tokens import Tokenizer
 
 __all__ = ["make_graph"]

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from asr.decoding import DecoderConfig, Phrase, make_decoder
 from asr.decoding.language import Language
 from asr.decoding.lexicon import Lexicon, spell_words
-from asr.decoding.lm.arpa import write_arpa
-from asr.decoding.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
-from asr.decoding.lm.model import LanguageModel
+from asr.lm.arpa import write_arpa
+from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
+from asr.lm.model import LanguageModel
 from asr.tokens import Tokenizer
 from asr.types import DecodingError
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from asr.decoding import DecoderConfig, Stop, StoppedError, make_decoder
 from asr.decoding.graph.folder import save_graph
 from asr.decoding.graph.make import make_graph
-from asr.decoding.lm.arpa import write_arpa
-from asr.decoding.lm.kneser_ney import KneserNeyConfig, estimate
-from asr.decoding.lm.model import LanguageModel
+from asr.lm.arpa import write_arpa
+from asr.lm.kneser_ney import KneserNeyConfig, estimate
+from asr.lm.model import LanguageModel
 from asr.tokens import Tokenizer
 from asr.types import DecodingError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asr.decoding.lm.ngrams import BEGIN, END, UNKNOWN, Ngrams
+from asr.lm.ngrams import BEGIN, END, UNKNOWN, Ngrams
 
 Ngram = tuple[str, ...]
 Values = tuple[float, float]  # log10 of probability and backoff

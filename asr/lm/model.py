@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.lm.arpa import read_arpa
-from asr.decoding.lm.ngrams import BEGIN, END, UNKNOWN, Ngrams, NgramTable
-from asr.decoding.lm.trie import ROOT, Trie, find_parents, link_nodes, score_ids, step
+from asr.lm.arpa import read_arpa
+from asr.lm.ngrams import BEGIN, END, UNKNOWN, Ngrams, NgramTable
+from asr.lm.trie import ROOT, Trie, find_parents, link_nodes, score_ids, step
 from asr.types import LanguageModelError
 
 __all__ = ["LanguageModel"]
@@ -22,11 +22,11 @@ class LanguageModel:
     """A backoff n-gram model (Katz 1987) of any order, in 12 to 20 bytes an n-gram.
 
     A state stands for the words before. Compiled code takes ``trie`` and calls
-    :func:`asr.decoding.lm.trie.step` with numbers from :meth:`ids`; :meth:`score` is the same from
+    :func:`asr.lm.trie.step` with numbers from :meth:`ids`; :meth:`score` is the same from
     Python. All probabilities are logarithms to the base 10, as in ARPA files.
 
     Args:
-        ngrams: what an ARPA file holds, or what :func:`asr.decoding.lm.kneser_ney.estimate` gives.
+        ngrams: what an ARPA file holds, or what :func:`asr.lm.kneser_ney.estimate` gives.
 
     Attributes:
         vocabulary: words by number. ``<unk>`` is added where a model lacks it, with probability

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from asr.decoding.lm.model import LanguageModel
-from asr.decoding.lm.perplexity import TextScore, score_sentence
-from asr.decoding.lm.text import read_sentences
+from asr.lm.model import LanguageModel
+from asr.lm.perplexity import TextScore, score_sentence
+from asr.lm.text import read_sentences
 
 
 def test_by_hand(arpa, tmp_path):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.compiled import compiled
+from asr.compiled import compiled
 
 __all__ = ["WordTable", "number_words", "parse_lines", "word_table"]
 

@@ -6,7 +6,7 @@ import gzip
 
 import pytest
 
-from asr.decoding.lm.text import read_sentences, read_vocabulary
+from asr.lm.text import read_sentences, read_vocabulary
 from asr.types import ConfigError, CorpusError
 
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.decoding.lm.arpa import read_arpa
-from asr.decoding.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
-from asr.decoding.lm.model import LanguageModel
-from asr.decoding.lm.ngrams import BEGIN, END, UNKNOWN
-from asr.decoding.lm.text import read_sentences, read_vocabulary
-from asr.decoding.lm.trie import ROOT
+from asr.lm.arpa import read_arpa
+from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
+from asr.lm.model import LanguageModel
+from asr.lm.ngrams import BEGIN, END, UNKNOWN
+from asr.lm.text import read_sentences, read_vocabulary
+from asr.lm.trie import ROOT
 from asr.types import ConfigError, CorpusError
 
 AS_LMPLZ = {

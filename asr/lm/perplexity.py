@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from asr.decoding.lm.model import LanguageModel
+from asr.lm.model import LanguageModel
 
 __all__ = ["TextScore", "score_sentence"]
 

@@ -15,8 +15,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.lm.counts import BEGIN_ID, SPECIALS, Counts, NumberedText
-from asr.decoding.lm.ngrams import Ngrams, NgramTable
+from asr.lm.counts import BEGIN_ID, SPECIALS, Counts, NumberedText
+from asr.lm.ngrams import Ngrams, NgramTable
 from asr.types import ConfigError, CorpusError
 
 __all__ = ["FALLBACK", "KneserNeyConfig", "estimate"]

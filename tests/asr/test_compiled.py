@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from asr.decoding.compiled import compiled
+from asr.compiled import compiled
 
 ROOT = Path(__file__).parents[3]
 
@@ -21,7 +21,7 @@ def test_a_function_without_a_place_for_its_code_is_compiled_all_the_same():
     assert twice.signatures
 
 
-@pytest.mark.parametrize("module", ["asr.cli", "asr.recognizer", "asr.decoding.lm.kneser_ney"])
+@pytest.mark.parametrize("module", ["asr.cli", "asr.recognizer", "asr.lm.kneser_ney"])
 def test_what_compiles_nothing_does_not_import_the_compiler(module):
     code = f"import sys, {module}; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from asr.decoding.lm.ngrams import BEGIN, END, UNKNOWN
+from asr.lm.ngrams import BEGIN, END, UNKNOWN
 from asr.tokens import SPACE
 from asr.types import ConfigError, CorpusError
 

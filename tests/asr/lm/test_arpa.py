@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.decoding.lm.arpa import read_arpa, write_arpa
-from asr.decoding.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
-from asr.decoding.lm.model import LanguageModel
-from asr.decoding.lm.ngrams import Ngrams, NgramTable
-from asr.decoding.lm.text import read_sentences
+from asr.lm.arpa import read_arpa, write_arpa
+from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
+from asr.lm.model import LanguageModel
+from asr.lm.ngrams import Ngrams, NgramTable
+from asr.lm.text import read_sentences
 from asr.types import LanguageModelError
 
 
@@ -110,7 +110,7 @@ def test_an_order_may_be_empty(arpa, tmp_path):
 
 def test_a_file_of_many_blocks_is_read_as_one_of_few(lmplz, monkeypatch, entries_of):
     expected = entries_of(read_arpa(lmplz / "order4.arpa.gz"))
-    monkeypatch.setattr("asr.decoding.lm.arpa.BLOCK", 100)
+    monkeypatch.setattr("asr.lm.arpa.BLOCK", 100)
     assert entries_of(read_arpa(lmplz / "order4.arpa.gz")) == expected
 
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.decoding.lm.kneser_ney import KneserNeyConfig, estimate
-from asr.decoding.lm.model import LanguageModel
-from asr.decoding.lm.ngrams import BEGIN, END, UNKNOWN, Ngrams, NgramTable
-from asr.decoding.lm.text import read_sentences
-from asr.decoding.lm.trie import score_ids
+from asr.lm.kneser_ney import KneserNeyConfig, estimate
+from asr.lm.model import LanguageModel
+from asr.lm.ngrams import BEGIN, END, UNKNOWN, Ngrams, NgramTable
+from asr.lm.text import read_sentences
+from asr.lm.trie import score_ids
 from asr.types import LanguageModelError
 
 WORDS = ("a", "b", "c", "ß")

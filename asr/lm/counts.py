@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.lm.ngrams import BEGIN, END, UNKNOWN
+from asr.lm.ngrams import BEGIN, END, UNKNOWN
 
 __all__ = ["BEGIN_ID", "END_ID", "SPECIALS", "UNKNOWN_ID", "Counts", "NumberedText"]
 

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.lm.ngrams import Ngrams, NgramTable
-from asr.decoding.lm.text import open_text
+from asr.lm.ngrams import Ngrams, NgramTable
+from asr.lm.text import open_text
 from asr.types import LanguageModelError
 
 if TYPE_CHECKING:
-    from asr.decoding.lm.arpa_lines import WordTable
+    from asr.lm.arpa_lines import WordTable
 
 __all__ = ["read_arpa", "write_arpa"]
 
@@ -131,7 +131,7 @@ class _Reader:
         self, order: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.float32]]:
         """N-grams to the end of the section or block: text, words' places, and both logarithms."""
-        from asr.decoding.lm.arpa_lines import parse_lines
+        from asr.lm.arpa_lines import parse_lines
 
         text = np.frombuffer(self._block, dtype=np.uint8)
         room = self._block.count(b"\n", self._at)
@@ -212,7 +212,7 @@ class _Words:
             yield int(row), f"the word {_shown(word)} is not among the 1-grams"
 
     def _looked_up(self, text: NDArray[np.uint8], spans: NDArray[np.int32]) -> NDArray[np.int32]:
-        from asr.decoding.lm.arpa_lines import number_words, word_table
+        from asr.lm.arpa_lines import number_words, word_table
 
         if self._table is None:
             self._table = word_table(self.found)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.compiled import compiled
+from asr.compiled import compiled
 
 __all__ = ["ROOT", "Trie", "find_parents", "link_nodes", "score_ids", "step"]
 
