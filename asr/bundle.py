@@ -35,7 +35,7 @@ from asr.tokens import Tokenizer
 from asr.types import AsrError, BundleError, ConfigError
 
 if TYPE_CHECKING:
-    from asr.decoding.language import Language
+    from asr.decoding.beam.language import Language
 
 __all__ = ["FORMAT_VERSION", "Bundle", "load_bundle", "save_bundle", "select_device"]
 
@@ -428,7 +428,7 @@ def _read_language(tokenizer: Tokenizer, config: dict[str, Any], folder: Path) -
         )
     if not found:
         return None
-    from asr.decoding.language import Language  # with the compiler, which others do without
+    from asr.decoding.beam.language import Language  # with the compiler, which others do without
 
     lm = next((folder / name for name in found if name in LM_FILES), None)
     lexicon = folder / LEXICON if LEXICON in found else None

@@ -112,7 +112,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _transcribe(options: argparse.Namespace) -> int:
-    from asr.decoding.graph.folder import load_graph
+    from asr.decoding.wfst.graph import load_graph
     from asr.transcribe import in_order, transcribe_files
 
     files: list[str] = options.files

@@ -131,7 +131,7 @@ def load_recognizer(options: argparse.Namespace) -> Recognizer:
 
     bundle = load_bundle(options.bundle, options.device)
     if options.lm is not None or options.lexicon is not None:
-        from asr.decoding.language import Language
+        from asr.decoding.beam.language import Language
 
         language = Language.load(bundle.tokenizer, options.lm, options.lexicon, options.lm_units)
         bundle = replace(bundle, language=language)
@@ -178,7 +178,7 @@ def chosen_phrases(options: argparse.Namespace) -> list[Phrase]:
         DecodingError: a phrase is empty or its weight impossible.
     """
     from asr.decoding import Phrase
-    from asr.decoding.phrases import DEFAULT_WEIGHT
+    from asr.decoding.beam.phrases import DEFAULT_WEIGHT
 
     weight = DEFAULT_WEIGHT if options.phrase_weight is None else options.phrase_weight
     phrases = [Phrase(text, weight) for text in options.phrase or ()]

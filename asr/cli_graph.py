@@ -30,8 +30,8 @@ def add_graph(parser: argparse.ArgumentParser) -> None:
 
 def _graph(options: argparse.Namespace) -> int:
     from asr.bundle import load_bundle
-    from asr.decoding.graph.folder import check_place, save_graph
-    from asr.decoding.graph.make import make_graph
+    from asr.decoding.wfst.graph import check_place, save_graph
+    from asr.decoding.wfst.make import make_graph
 
     check_place(Path(options.output).absolute())
     graph = make_graph(load_bundle(options.bundle).tokenizer, options.lm, options.lexicon)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from asr.decoding import DecoderConfig, make_decoder
-from asr.decoding.language import Language
+from asr.decoding.beam.language import Language
 from asr.scoring import ErrorCounts, token_errors
 from asr.tokens import Tokenizer
 from asr.types import ConfigError

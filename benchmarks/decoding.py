@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from asr.decoding import DecoderConfig, Stop, make_decoder
-from asr.decoding.beam import BeamDecoder
-from asr.decoding.language import Language
+from asr.decoding.beam.decoder import BeamDecoder
+from asr.decoding.beam.language import Language
 from asr.lm.arpa import write_arpa
 from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
 from asr.lm.model import LanguageModel

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
-from asr.decoding.beam import BeamDecoder
+from asr.decoding.beam.decoder import BeamDecoder
 from asr.decoding.config import NAMES, DecoderConfig
 from asr.decoding.greedy import GreedyDecoder
-from asr.decoding.phrases import Phrase
+from asr.decoding.beam.phrases import Phrase
 from asr.decoding.prefix import PrefixDecoder
 from asr.decoding.stopping import Stop, StoppedError
-from asr.decoding.wfst import WfstDecoder
+from asr.decoding.wfst.decoder import WfstDecoder
 from asr.tokens import Tokenizer
 from asr.types import DecodingError, Hypothesis
 
 if TYPE_CHECKING:
-    from asr.decoding.language import Language
+    from asr.decoding.beam.language import Language
 
 __all__ = [
     "DECODERS",

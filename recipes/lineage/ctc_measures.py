@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from asr.decoding.beam import prefix_beam_search
+from asr.decoding.beam.decoder import prefix_beam_search
 from asr.decoding.config import DecoderConfig
 from asr.decoding.spans import path_spans
 from asr.scoring import ErrorCounts, align, token_errors

@@ -13,8 +13,8 @@ import pytest
 
 from asr.bundle import load_bundle, save_bundle
 from asr.decoding import DecoderConfig, Phrase
-from asr.decoding.language import Language
-from asr.decoding.lexicon import read_lexicon
+from asr.decoding.beam.language import Language
+from asr.decoding.beam.lexicon import read_lexicon
 from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
 from asr.lm.model import LanguageModel
 from asr.recognizer import Recognizer

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.decoding import DecoderConfig, Stop, StoppedError, make_decoder
-from asr.decoding.beam import prefix_beam_search
+from asr.decoding.beam.decoder import prefix_beam_search
 from asr.decoding.prefix import labelling_log_prob, prefix_search
 from asr.tokens import Tokenizer
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asr.decoding.tree import ROOT, build_tree
+from asr.decoding.beam.tree import ROOT, build_tree
 from asr.tokens import Tokenizer
 from asr.types import DecodingError, TokenError
 
 if TYPE_CHECKING:
-    from asr.decoding.grammar import Boosts
+    from asr.decoding.beam.scoring import Boosts
 
 __all__ = ["DEFAULT_WEIGHT", "MAX_PHRASE_TOKENS", "Phrase", "build_boosts"]
 
@@ -53,7 +53,7 @@ def build_boosts(phrases: Sequence[Phrase], tokenizer: Tokenizer) -> Boosts:
     Raises:
         DecodingError: a phrase has symbols outside the vocabulary, or they are too many.
     """
-    from asr.decoding.grammar import Boosts, follow, link_tree
+    from asr.decoding.beam.scoring import Boosts, follow, link_tree
 
     separator = tokenizer.word_separator
     edge = () if separator is None else (separator,)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asr.decoding.config import DecoderConfig
-from asr.decoding.graph.folder import Graph, load_graph
-from asr.decoding.graph.kaldi import kaldi
-from asr.decoding.graph.lexicon import Lexicon
+from asr.decoding.wfst.graph import Graph, load_graph
+from asr.decoding.wfst.kaldi import kaldi
+from asr.decoding.wfst.pronunciations import Lexicon
 from asr.decoding.inputs import checked
 from asr.decoding.spans import hypothesis, path_spans, word_of
 from asr.decoding.stopping import Stop
@@ -62,7 +62,7 @@ class WfstDecoder:
         """Read when it is needed first.
 
         Raises:
-            ConfigError, GraphError: see :func:`asr.decoding.graph.folder.load_graph`.
+            ConfigError, GraphError: see :func:`asr.decoding.wfst.graph.load_graph`.
         """
         return load_graph(self.config.graph or "", self.tokenizer)
 

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asr.decoding import DecoderConfig, Stop, StoppedError, make_decoder
-from asr.decoding.graph.folder import save_graph
-from asr.decoding.graph.make import make_graph
+from asr.decoding.wfst.graph import save_graph
+from asr.decoding.wfst.make import make_graph
 from asr.lm.arpa import write_arpa
 from asr.lm.kneser_ney import KneserNeyConfig, estimate
 from asr.lm.model import LanguageModel

@@ -1,5 +1,5 @@
 """Prefix beam search: labellings scored by the sum over their paths, and by what is known of the
-language. The search itself is compiled: :mod:`asr.decoding.search`.
+language. The search itself is compiled: :mod:`asr.decoding.beam.search`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from torch import Tensor
 
 from asr.decoding.config import DecoderConfig
 from asr.decoding.inputs import checked
-from asr.decoding.phrases import Phrase, build_boosts
+from asr.decoding.beam.phrases import Phrase, build_boosts
 from asr.decoding.spans import best_alignment, hypothesis
 from asr.decoding.stopping import Stop, StoppedError
 from asr.tokens import BLANK, Tokenizer
 from asr.types import DecodingError, Hypothesis
 
 if TYPE_CHECKING:
-    from asr.decoding.grammar import Boosts, Grammar, Options
-    from asr.decoding.language import Language
+    from asr.decoding.beam.scoring import Boosts, Grammar, Options
+    from asr.decoding.beam.language import Language
 
 __all__ = ["BeamDecoder", "Labelling", "prefix_beam_search"]
 
@@ -104,7 +104,7 @@ class BeamDecoder:
 
     @cached_property
     def _knowledge(self) -> tuple[Options, Grammar, Boosts]:
-        from asr.decoding.language import NOTHING, search_options
+        from asr.decoding.beam.language import NOTHING, search_options
 
         grammar = self.language.grammar(self.config) if self.language else NOTHING
         options = search_options(self.config, self.tokenizer)
@@ -129,7 +129,7 @@ def prefix_beam_search(
     Raises:
         StoppedError: asked for by ``stop``.
     """
-    from asr.decoding.language import NOTHING, search_options
+    from asr.decoding.beam.language import NOTHING, search_options
 
     anonymous = Tokenizer([BLANK, *map(str, range(1, max(2, log_probs.shape[1])))], "phones")
     config = DecoderConfig(name="beam", token_min_log_prob=token_min_log_prob, beam_threshold=None)
@@ -148,7 +148,7 @@ def _search(
     stop: Stop,
 ) -> list[Labelling]:
     """The best ``count`` labellings, best first; none where nothing is possible."""
-    from asr.decoding.search import search
+    from asr.decoding.beam.search import search
 
     values = np.ascontiguousarray(frames, dtype=np.float64)
     taken, kept, rows, scores = search(values, options, grammar, boosts, stop.flag)

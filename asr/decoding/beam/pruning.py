@@ -1,4 +1,4 @@
-"""Which prefixes stay in the beam, compiled: for :mod:`asr.decoding.search`."""
+"""Which prefixes stay in the beam, compiled: for :mod:`asr.decoding.beam.search`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.compiled import compiled, inlined
-from asr.decoding.grammar import NODE, NOT_A_WORD, Grammar, Options, Prefixes
-from asr.decoding.tree import ROOT
+from asr.decoding.beam.scoring import NODE, NOT_A_WORD, Grammar, Options, Prefixes
+from asr.decoding.beam.tree import ROOT
 
 __all__ = ["choose"]
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from asr.decoding.graph.kaldi import kaldi
-from asr.decoding.graph.lexicon import Lexicon, disambiguated
+from asr.decoding.wfst.kaldi import kaldi
+from asr.decoding.wfst.pronunciations import Lexicon, disambiguated
 from asr.lm.arpa import write_arpa
 from asr.lm.model import LanguageModel
 from asr.lm.ngrams import BEGIN, END, Ngrams

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from asr.compiled import compiled, inlined
 from asr.lm.trie import Trie, step
-from asr.decoding.tree import ROOT, Tree
+from asr.decoding.beam.tree import ROOT, Tree
 
 __all__ = [
     "NOT_A_WORD",

@@ -1,4 +1,4 @@
-"""Prefix beam search, compiled: the inner loop of :mod:`asr.decoding.beam`.
+"""Prefix beam search, compiled: the inner loop of :mod:`asr.decoding.beam.decoder`.
 
 Hannun et al., "First-pass large vocabulary continuous speech recognition using bi-directional
 recurrent DNNs" (2014), algorithm 1. A prefix carries the log-probabilities of its paths that end in
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.compiled import compiled, inlined
-from asr.decoding.grammar import (
+from asr.decoding.beam.scoring import (
     AHEAD,
     BLANK,
     BONUS,
@@ -37,7 +37,7 @@ from asr.decoding.grammar import (
     follow,
 )
 from asr.lm.trie import step
-from asr.decoding.selection import choose
+from asr.decoding.beam.pruning import choose
 from asr.tokens import BLANK_ID
 
 __all__ = ["search"]

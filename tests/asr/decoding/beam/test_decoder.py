@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.decoding import DecoderConfig, make_decoder
-from asr.decoding.beam import prefix_beam_search
+from asr.decoding.beam.decoder import prefix_beam_search
 from asr.tokens import Tokenizer
 from benchmarks.python_beam import prefix_beam_search as in_python
 

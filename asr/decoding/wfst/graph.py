@@ -20,8 +20,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from asr.decoding.graph.kaldi import kaldi
-from asr.decoding.graph.lexicon import Lexicon, read_lexicon, write_lexicon
+from asr.decoding.wfst.kaldi import kaldi
+from asr.decoding.wfst.pronunciations import Lexicon, read_lexicon, write_lexicon
 from asr.tokens import Tokenizer
 from asr.types import AsrError, GraphError
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.decoding import DecoderConfig, Phrase, make_decoder
-from asr.decoding.language import Language
-from asr.decoding.lexicon import Lexicon, spell_words
+from asr.decoding.beam.language import Language
+from asr.decoding.beam.lexicon import Lexicon, spell_words
 from asr.lm.arpa import write_arpa
 from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
 from asr.lm.model import LanguageModel
