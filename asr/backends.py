@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from asr.golden import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE
+from asr.bundle.golden import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE
 from asr.nn.model import AcousticModel, AcousticModelConfig
 from asr.types import ConfigError, ModelError
 

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from asr.audio import AudioLimits, resample
 from asr.backends import AUTO, choose_backend, make_backend
-from asr.bundle import Bundle, load_bundle, select_device
+from asr.bundle import Bundle, load_bundle
 from asr.decoding import DecoderConfig, Phrase, Stop, make_decoder
+from asr.device import select_device
 from asr.tokens import Tokenizer
 from asr.types import AudioError, DeviceMemoryError, Hypothesis, Transcript, Waveform
 

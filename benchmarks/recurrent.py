@@ -18,8 +18,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from asr.backends import make_backend
 from asr.nn.kernels import KERNELS
 from asr.nn.model import PEER, AcousticModel, AcousticModelConfig
-from asr.nn.torch_lstm import TorchLSTMStack
 from asr.nn.recurrent import RecurrentStack
+from asr.nn.torch_lstm import TorchLSTMStack
 from benchmarks.loops import PythonLoop, script
 from benchmarks.timing import Run, compare, describe_machine, markdown, note
 

@@ -13,7 +13,7 @@ import grpc
 import numpy as np
 from torch import Tensor
 
-from asr.bundle import CONFIG
+from asr.bundle.contents import CONFIG
 from asr.decoding import DecoderConfig
 from asr.recognizer import Recognizer
 from asr.types import BundleError, ConfigError, Waveform

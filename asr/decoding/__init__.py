@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 from torch import Tensor
 
 from asr.decoding.beam.decoder import BeamDecoder
+from asr.decoding.beam.phrases import Phrase
 from asr.decoding.config import NAMES, DecoderConfig
 from asr.decoding.greedy import GreedyDecoder
-from asr.decoding.beam.phrases import Phrase
 from asr.decoding.prefix import PrefixDecoder
 from asr.decoding.stopping import Stop, StoppedError
 from asr.decoding.wfst.decoder import WfstDecoder

@@ -11,8 +11,8 @@ from torch.func import functional_call
 
 from asr.nn.cells import CELLS
 from asr.nn.kernels import AUTO, check_kernel
-from asr.nn.torch_lstm import TorchLSTMStack
 from asr.nn.recurrent import RecurrentStack
+from asr.nn.torch_lstm import TorchLSTMStack
 from asr.options import from_values
 from asr.types import ConfigError, ModelError
 

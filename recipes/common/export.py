@@ -96,7 +96,9 @@ class Knowledge:
         Raises:
             LanguageModelError: one cannot be read, or does not fit the bundle's tokens.
         """
-        from asr.decoding.beam.language import Language  # with the compiler, which others do without
+        from asr.decoding.beam.language import (
+            Language,  # with the compiler, which others do without
+        )
 
         language = Language.load(bundle.tokenizer, self.lm, self.lexicon, self.units)
         return replace(bundle, language=language)

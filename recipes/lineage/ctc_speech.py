@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asr.audio import resample
-from asr.features.config import FeatureConfig
 from asr.features import FeatureExtractor
+from asr.features.config import FeatureConfig
 from asr.tokens import BLANK
 from asr.types import CorpusError
 from recipes.common.data import manifest_path

@@ -15,17 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asr.decoding.beam.phrases import Phrase, build_boosts
 from asr.decoding.config import DecoderConfig
 from asr.decoding.inputs import checked
-from asr.decoding.beam.phrases import Phrase, build_boosts
 from asr.decoding.spans import best_alignment, hypothesis
 from asr.decoding.stopping import Stop, StoppedError
 from asr.tokens import BLANK, Tokenizer
 from asr.types import DecodingError, Hypothesis
 
 if TYPE_CHECKING:
-    from asr.decoding.beam.scoring import Boosts, Grammar, Options
     from asr.decoding.beam.language import Language
+    from asr.decoding.beam.scoring import Boosts, Grammar, Options
 
 __all__ = ["BeamDecoder", "Labelling", "prefix_beam_search"]
 

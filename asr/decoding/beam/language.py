@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from asr.decoding.config import DecoderConfig
-from asr.decoding.beam.scoring import NO_LM, NOT_A_WORD, TOKEN_LM, WORD_LM, Grammar, Options
 from asr.decoding.beam.lexicon import Lexicon, read_lexicon, spell_words
+from asr.decoding.beam.phrases import Phrase
+from asr.decoding.beam.scoring import NO_LM, NOT_A_WORD, TOKEN_LM, WORD_LM, Grammar, Options
+from asr.decoding.beam.tree import build_tree, highest_below
+from asr.decoding.config import DecoderConfig
 from asr.lm.arpa import write_arpa
 from asr.lm.model import LanguageModel
 from asr.lm.ngrams import BEGIN, END, UNKNOWN
 from asr.lm.trie import Trie
-from asr.decoding.beam.phrases import Phrase
-from asr.decoding.beam.tree import build_tree, highest_below
 from asr.tokens import BLANK, Tokenizer
 from asr.types import DecodingError, LanguageModelError
 

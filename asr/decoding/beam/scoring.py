@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.compiled import compiled, inlined
-from asr.lm.trie import Trie, step
 from asr.decoding.beam.tree import ROOT, Tree
+from asr.lm.trie import Trie, step
 
 __all__ = [
     "NOT_A_WORD",

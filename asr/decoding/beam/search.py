@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.compiled import compiled, inlined
+from asr.decoding.beam.pruning import choose
 from asr.decoding.beam.scoring import (
     AHEAD,
     BLANK,
@@ -37,7 +38,6 @@ from asr.decoding.beam.scoring import (
     follow,
 )
 from asr.lm.trie import step
-from asr.decoding.beam.pruning import choose
 from asr.tokens import BLANK_ID
 
 __all__ = ["search"]

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asr.decoding.config import DecoderConfig
-from asr.decoding.wfst.graph import Graph, load_graph
-from asr.decoding.wfst.kaldi import kaldi
-from asr.decoding.wfst.pronunciations import Lexicon
 from asr.decoding.inputs import checked
 from asr.decoding.spans import hypothesis, path_spans, word_of
 from asr.decoding.stopping import Stop
+from asr.decoding.wfst.graph import Graph, load_graph
+from asr.decoding.wfst.kaldi import kaldi
+from asr.decoding.wfst.pronunciations import Lexicon
 from asr.tokens import Tokenizer
 from asr.types import DecodingError, Hypothesis
 

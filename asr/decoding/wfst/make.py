@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from asr.decoding.wfst.compose import compose_graph
 from asr.decoding.wfst.graph import EPSILON, Graph
 from asr.decoding.wfst.kaldi import kaldi
 from asr.decoding.wfst.pronunciations import lexicon_for
-from asr.decoding.wfst.compose import compose_graph
 from asr.lm.arpa import read_arpa
 from asr.tokens import Tokenizer
 

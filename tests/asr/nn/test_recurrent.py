@@ -17,8 +17,8 @@ from torch.nn.utils.rnn import (
 )
 
 from asr.nn.cells import CELLS
-from asr.nn.torch_lstm import TorchLSTMStack
 from asr.nn.recurrent import RecurrentStack
+from asr.nn.torch_lstm import TorchLSTMStack
 from asr.types import ConfigError, ModelError
 
 LENGTHS = torch.tensor([9, 1, 6, 9, 4])

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from asr.decoding import DecoderConfig, Phrase, make_decoder
 from asr.decoding.beam.language import Language
 from asr.decoding.beam.lexicon import read_lexicon, spell_words
+from asr.decoding.beam.tree import build_tree, highest_below
 from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
 from asr.lm.model import LanguageModel
-from asr.decoding.beam.tree import build_tree, highest_below
 from asr.tokens import Tokenizer
 from asr.types import DecodingError, LanguageModelError
 

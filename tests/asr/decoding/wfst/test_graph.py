@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from asr.decoding.wfst.graph import load_graph, save_graph
-from asr.decoding.wfst.pronunciations import Lexicon, disambiguated, lexicon_for, read_lexicon
-from asr.decoding.wfst.make import make_graph
 from asr.decoding.wfst.decoder import word_ends
+from asr.decoding.wfst.graph import load_graph, save_graph
+from asr.decoding.wfst.make import make_graph
+from asr.decoding.wfst.pronunciations import Lexicon, disambiguated, lexicon_for, read_lexicon
 from asr.tokens import Tokenizer
 from asr.types import AsrError, ConfigError, GraphError, LanguageModelError
 

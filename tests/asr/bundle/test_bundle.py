@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from asr.bundle import Bundle, load_bundle, save_bundle
+from asr.bundle.golden import compute_golden, find_difference, golden_waveform
 from asr.features import FeatureConfig, FeatureExtractor
-from asr.golden import compute_golden, find_difference, golden_waveform
 from asr.tokens import Tokenizer
 from asr.types import BundleError, ConfigError
 

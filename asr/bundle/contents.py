@@ -1,0 +1,106 @@
+"""What a bundle is: its parts, its files, and what must hold of both when it is saved or loaded.
+
+``config.json``        features, model, decoder defaults, versions, training facts, checks
+``model.safetensors``  weights of the model and statistics of the front end
+``tokens.txt``         the vocabulary
+``lm.arpa.gz``         a language model, if there is one; ``lm.arpa`` is read too
+``lexicon.txt``        the words that may be said, if they are not the language model's
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from asr.decoding import DecoderConfig
+from asr.features import FeatureExtractor
+from asr.nn.model import AcousticModel
+from asr.tokens import Tokenizer
+from asr.types import BundleError
+
+if TYPE_CHECKING:
+    from asr.decoding.beam.language import Language
+
+__all__ = [
+    "CONFIG",
+    "FORMAT",
+    "FORMAT_VERSION",
+    "LANGUAGE",
+    "LEXICON",
+    "LM_FILES",
+    "SECTIONS",
+    "TOKENS",
+    "WEIGHTS",
+    "Bundle",
+    "check_finite",
+    "check_sizes",
+    "checksum_of",
+    "parts_of",
+]
+
+FORMAT = "peephole-asr bundle"
+FORMAT_VERSION = 1
+CONFIG, WEIGHTS, TOKENS = "config.json", "model.safetensors", "tokens.txt"
+LM_FILES, LEXICON = ("lm.arpa.gz", "lm.arpa"), "lexicon.txt"
+LANGUAGE = "language"  # the key that bundles with a language model or a lexicon have
+SECTIONS = ("features", "model", "decoder", "versions", "facts", "checksums", "golden")
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """All that turns audio into text.
+
+    ``facts`` are JSON values about the training (corpus, error rates, commands), for people.
+    ``language`` is what beam search knows beside the sound, unless ``decoder`` weights it by 0.
+    """
+
+    extractor: FeatureExtractor
+    model: AcousticModel
+    tokenizer: Tokenizer
+    decoder: DecoderConfig
+    name: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    language: Language | None = None
+
+
+def parts_of(bundle: Bundle) -> dict[str, nn.Module]:
+    """The modules whose tensors a bundle keeps, by the first part of their names."""
+    return {"extractor": bundle.extractor, "model": bundle.model}
+
+
+def check_sizes(bundle: Bundle, where: str) -> None:
+    """Raise BundleError unless front end, model and vocabulary fit each other."""
+    config = bundle.model.config
+    if config.input_size != bundle.extractor.config.size:
+        raise BundleError(
+            f"the model takes {config.input_size} features a frame, "
+            f"the front end gives {bundle.extractor.config.size}",
+            where=where,
+            remedy="use the features the model was trained with",
+        )
+    if config.vocab_size != bundle.tokenizer.size:
+        raise BundleError(
+            f"the model has {config.vocab_size} outputs, {TOKENS} has {bundle.tokenizer.size}",
+            where=where,
+            remedy="use the vocabulary the model was trained with",
+        )
+
+
+def check_finite(weights: Mapping[str, Tensor], where: str, remedy: str) -> None:
+    """Raise BundleError if a weight is NaN or infinite."""
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise BundleError(
+                f"{name} has values that are NaN or infinite", where=where, remedy=remedy
+            )
+
+
+def checksum_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

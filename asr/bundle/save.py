@@ -1,0 +1,155 @@
+"""Writes a bundle: whole or not at all."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from asr import __version__
+from asr.bundle.contents import (
+    CONFIG,
+    FORMAT,
+    FORMAT_VERSION,
+    LANGUAGE,
+    LEXICON,
+    LM_FILES,
+    TOKENS,
+    WEIGHTS,
+    Bundle,
+    check_finite,
+    check_sizes,
+    checksum_of,
+    parts_of,
+)
+from asr.bundle.golden import compute_golden
+from asr.types import BundleError
+
+__all__ = ["save_bundle"]
+
+LIBRARIES = ("torch", "torchaudio", "librosa", "numpy")
+
+
+def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> None:
+    """Write ``bundle`` as the folder ``path``, replacing a bundle that stands there.
+
+    The folder appears whole or not at all: it is written beside its place and renamed.
+
+    Raises:
+        BundleError: the parts do not fit each other, a weight is not finite, the facts are not
+            JSON, ``path`` is something other than a bundle, or the disk refuses.
+    """
+    target = Path(path).absolute()
+    _check_place(target)
+    extractor = copy.deepcopy(bundle.extractor).cpu().float().eval()
+    model = copy.deepcopy(bundle.model).cpu().float().eval()
+    bundle = replace(bundle, extractor=extractor, model=model)
+    check_sizes(bundle, where=bundle.name)
+    weights = _weights(bundle)
+    check_finite(weights, bundle.name, remedy="training diverged; take an earlier checkpoint")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            _write_files(bundle, weights, draft)
+            draft.chmod(0o755)  # mkdtemp makes it private
+            _move_into_place(draft, target)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise BundleError(
+            f"the bundle cannot be written: {error.strerror or error}",
+            where=str(path),
+            remedy="choose a folder you may write to, with space left",
+        ) from None
+
+
+def _write_files(bundle: Bundle, weights: dict[str, Tensor], folder: Path) -> None:
+    save_file(weights, folder / WEIGHTS)
+    bundle.tokenizer.save(folder / TOKENS)
+    units = None if bundle.language is None else bundle.language.save(folder)
+    config = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "name": bundle.name,
+        "features": bundle.extractor.config.to_dict(),
+        # Which kernel is fastest depends on where the bundle runs, not on where it was trained.
+        "model": replace(bundle.model.config, kernel="auto").to_dict(),
+        "decoder": bundle.decoder.to_dict(),
+        "versions": _versions(),
+        "facts": bundle.facts,
+        "checksums": {path.name: checksum_of(path) for path in sorted(folder.iterdir())},
+        "golden": compute_golden(bundle.extractor, bundle.model),
+        **({} if units is None else {LANGUAGE: {"units": units}}),
+    }
+    sections = [f"{json.dumps(key)}: {_to_json(key, value)}" for key, value in config.items()]
+    text = "{\n" + ",\n".join(sections) + "\n}\n"  # a line a section, for people who look
+    (folder / CONFIG).write_text(text, encoding="utf-8")
+
+
+def _to_json(key: str, value: object) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise BundleError(
+            f"the bundle's {key} are not JSON: {error}",
+            remedy="give texts, finite numbers, lists and dictionaries",
+        ) from None
+
+
+def _check_place(target: Path) -> None:
+    """Refuse to replace anything but a bundle or an empty folder."""
+    if not target.exists():
+        return
+    if target.is_dir() and ((target / CONFIG).exists() or not any(target.iterdir())):
+        own = {CONFIG, WEIGHTS, TOKENS, *LM_FILES, LEXICON}
+        strangers = {entry.name for entry in target.iterdir()} - own
+        if not strangers:
+            return
+    raise BundleError(
+        "something other than a bundle stands there",
+        where=str(target),
+        remedy="choose another place, or remove it yourself",
+    )
+
+
+def _move_into_place(draft: Path, target: Path) -> None:
+    """Rename ``draft`` to ``target``; what stood there is put back should that fail."""
+    if not target.exists():
+        draft.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+    target.rename(old)  # onto an empty folder, which POSIX allows
+    try:
+        draft.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _versions() -> dict[str, str]:
+    versions = {"peephole-asr": __version__}
+    for library in LIBRARIES:
+        try:
+            versions[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            versions[library] = "unknown"
+    return versions
+
+
+def _weights(bundle: Bundle) -> dict[str, Tensor]:
+    """The tensors of both modules under one name each, e.g. ``model.output.bias``."""
+    return {
+        f"{part}.{name}": tensor.detach().clone().contiguous()
+        for part, module in parts_of(bundle).items()
+        for name, tensor in module.state_dict().items()
+    }
