@@ -7,8 +7,8 @@ from dataclasses import replace
 from google.protobuf.duration_pb2 import Duration
 
 from asr.bundle import Bundle
+from asr.cli.writers import timed_words
 from asr.decoding import DecoderConfig, Phrase
-from asr.output import timed_words
 from asr.types import AudioError, DecodingError, Hypothesis, Search, Transcript, Word
 from server.ingest import AudioJob
 from server.limits import (

@@ -16,7 +16,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from asr.audio import decode_audio
-from asr.cli import main as asr_main
+from asr.cli.main import main as asr_main
 from asr.decoding import DecoderConfig
 from asr.recognizer import Recognizer
 from asr.types import Waveform

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr import output
+from asr.cli import writers as output
 from asr.types import Hypothesis as AsrHypothesis
 from asr.types import Transcript
 from asr.types import Word as AsrWord

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from asr.bundle import save_bundle
-from asr.cli import main
+from asr.cli.main import main
 
 LINES = ["dad bad", "abed ace", "bad dad cab", "cab bed ace", "dad ace", "bee cab dad bad"]
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from asr.terminal import progress
+from asr.cli.terminal import progress
 from asr.types import ConfigError, CorpusError
 
 __all__ = ["add_lm"]

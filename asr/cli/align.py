@@ -11,13 +11,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr.output import file_ids, to_ctm, to_dict
-from asr.terminal import FAILURE, complain, one_line, open_output, progress
-from asr.textgrid import to_textgrid
+from asr.cli.terminal import FAILURE, complain, one_line, open_output, progress
+from asr.cli.textgrid import to_textgrid
+from asr.cli.writers import file_ids, to_ctm, to_dict
 from asr.types import AsrError, ConfigError, Hypothesis, Transcript
 
 if TYPE_CHECKING:
-    from asr.passages import Passage
+    from asr.cli.segments import Passage
 
 __all__ = ["add_align"]
 
@@ -67,8 +67,8 @@ def add_align(parser: argparse.ArgumentParser) -> None:
 
 
 def _align(options: argparse.Namespace) -> int:
+    from asr.cli.segments import LIMITS, align_passages
     from asr.decoding.align import SPIKES, AlignConfig
-    from asr.passages import LIMITS, align_passages
     from asr.recognizer import Recognizer
 
     passages = _passages(options)
@@ -98,7 +98,7 @@ def _align(options: argparse.Namespace) -> int:
 
 
 def _passages(options: argparse.Namespace) -> list[Passage]:
-    from asr.passages import Passage, read_pairs, read_segments
+    from asr.cli.segments import Passage, read_pairs, read_segments
 
     files: list[str] = options.files
     if options.pairs is not None:

@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 
 from asr.audio import read_audio, write_wav
-from asr.cli import main
+from asr.cli.main import main
+from asr.cli.segments import Passage, read_pairs, read_segments
 from asr.decoding.align import SPIKES, align
-from asr.passages import Passage, read_pairs, read_segments
 from asr.types import ConfigError, Waveform
 
 TEXTS = ("ab cad", "bed", "a dab e")

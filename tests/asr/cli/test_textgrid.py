@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.textgrid import to_textgrid
+from asr.cli.textgrid import to_textgrid
 from asr.types import Hypothesis, TimedToken, Word
 
 

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from asr.cli_decode import add_language, add_model, load_recognizer
+from asr.cli.recognition import add_language, add_model, load_recognizer
+from asr.cli.terminal import progress
 from asr.options import BATCH_SECONDS
-from asr.terminal import progress
 from asr.types import ConfigError
 
 if TYPE_CHECKING:
+    from asr.cli.segments import Passage
     from asr.decoding import DecoderConfig
-    from asr.passages import Passage
+    from asr.decoding.tuning import Development, Grid, Trial
     from asr.recognizer import Recognizer
-    from asr.tuning import Development, Grid, Trial
 
 __all__ = ["add_tune"]
 
@@ -55,9 +55,9 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
 
 def _tune(options: argparse.Namespace) -> int:
     from asr.bundle import save_bundle
-    from asr.passages import read_pairs
+    from asr.cli.segments import read_pairs
+    from asr.decoding.tuning import best_trial, run_trials
     from asr.plots import check_picture_path, draw_surface, save_picture
-    from asr.tuning import best_trial, run_trials
 
     if options.picture is not None:
         check_picture_path(options.picture)
@@ -89,7 +89,7 @@ def _tune(options: argparse.Namespace) -> int:
 
 
 def _grid(options: argparse.Namespace) -> Grid:
-    from asr.tuning import Grid
+    from asr.decoding.tuning import Grid
 
     names = ("lm_weights", "bonuses", "beam_widths")
     given = {name: tuple(getattr(options, name)) for name in names if getattr(options, name)}
@@ -108,8 +108,8 @@ def _development(
 ) -> Development:
     """Log-probabilities of all recordings."""
     from asr.audio import probe, read_audio
+    from asr.decoding.tuning import Development
     from asr.transcribe import plan_batches
-    from asr.tuning import Development
 
     language = recognizer.bundle.language
     if language is None or language.lm is None:
@@ -134,7 +134,7 @@ def _development(
 
 
 def _print(trials: Sequence[Trial]) -> None:
-    from asr.tuning import best_trial
+    from asr.decoding.tuning import best_trial
 
     best = best_trial(trials)
     config = best.decoder

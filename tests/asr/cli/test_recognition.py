@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import asr.tuning
+import asr.decoding.tuning
 from asr.audio import write_wav
 from asr.bundle import load_bundle
-from asr.cli import main
+from asr.cli.main import main
 from asr.decoding import DecoderConfig
 
 TEXT = "ab ba\nab cad\ndab\ncad ab dab\nbed\n"
@@ -154,14 +154,14 @@ def test_the_best_is_the_one_with_the_fewest_errors(
     capsys, tiny_bundle_path, tmp_path, lm, pairs, monkeypatch
 ):
     counts: list[tuple[DecoderConfig, int]] = []
-    honest = asr.tuning.count_errors
+    honest = asr.decoding.tuning.count_errors
 
     def noted(development, config):
         errors = honest(development, config)
         counts.append((config, errors.total))
         return errors
 
-    monkeypatch.setattr(asr.tuning, "count_errors", noted)
+    monkeypatch.setattr(asr.decoding.tuning, "count_errors", noted)
     output = tmp_path / "tuned"
     call = ("tune", tiny_bundle_path, "--pairs", pairs, "--lm", lm, *GRID, "--output", output)
     assert run(capsys, *call)[0] == 0
@@ -173,7 +173,7 @@ def test_the_best_is_the_one_with_the_fewest_errors(
 def test_an_interruption_writes_nothing_and_says_how_far_it_came(
     capsys, tiny_bundle_path, tmp_path, lm, pairs, monkeypatch
 ):
-    honest, calls = asr.tuning.count_errors, []
+    honest, calls = asr.decoding.tuning.count_errors, []
 
     def interrupted(development, config):
         calls.append(config)
@@ -181,7 +181,7 @@ def test_an_interruption_writes_nothing_and_says_how_far_it_came(
             raise KeyboardInterrupt
         return honest(development, config)
 
-    monkeypatch.setattr(asr.tuning, "count_errors", interrupted)
+    monkeypatch.setattr(asr.decoding.tuning, "count_errors", interrupted)
     output = tmp_path / "tuned"
     call = ("tune", tiny_bundle_path, "--pairs", pairs, "--lm", lm, *GRID, "--output", output)
     status, out, _ = run(capsys, *call)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.output import file_ids, to_ctm, to_json, to_srt, to_text
+from asr.cli.writers import file_ids, to_ctm, to_json, to_srt, to_text
 from asr.types import AudioError, Hypothesis, TimedToken, Transcript, Word
 
 CUE = re.compile(r"(\d+)\n(\d\d:\d\d:\d\d,\d{3}) --> (\d\d:\d\d:\d\d,\d{3})\n(.+)\n\n")

@@ -19,7 +19,7 @@ from onnxruntime import InferenceSession
 from asr import __version__
 from asr.audio import read_audio, write_wav
 from asr.backends import make_backend
-from asr.cli import main
+from asr.cli.main import main
 from asr.decoding import DecoderConfig
 from asr.recognizer import Recognizer
 from asr.transcribe import in_order, plan_batches, transcribe_files
@@ -330,7 +330,7 @@ def test_the_real_command_survives_a_reader_that_leaves(tiny_bundle_path, files,
     os.close(reader)
     with os.fdopen(writer, "wb") as closed:
         done = subprocess.run(
-            [sys.executable, "-m", "asr.cli", "transcribe", str(tiny_bundle_path), *files],
+            [sys.executable, "-m", "asr.cli.main", "transcribe", str(tiny_bundle_path), *files],
             stdout=closed,
             stderr=subprocess.PIPE,
             text=True,
@@ -345,7 +345,7 @@ def test_progress_on_a_terminal_leaves_the_output_alone(tiny_bundle_path, files,
     """Standard error is a terminal, standard output a pipe."""
     leader, follower = os.openpty()
     done = subprocess.run(
-        [sys.executable, "-m", "asr.cli", "transcribe", str(tiny_bundle_path), *files],
+        [sys.executable, "-m", "asr.cli.main", "transcribe", str(tiny_bundle_path), *files],
         stdout=subprocess.PIPE,
         stderr=follower,
         env={**os.environ, "TERM": "xterm"},
@@ -363,7 +363,9 @@ def test_progress_on_a_terminal_leaves_the_output_alone(tiny_bundle_path, files,
 
 
 def test_help_does_not_wait_for_torch():
-    code = "import sys, asr.cli; sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
+    code = (
+        "import sys, asr.cli.main; sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 

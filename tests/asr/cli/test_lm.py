@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from asr.cli import main
+from asr.cli.main import main
 
 SOUNDS = "ba di gu ke lo".split()
 

@@ -1,0 +1,1 @@
+"""The ``asr`` command: a file a subcommand, and what they share."""

@@ -1,0 +1,40 @@
+"""``asr export``: the acoustic model as an ONNX file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+__all__ = ["add_export"]
+
+
+def add_export(parser: argparse.ArgumentParser) -> None:
+    """Give ``parser`` the command's options."""
+    parser.description = (
+        "Write a bundle's acoustic model, features to log-probabilities, as an ONNX file for other "
+        "runtimes. Its metadata hold the tokens, and the front end's options and statistics."
+    )
+    parser.set_defaults(run=_export)
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder of the model bundle")
+    parser.add_argument("--output", metavar="ONNX", required=True, help="file to write")
+    parser.add_argument(
+        "--int8", action="store_true", help="with 8-bit matrices, which ONNX Runtime alone can read"
+    )
+
+
+def _export(options: argparse.Namespace) -> int:
+    from asr.bundle import load_bundle
+    from asr.export import save_onnx
+
+    bundle = load_bundle(options.bundle)
+    metadata = {
+        "name": bundle.name,
+        "tokens": json.dumps(bundle.tokenizer.tokens, ensure_ascii=False),
+        "features": json.dumps(bundle.extractor.config.to_dict()),
+        "statistics": json.dumps({k: v.tolist() for k, v in bundle.extractor.state_dict().items()}),
+    }
+    save_onnx(bundle.model, options.output, int8=options.int8, metadata=metadata)
+    return 0
+
+
+# Where results go

@@ -1,0 +1,63 @@
+"""The ``asr`` command: transcribe or align files, draw an utterance, write ONNX, ARPA or graphs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from asr import __version__
+from asr.cli.align import add_align
+from asr.cli.export import add_export
+from asr.cli.graph import add_graph
+from asr.cli.lm import add_lm
+from asr.cli.plot import add_plot
+from asr.cli.terminal import FAILURE, complain
+from asr.cli.transcribe import add_transcribe
+from asr.cli.tune import add_tune
+from asr.types import AsrError
+
+__all__ = ["main"]
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status.
+
+    0: all done. 2: something failed, said on stderr in one line each. 130: interrupted.
+    """
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except AsrError as error:
+        complain(str(error))
+    except BrokenPipeError:
+        # The reader (say, `head`) has enough; without this Python would complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        complain(f"{where}{error.strerror or error}")
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return FAILURE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="asr", description="Speech to text with a model bundle.")
+    parser.add_argument("--version", action="version", version=f"peephole-asr {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_transcribe(commands.add_parser("transcribe", help="write what is said in audio files"))
+    add_align(commands.add_parser("align", help="write when each word of known texts was said"))
+    add_plot(commands.add_parser("plot", help="draw one utterance and what the model makes of it"))
+    add_export(commands.add_parser("export", help="write the model as an ONNX file"))
+    add_tune(commands.add_parser("tune", help="find the decoder's weights on texts that are known"))
+    add_lm(commands.add_parser("lm", help="make and measure language models"))
+    add_graph(commands.add_parser("graph", help="make a decoding graph from a language model"))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""``asr plot``: one utterance and what the model makes of it, in a picture."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from asr.cli.recognition import add_recognition, chosen_decoder, chosen_phrases, load_recognizer
+
+__all__ = ["add_plot"]
+
+
+def add_plot(parser: argparse.ArgumentParser) -> None:
+    """Give ``parser`` the command's options."""
+    parser.description = "Draw waveform, spectrogram, token posteriors and tokens of one utterance."
+    parser.set_defaults(run=_plot)
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder of the model bundle")
+    parser.add_argument("file", metavar="FILE", help="WAV, FLAC, OGG or NIST SPHERE")
+    parser.add_argument("--output", metavar="PNG", required=True, help="picture to write")
+    add_recognition(parser)
+
+
+def _plot(options: argparse.Namespace) -> int:
+    from asr.audio import read_audio
+    from asr.plots import check_picture_path, draw_utterance, save_picture
+
+    check_picture_path(options.output)
+    recognizer = load_recognizer(options)
+    decoder = chosen_decoder(options, recognizer.bundle.decoder)
+    waveform = read_audio(options.file, limits=recognizer.limits)
+    log_probs, lengths = recognizer.log_probs([waveform])
+    figure = draw_utterance(
+        waveform,
+        log_probs[0, : int(lengths[0])].numpy(),
+        recognizer.tokenizer.tokens,
+        recognizer.decode(log_probs, lengths, decoder, phrases=chosen_phrases(options))[0][0],
+        recognizer.seconds_per_frame,
+        title=Path(options.file).name,
+    )
+    save_picture(figure, options.output)
+    return 0
