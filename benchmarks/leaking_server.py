@@ -6,8 +6,8 @@ import os
 import sys
 from typing import Any
 
+from server.api.pipeline import Pipeline
 from server.main import main
-from server.pipeline import Pipeline
 
 
 def plant_leak(count: int) -> None:

@@ -14,22 +14,22 @@ from torch import Tensor
 from asr.audio import AudioLimits
 from asr.recognizer import Recognizer
 from asr.types import AsrError, Waveform
-from server.admission import Admission
-from server.authentication import Tokens
-from server.batching import Batcher
-from server.health import Health
-from server.ingest import AudioDecoders
+from server.api.pipeline import Pipeline
+from server.api.service import SpeechService
+from server.audio.pool import AudioDecoders
+from server.engine.admission import Admission
+from server.engine.batching import Batcher
+from server.engine.models import Models, ModelSource
+from server.engine.search_pool import Searches
 from server.limits import AUDIO_BYTES, AUDIO_SECONDS, MAX_CHANNELS, MAX_RATE, MIN_RATE
-from server.logs import log_call
-from server.machine import available_bytes
-from server.metrics import Metrics
-from server.models import Models, ModelSource
 from server.options import CapacityOptions, ServerOptions
-from server.pipeline import Pipeline
-from server.recording import Recording
-from server.search import Searches
-from server.service import SpeechService
-from server.tracing import Tracing
+from server.resources import available_bytes
+from server.telemetry.logs import log_call
+from server.telemetry.metrics import Metrics
+from server.telemetry.tracing import Tracing
+from server.transport.authentication import Tokens
+from server.transport.call_log import Recording
+from server.transport.health import Health
 
 __all__ = ["LIMITS", "Application"]
 

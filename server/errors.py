@@ -8,8 +8,8 @@ import random
 import grpc
 
 from asr.types import AsrError, AudioError, DeviceMemoryError
-from server.parsing import MessageError
-from server.records import Cause
+from server.telemetry.records import Cause
+from server.transport.parsing import MessageError
 
 __all__ = ["Refusal", "refusal_of", "shorten"]
 

@@ -16,13 +16,13 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
 from asr.recognizer import Recognizer
 from server.application import Application
-from server.authentication import Authentication
-from server.listen import listen, make_server
-from server.metrics_http import MetricsServer
-from server.models import ModelSource
+from server.engine.models import ModelSource
 from server.options import ServerOptions
-from server.parsing import Parsing
 from server.pb.v1.speech_pb2_grpc import add_SpeechServicer_to_server
+from server.telemetry.metrics_http import MetricsServer
+from server.transport.authentication import Authentication
+from server.transport.listen import listen, make_server
+from server.transport.parsing import Parsing
 
 __all__ = ["Signals", "serve"]
 

@@ -18,17 +18,17 @@ from asr.backends import AUTO, BACKENDS
 from asr.recognizer import Recognizer
 from asr.types import AsrError, ConfigError
 from server.application import LIMITS
+from server.engine.models import ModelSource, Repository, SingleBundle
 from server.lifecycle import Signals, serve
 from server.limits import DEFAULT_PORT
-from server.logs import setup_logging
-from server.machine import processors
-from server.models import ModelSource, Repository, SingleBundle
 from server.options import (
     BatchOptions,
     CapacityOptions,
     ListenOptions,
     ServerOptions,
 )
+from server.resources import processors
+from server.telemetry.logs import setup_logging
 
 __all__ = ["main"]
 

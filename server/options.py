@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asr.types import ConfigError
-from server.credentials import check_exposure
 from server.limits import DEFAULT_PORT
-from server.machine import processors
+from server.resources import processors
+from server.transport.credentials import check_exposure
 
 __all__ = [
     "BatchOptions",

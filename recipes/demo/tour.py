@@ -96,7 +96,7 @@ def _server(bundle: Path) -> Iterator[str]:
 
 def _ask(address: str, files: list[str]) -> dict[str, str]:
     """Transcribe ``files`` with `asr-client`; returns the text by file."""
-    command = [sys.executable, "-m", "server.client_cli", "--address", address]
+    command = [sys.executable, "-m", "server.client_cli.main", "--address", address]
     result = subprocess.run(
         [*command, "--format", "json", *files], stdout=subprocess.PIPE, text=True, check=False
     )

@@ -13,9 +13,9 @@ import pytest
 import yaml
 from kubernetes_validate.utils import ValidationError
 
-from server.health import SERVICES
 from server.limits import DEFAULT_PORT
 from server.main import _parser
+from server.transport.health import SERVICES
 
 K8S = Path(__file__).parents[2] / "docker" / "k8s"
 COMPONENTS = tuple(sorted(path.name for path in (K8S / "components").iterdir()))

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from prometheus_client import generate_latest
 
-from server.metrics import Metrics
+from server.telemetry.metrics import Metrics
 
 DOCKER = Path(__file__).parents[2] / "docker"
 

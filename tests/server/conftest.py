@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import io
 import logging
 import os
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from unittest.mock import patch
 
 import grpc
@@ -33,12 +34,29 @@ from asr.tokens import Tokenizer
 from asr.types import Hypothesis, Transcript, Waveform, Word
 from server import lifecycle
 from server.application import Application
-from server.lifecycle import Signals, serve
+from server.lifecycle import Signals
 from server.options import BatchOptions, CapacityOptions, ListenOptions, ServerOptions
 from server.pb.v1 import speech_pb2 as pb
 from server.pb.v1.speech_pb2_grpc import SpeechStub
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def load_beside(name: str) -> ModuleType:
+    """The module ``name`` of this folder, whose fixtures several folders below share."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_echo = load_beside("echo_service")
+authority, to_pem, serve, echo = _echo.authority, _echo.to_pem, _echo.serve, _echo.echo
+each_kind, status_of, own_logging = _echo.each_kind, _echo.status_of, _echo.own_logging
+_fake = load_beside("fake_service")
+serve_fake, fake, failure, gate = _fake.serve_fake, _fake.fake, _fake.failure, _fake.gate
 TOKENS = ["<blank>", "<space>", "a", "b", "c", "d", "e"]
 METHODS = ("Transcribe", "TranscribeChunks", "TranscribeStream")
 PIECE = 1024 * 1024
@@ -168,7 +186,7 @@ def run_server(
     async def live() -> None:
         loop, signals = asyncio.get_running_loop(), Signals()
         in_time.append(
-            await serve(
+            await lifecycle.serve(
                 source,
                 lambda stand_in: stand_in,
                 chosen,

@@ -21,7 +21,7 @@ from asr.decoding import DecoderConfig
 from asr.recognizer import Recognizer
 from asr.types import Waveform
 from server.client import Client, ClientError, RecognitionConfig
-from server.client_cli import main
+from server.client_cli.main import main
 from server.limits import MESSAGE_LIMIT
 from server.main import main as server_main
 from server.pb.v1 import speech_pb2 as pb

@@ -289,8 +289,8 @@ import sys
 absent = ("asr", "torch", "numpy", "soundfile", "librosa", "rich", "grpc_health", "sounddevice")
 for name in absent:
     sys.modules[name] = None  # to import it fails, as if it were not installed
-import server.client, server.client_cli
-server.client_cli.main(["--help"])
+import server.client, server.client_cli.main
+server.client_cli.main.main(["--help"])
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")

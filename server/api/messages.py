@@ -1,0 +1,302 @@
+"""Between the messages of ``proto/asr/v1`` and the toolkit's values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from google.protobuf.duration_pb2 import Duration
+
+from asr.bundle import Bundle
+from asr.cli.writers import timed_words
+from asr.decoding import DecoderConfig, Phrase
+from asr.types import AudioError, DecodingError, Hypothesis, Search, Transcript, Word
+from server.audio.pool import AudioJob
+from server.engine.models import ServedModel
+from server.limits import (
+    ALTERNATIVE_SECONDS,
+    AUDIO_SECONDS,
+    MAX_ALTERNATIVES,
+    MAX_BEAM_WIDTH,
+    MAX_BOOST,
+    MAX_CHANNELS,
+    MAX_PHRASE_CHARACTERS,
+    MAX_PHRASES,
+    MAX_RATE,
+    MESSAGE_LIMIT,
+    MIN_RATE,
+    PHRASE_CHARACTERS,
+    PREFIX_ALTERNATIVES,
+    PREFIX_EXPANSIONS,
+    PREFIX_SECONDS,
+)
+from server.pb.v1.speech_pb2 import (
+    AUDIO_ENCODING_ALAW,
+    AUDIO_ENCODING_FLAC,
+    AUDIO_ENCODING_FLOAT,
+    AUDIO_ENCODING_LINEAR16,
+    AUDIO_ENCODING_MULAW,
+    AUDIO_ENCODING_OGG,
+    AUDIO_ENCODING_UNSPECIFIED,
+    AUDIO_ENCODING_WAV,
+    SEARCH_PROOF_CUT,
+    SEARCH_PROOF_EXACT,
+    SEARCH_PROOF_SECTIONED,
+    SEARCH_PROOF_UNSPECIFIED,
+    Model,
+    RecognitionConfig,
+    SearchProof,
+    SpeechRecognitionAlternative,
+    SpeechRecognitionResult,
+    StreamStarted,
+    WordInfo,
+)
+
+__all__ = [
+    "check_duration",
+    "read_decoder",
+    "read_job",
+    "read_phrases",
+    "write_model",
+    "write_result",
+    "write_started",
+]
+
+# What clients may ask for; others need more than a request can bring.
+DECODERS = ("greedy", "beam", "prefix")
+
+FRAME_BYTES = 32  # more than what stands around a part of a message: tag, length, the result's end
+
+# Both directions of the recurrent layers read the whole utterance.
+ANSWERS_AT_END = True
+
+RAW = {
+    AUDIO_ENCODING_LINEAR16: "LINEAR16",
+    AUDIO_ENCODING_FLOAT: "FLOAT",
+    AUDIO_ENCODING_MULAW: "MULAW",
+    AUDIO_ENCODING_ALAW: "ALAW",
+}
+WITH_HEADER = {
+    AUDIO_ENCODING_UNSPECIFIED: "",
+    AUDIO_ENCODING_WAV: "WAV",
+    AUDIO_ENCODING_FLAC: "FLAC",
+    AUDIO_ENCODING_OGG: "OGG",
+}
+PROOFS: dict[Search | None, SearchProof] = {
+    None: SEARCH_PROOF_UNSPECIFIED,
+    "exact": SEARCH_PROOF_EXACT,
+    "sectioned": SEARCH_PROOF_SECTIONED,
+    "cut": SEARCH_PROOF_CUT,
+}
+
+
+def read_decoder(config: RecognitionConfig, bundle: Bundle) -> DecoderConfig:
+    """The decoder of the model ``bundle`` with what ``config`` changes.
+
+    Raises:
+        DecodingError: an unknown decoder, options out of range, or options that it does not have.
+    """
+    _check_range("max_alternatives", config.max_alternatives, MAX_ALTERNATIVES)
+    _check_range("beam_width", config.beam_width, MAX_BEAM_WIDTH)
+    if config.decoder and config.decoder not in DECODERS:
+        raise DecodingError(
+            f"unknown decoder {config.decoder!r}", remedy=f"choose one of {', '.join(DECODERS)}"
+        )
+    default = bundle.decoder
+    changes: dict[str, float] = {}
+    if config.HasField("lm_weight"):
+        changes["lm_weight"] = config.lm_weight
+    given = {"beam_width": config.beam_width, "alternatives": config.max_alternatives}
+    changes.update({key: value for key, value in given.items() if value})
+    for_beam = bool(config.beam_width or config.HasField("lm_weight") or config.speech_contexts)
+    needs_beam = for_beam or (default.name == "greedy" and config.max_alternatives > 1)
+    name = config.decoder or ("beam" if needs_beam else default.name)
+    if name != "beam" and (config.HasField("lm_weight") or config.speech_contexts):
+        raise DecodingError(
+            f"{name} decoding knows neither phrases nor a language model",
+            remedy='choose the decoder "beam", or leave lm_weight and speech_contexts out',
+        )
+    if config.lm_weight and bundle.language is None:
+        raise DecodingError(
+            "lm_weight is given, and the model has no language model",
+            remedy="leave it out, or choose another model",
+        )
+    if not changes and name == default.name != "prefix":
+        return default
+    kept = default.to_dict() if name == default.name else {}
+    decoder = DecoderConfig.from_dict({**kept, "name": name, **changes})
+    if name == "prefix":
+        _check_range("max_alternatives", decoder.alternatives, PREFIX_ALTERNATIVES)
+        return replace(decoder, max_expansions=min(decoder.max_expansions, PREFIX_EXPANSIONS))
+    return decoder
+
+
+def check_duration(decoder: DecoderConfig, seconds: float) -> None:
+    """Raise DecodingError if ``decoder`` would take too long for so much audio."""
+    if decoder.alternatives > 1 and decoder.alternatives * seconds > ALTERNATIVE_SECONDS:
+        raise DecodingError(
+            f"{decoder.alternatives} alternatives of {seconds:.0f} s of audio are too many",
+            remedy=f"give at most {ALTERNATIVE_SECONDS:g} divided by the seconds, or 1",
+        )
+    if decoder.name == "prefix" and seconds > PREFIX_SECONDS:
+        raise DecodingError(
+            f"prefix search is for up to {PREFIX_SECONDS:g} s of audio",
+            remedy='choose the decoder "beam", or cut the audio into shorter pieces',
+        )
+
+
+def read_phrases(config: RecognitionConfig) -> tuple[Phrase, ...]:
+    """The phrases that ``config`` hopes for.
+
+    Raises:
+        DecodingError: they are too many, too long, empty, or weighted impossibly.
+    """
+    count = sum(len(context.phrases) for context in config.speech_contexts)
+    if count > MAX_PHRASES:
+        raise DecodingError(f"there are {count} phrases", remedy=f"give at most {MAX_PHRASES}")
+    characters = sum(len(text) for context in config.speech_contexts for text in context.phrases)
+    if characters > PHRASE_CHARACTERS:
+        raise DecodingError(
+            f"the phrases have {characters} characters", remedy=f"give at most {PHRASE_CHARACTERS}"
+        )
+    phrases = []
+    for context in config.speech_contexts:
+        if not -MAX_BOOST <= context.boost <= MAX_BOOST:  # false for NaN too
+            raise DecodingError(
+                f"the boost is {context.boost:g}",
+                remedy=f"give a number from -{MAX_BOOST:g} to {MAX_BOOST:g}",
+            )
+        for text in context.phrases:
+            if len(text) > MAX_PHRASE_CHARACTERS:
+                raise DecodingError(
+                    f"a phrase has {len(text)} characters",
+                    remedy=f"give at most {MAX_PHRASE_CHARACTERS}",
+                )
+            phrases.append(Phrase(text, context.boost) if context.boost else Phrase(text))
+    return tuple(phrases)
+
+
+def _check_range(name: str, value: int, most: int) -> None:
+    if not 0 <= value <= most:
+        raise DecodingError(
+            f"{name} is {value}", remedy=f"give 1 to {most}, or 0 for the model's default"
+        )
+
+
+def read_job(config: RecognitionConfig, target_rate: int) -> AudioJob:
+    """How the audio that ``config`` describes is to be decoded, for a model of ``target_rate`` Hz.
+
+    Raises:
+        AudioError: no audio can be what ``config`` says.
+    """
+    rate, channels = config.sample_rate_hertz, config.audio_channel_count
+    if config.encoding not in {**RAW, **WITH_HEADER}:
+        raise AudioError(
+            f"encoding {config.encoding} is unknown",
+            remedy="leave it unspecified for WAV, FLAC, OGG and SPHERE files; "
+            f"else give one of {', '.join(RAW.values())}",
+        )
+    if rate and not MIN_RATE <= rate <= MAX_RATE:
+        raise AudioError(f"the sample rate is {rate} Hz", remedy=f"use {MIN_RATE} to {MAX_RATE} Hz")
+    if not 0 <= channels <= MAX_CHANNELS:
+        raise AudioError(f"the audio has {channels} channels", remedy=f"use 1 to {MAX_CHANNELS}")
+    if not 0 <= config.audio_channel <= MAX_CHANNELS:
+        raise AudioError(
+            f"audio_channel is {config.audio_channel}",
+            remedy=f"give 1 to {MAX_CHANNELS}, or 0 for the mean of all",
+        )
+    if config.encoding in WITH_HEADER and channels:
+        raise AudioError(
+            "audio_channel_count is given for audio with a header",
+            remedy="leave it 0: the header tells",
+        )
+    if config.encoding in RAW and not rate:
+        raise AudioError(
+            "sample_rate_hertz is missing", remedy="audio without a header needs its rate"
+        )
+    return AudioJob(
+        encoding={**RAW, **WITH_HEADER}[config.encoding],
+        sample_rate=rate,
+        channels=(channels or 1) if config.encoding in RAW else 0,
+        channel=config.audio_channel - 1 if config.audio_channel else None,
+        target_rate=target_rate,
+    )
+
+
+def write_result(transcript: Transcript, *, words: bool) -> SpeechRecognitionResult:
+    """``transcript`` as a message; ``words`` adds words with their times.
+
+    Alternatives beyond what fits into a message are left out: the client could not receive them.
+    Ten minutes of phones with their times take a third of a megabyte, and a third of a second, for
+    each alternative: not for the event loop.
+
+    Raises:
+        DecodingError: not even the best one fits.
+    """
+    alternatives: list[SpeechRecognitionAlternative] = []
+    room = MESSAGE_LIMIT - FRAME_BYTES
+    for hypothesis in transcript.hypotheses:
+        alternative = _alternative(hypothesis, words)
+        room -= alternative.ByteSize() + FRAME_BYTES
+        if room < 0:
+            break
+        alternatives.append(alternative)
+    if not alternatives:
+        raise DecodingError(
+            f"the answer has more than the {MESSAGE_LIMIT} bytes of a message",
+            remedy="cut the audio into shorter pieces, or leave the times of words out",
+        )
+    return SpeechRecognitionResult(
+        alternatives=alternatives, result_end_time=_duration(transcript.duration)
+    )
+
+
+def write_started(model: ServedModel) -> StreamStarted:
+    """What a stream that asks for ``model`` is told at its start."""
+    return StreamStarted(
+        model=model.name, answers_at_end=ANSWERS_AT_END, max_audio=_duration(AUDIO_SECONDS)
+    )
+
+
+def write_model(model: ServedModel, default: str) -> Model:
+    """``model`` as clients see it; ``default`` is the default model's name."""
+    recognizer = model.recognizer
+    return Model(
+        name=model.name,
+        is_default=model.name == default,
+        sample_rate_hertz=recognizer.sample_rate,
+        answers_at_end=ANSWERS_AT_END,
+        vocabulary_size=recognizer.tokenizer.size - 1,  # without the blank
+        frame_step=_duration(recognizer.seconds_per_frame),
+        default_decoder=recognizer.bundle.decoder.name,
+        decoders=DECODERS,
+        fingerprint=model.fingerprint,
+        has_language_model=recognizer.bundle.language is not None,
+    )
+
+
+def _alternative(hypothesis: Hypothesis, words: bool) -> SpeechRecognitionAlternative:
+    return SpeechRecognitionAlternative(
+        transcript=hypothesis.text,
+        confidence=hypothesis.confidence,
+        words=[_word(word) for word in timed_words(hypothesis)] if words else [],
+        score=hypothesis.score,
+        search_proof=PROOFS[hypothesis.search],
+        acoustic_score=hypothesis.acoustic_score,
+        lm_score=hypothesis.lm_score,
+        bonus_score=hypothesis.bonus_score,
+    )
+
+
+def _word(word: Word) -> WordInfo:
+    return WordInfo(
+        start_time=_duration(word.start),
+        end_time=_duration(word.end),
+        word=word.text,
+        confidence=word.confidence,
+    )
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(round(seconds * 1e9))
+    return duration

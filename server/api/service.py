@@ -1,0 +1,96 @@
+"""The methods of ``asr.v1.Speech``.
+
+A request goes through the rooms in this order: ``listen``, the interceptors ``recording`` (its
+id and record), ``authentication`` and ``parsing``; here ``calls`` (its status), ``admission`` (a
+place), ``upload`` (for streams); then ``pipeline``, and there ``messages``, ``ingest`` (audio),
+``batching`` (model), ``search`` (decoder) and ``messages`` again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from server.api.calls import Call, Context
+from server.api.messages import write_model, write_started
+from server.api.pipeline import Pipeline
+from server.api.upload import Upload
+from server.engine.admission import Admission
+from server.pb.v1.speech_pb2 import (
+    GetModelRequest,
+    GetModelResponse,
+    ListModelsRequest,
+    ListModelsResponse,
+    TranscribeChunksRequest,
+    TranscribeChunksResponse,
+    TranscribeRequest,
+    TranscribeResponse,
+    TranscribeStreamRequest,
+    TranscribeStreamResponse,
+)
+from server.pb.v1.speech_pb2_grpc import SpeechServicer
+
+__all__ = ["SpeechService"]
+
+
+class SpeechService(SpeechServicer):
+    """Transcribes by ``pipeline`` what ``admission`` takes in."""
+
+    def __init__(self, pipeline: Pipeline, admission: Admission, idle_seconds: float) -> None:
+        self._pipeline = pipeline
+        self._admission = admission
+        self._idle_seconds = idle_seconds
+
+    async def Transcribe(  # noqa: N802
+        self, request: TranscribeRequest, context: Context
+    ) -> TranscribeResponse:
+        """Audio in one message."""
+        async with Call(context) as record:
+            with self._admission.place() as place:
+                plan = self._pipeline.plan(request.config, record)
+                result = await self._pipeline.transcribe(plan, request.audio, place, record)
+            return TranscribeResponse(results=[result])
+
+    async def TranscribeChunks(  # noqa: N802
+        self, requests: AsyncIterator[TranscribeChunksRequest], context: Context
+    ) -> TranscribeChunksResponse:
+        """Audio in pieces."""
+        async with Call(context) as record:
+            with self._admission.place() as place:
+                upload = Upload(requests, place, self._idle_seconds)
+                plan = self._pipeline.plan(await upload.config(), record)
+                audio = await upload.audio()
+                result = await self._pipeline.transcribe(plan, audio, place, record)
+            return TranscribeChunksResponse(results=[result])
+
+    async def TranscribeStream(  # noqa: N802
+        self, requests: AsyncIterator[TranscribeStreamRequest], context: Context
+    ) -> AsyncIterator[TranscribeStreamResponse]:
+        """Audio in pieces, with a word at once on what is made of the configuration."""
+        async with Call(context) as record:
+            with self._admission.place() as place:
+                upload = Upload(requests, place, self._idle_seconds)
+                plan = self._pipeline.plan(await upload.config(), record)
+                yield TranscribeStreamResponse(started=write_started(plan.model))
+                audio = await upload.audio()
+                result = await self._pipeline.transcribe(plan, audio, place, record)
+            yield TranscribeStreamResponse(result=result)
+
+    async def ListModels(  # noqa: N802
+        self, request: ListModelsRequest, context: Context
+    ) -> ListModelsResponse:
+        """The models that are loaded."""
+        models = self._pipeline.models
+        async with Call(context):
+            return ListModelsResponse(
+                models=[write_model(model, models.default) for model in models.all()]
+            )
+
+    async def GetModel(  # noqa: N802
+        self, request: GetModelRequest, context: Context
+    ) -> GetModelResponse:
+        """One model."""
+        models = self._pipeline.models
+        async with Call(context) as record:
+            model = models.get(request.name)
+            record.model = model.name
+            return GetModelResponse(model=write_model(model, models.default))

@@ -1,0 +1,1 @@
+"""Audio from outside is decoded in processes of its own."""

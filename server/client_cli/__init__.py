@@ -1,0 +1,1 @@
+"""The ``asr-client`` command. It imports grpc after it has silenced it."""

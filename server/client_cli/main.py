@@ -1,0 +1,298 @@
+"""The ``asr-client`` command: transcribe files or a microphone with a server."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+
+# gRPC's core prints what it thinks of a connection. The command says it in one line of its own.
+# Read when grpc is imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+
+from server.client import (
+    DEFAULT_ADDRESS,
+    DEFAULT_RETRIES,
+    DEFAULT_TIMEOUT,
+    MAX_RETRIES,
+    Client,
+    ClientError,
+    RecognitionConfig,
+    Security,
+    SpeechContext,
+    Transcription,
+    read_token,
+)
+from server.client_cli.batch import SkippedError, transcribe_all
+from server.client_cli.files import STDIN, Source, find_sources
+from server.client_cli.microphone import Microphone, on_interrupt
+from server.client_cli.output import FORMATS, models_text, open_writer
+
+__all__ = ["main"]
+
+FAILURE = 2  # as argparse
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+ENCODINGS = ("LINEAR16", "FLOAT", "MULAW", "ALAW")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status.
+
+    0: all done. 2: something failed, said on stderr in one line each. 130: interrupted.
+    """
+    options = _parse(arguments)
+    try:
+        with _connect(options) as client:
+            if options.list_models:
+                print(models_text(client.list_models(), options.format), end="", flush=True)
+                return 0
+            if options.microphone:
+                return _listen(client, options)
+            return _transcribe(client, options)
+    except ClientError as error:
+        _complain(error)
+    except BrokenPipeError:
+        # The reader (say, `head`) has enough; without this Python would complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _complain(f"{where}{error.strerror or error}")
+    except KeyboardInterrupt:
+        _show_progress("")
+        return INTERRUPTED
+    return FAILURE
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="asr-client", description="Write what is said in audio files, by an asr-server."
+    )
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="*",
+        help="WAV, FLAC, OGG, NIST SPHERE or raw samples; a folder stands for the audio files in "
+        "and below it, - for standard input",
+    )
+    _add_task(parser.add_argument_group("what to do"))
+    _add_recognition(parser.add_argument_group("recognition"))
+    _add_connection(parser.add_argument_group("connection"))
+    options = parser.parse_args(arguments)
+    tasks = [bool(options.files), options.microphone, options.list_models]
+    if sum(tasks) != 1:
+        parser.error("give either files, or --microphone, or --list-models")
+    return options
+
+
+def _add_task(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--microphone",
+        action="store_true",
+        help="transcribe what is said now; Ctrl-C ends the recording",
+    )
+    add("--list-models", action="store_true", help="write which models the server has")
+    add(
+        "--format",
+        choices=FORMATS,
+        default="text",
+        help="text; json: one object a line, with times and confidences; srt, vtt: subtitles "
+        "(default: text)",
+    )
+    add(
+        "--output",
+        metavar="PATH",
+        help="file to write, or folder for the subtitles of several files (default: stdout)",
+    )
+    add(
+        "--parallel",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="files transcribed at once; the output keeps their order (default: 1)",
+    )
+
+
+def _add_recognition(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--model", default="", help="which of the server's models (default: the server's)")
+    add("--decoder", default="", help="greedy, beam or prefix (default: the model's)")
+    add("--beam-width", type=int, default=0, metavar="K", help="hypotheses kept while decoding")
+    add("--alternatives", type=int, default=0, metavar="N", help="hypotheses to give")
+    add("--lm-weight", type=float, metavar="W", help="of the model's language model; 0: none")
+    add("--phrase", action="append", default=[], metavar="TEXT", help="words that may be said")
+    add("--phrase-weight", type=float, default=0.0, metavar="W", help="of phrases (default: 1.5)")
+    add("--channel", type=int, default=0, metavar="C", help="channel to hear (default: the mean)")
+    add(
+        "--encoding",
+        choices=ENCODINGS,
+        help="the files are raw samples of this kind, little-endian, without a header",
+    )
+    add(
+        "--sample-rate",
+        type=int,
+        default=0,
+        metavar="HZ",
+        help="rate of raw samples; of the microphone (default: the model's)",
+    )
+    add("--channels", type=int, default=0, metavar="C", help="channels of raw samples (default: 1)")
+
+
+def _add_connection(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--address", default=DEFAULT_ADDRESS, help="host:port of the server (default: %(default)s)")
+    add("--tls", action="store_true", help="TLS, with a certificate of a public authority")
+    add("--tls-ca", metavar="PEM", help="TLS, with a certificate of this authority")
+    add("--tls-certificate", metavar="PEM", help="the client's own certificate, where one is asked")
+    add("--tls-key", metavar="PEM", help="its private key")
+    add("--token-file", metavar="FILE", help="file with the bearer token to send")
+    add(
+        "--token-over-plaintext",
+        action="store_true",
+        help="send the token without TLS to another machine, where others may read it",
+    )
+    add(
+        "--timeout",
+        type=_seconds,
+        default=DEFAULT_TIMEOUT,
+        metavar="S",
+        help="how long one file may take, in seconds (default: %(default)g)",
+    )
+    add(
+        "--retries",
+        type=int,
+        choices=range(MAX_RETRIES + 1),
+        default=DEFAULT_RETRIES,
+        metavar="N",
+        help=f"more attempts where the server is full or away, 0 to {MAX_RETRIES} "
+        "(default: %(default)s)",
+    )
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return seconds
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= 256:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to 256")
+    return count
+
+
+def _connect(options: argparse.Namespace) -> Client:
+    security = Security(
+        tls=options.tls,
+        ca=options.tls_ca,
+        certificate=options.tls_certificate,
+        key=options.tls_key,
+        token=None if options.token_file is None else read_token(options.token_file),
+        token_over_plaintext=options.token_over_plaintext,
+    )
+    return Client(
+        options.address, timeout=options.timeout, security=security, retries=options.retries
+    )
+
+
+def _config(options: argparse.Namespace) -> RecognitionConfig:
+    try:
+        return RecognitionConfig(
+            encoding=f"AUDIO_ENCODING_{options.encoding or 'UNSPECIFIED'}",
+            sample_rate_hertz=options.sample_rate,
+            audio_channel_count=options.channels,
+            decoder=options.decoder,
+            beam_width=options.beam_width,
+            max_alternatives=options.alternatives,
+            enable_word_time_offsets=options.format != "text",
+            model=options.model,
+            audio_channel=options.channel,
+            lm_weight=options.lm_weight,
+            speech_contexts=_contexts(options),
+        )
+    except ValueError as error:  # beyond 32 bits
+        raise ClientError(f"an option is out of range: {error}") from None
+
+
+def _contexts(options: argparse.Namespace) -> list[SpeechContext]:
+    if not options.phrase:
+        return []
+    return [SpeechContext(phrases=options.phrase, boost=options.phrase_weight)]
+
+
+# Files
+
+
+def _transcribe(client: Client, options: argparse.Namespace) -> int:
+    config = _config(options)
+    sources = find_sources(options.files, raw=options.encoding is not None)
+
+    def transcribe(source: Source) -> Transcription:
+        if source.path == STDIN:
+            return client.transcribe(sys.stdin.buffer, config)
+        return client.transcribe_file(source.path, config)
+
+    failures = 0
+    with open_writer(sources, options.format, options.output) as write:
+        outcomes = transcribe_all(transcribe, sources, options.parallel)
+        for index, source in enumerate(sources):
+            _show_progress(f"{index + 1}/{len(sources)} {source.path}")
+            outcome = next(outcomes)
+            _show_progress("")
+            if isinstance(outcome, ClientError):
+                failures += 1
+                if not isinstance(outcome, SkippedError):
+                    _complain(f"{source.path}: {outcome}")
+            write(index, outcome)
+    if failures and len(sources) > 1:
+        _complain(f"{failures} of {len(sources)} files could not be transcribed")
+    return FAILURE if failures else 0
+
+
+# The microphone
+
+
+def _listen(client: Client, options: argparse.Namespace) -> int:
+    rate = options.sample_rate or client.get_model(options.model).sample_rate
+    options.encoding, options.sample_rate, options.channels = "LINEAR16", rate, 1
+    microphone = Microphone(rate)
+    with (
+        open_writer([Source("microphone", "microphone")], options.format, options.output) as write,
+        on_interrupt(microphone.stop),
+    ):
+        _show_progress("recording; Ctrl-C ends it")
+        try:
+            parts = client.stream(microphone, _config(options))
+            microphone.limit(parts.started.max_audio)
+            for part in parts:
+                _show_progress("")
+                write(0, part)
+        finally:
+            microphone.stop()
+            _show_progress("")
+    if microphone.overflows:
+        print("asr-client: this machine was too slow: parts are missing", file=sys.stderr)
+    return 0
+
+
+# What a person sees
+
+
+def _show_progress(line: str) -> None:
+    """A line on a terminal in place of the last; an empty one wipes it."""
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns - 1
+        print(f"\r\x1b[K{line[:width]}", end="", file=sys.stderr, flush=True)
+
+
+def _complain(message: object) -> None:
+    print(f"asr-client: error: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What the calls share: models, batches, places, threads that search."""

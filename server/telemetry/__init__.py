@@ -1,0 +1,1 @@
+"""What is known of calls: records, logs, metrics, traces."""

@@ -1,0 +1,113 @@
+"""The port of the metrics: HTTP in threads of its own, which no client of it can exhaust."""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import threading
+from collections import OrderedDict
+from contextlib import suppress
+from http.server import ThreadingHTTPServer
+from typing import Any
+
+from prometheus_client import MetricsHandler
+
+from asr.types import ConfigError
+from server.telemetry.metrics import Metrics
+
+__all__ = ["MetricsServer"]
+
+CONNECTIONS = 8  # at once; a further one ends the oldest
+SILENCE_SECONDS = 5.0  # then a connection ends that sends or takes nothing
+
+
+class MetricsServer:
+    """Serves ``metrics`` at ``http://host:port/metrics`` between :meth:`start` and :meth:`stop`.
+
+    The address is taken at once, so that an occupied one is known before the server serves.
+
+    Raises:
+        ConfigError: the address cannot be used.
+    """
+
+    def __init__(self, metrics: Metrics, host: str = "127.0.0.1", port: int = 0) -> None:
+        try:
+            self._server = _Server(metrics, host, port)
+        except (OSError, OverflowError) as error:
+            raise ConfigError(
+                f"metrics cannot be served there: {getattr(error, 'strerror', None) or error}",
+                where=f"{host}:{port}",
+                remedy="choose another port, and an address of this machine",
+            ) from None
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="metrics", daemon=True
+        )
+
+    def start(self) -> None:
+        """Answer from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Answer no more. Does not wait for clients."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+        self._server.end_all()
+
+
+class _Server(ThreadingHTTPServer):
+    """prometheus_client's own server waits for silent clients without end, in a thread for each."""
+
+    daemon_threads = True
+    request_queue_size = 128  # that of its base, 5, makes a burst of clients wait for seconds
+
+    def __init__(self, metrics: Metrics, host: str, port: int) -> None:
+        self._open: OrderedDict[Any, None] = OrderedDict()
+        self._lock = threading.Lock()
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        handler = type("_Handler", (_Handler,), {"registry": metrics.registry})
+        super().__init__((host, port), handler)
+
+    def server_bind(self) -> None:
+        """As that of HTTPServer, which also asks the network for the name of the host."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """In a thread; beyond the limit at the cost of the connection that is there the longest."""
+        with self._lock:
+            self._open[request] = None
+            oldest = next(iter(self._open)) if len(self._open) > CONNECTIONS else None
+            if oldest is not None:
+                del self._open[oldest]
+        if oldest is not None:
+            _cut(oldest)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """A connection is over."""
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def end_all(self) -> None:
+        with self._lock:
+            connections = list(self._open)
+            self._open.clear()
+        for connection in connections:
+            _cut(connection)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no news."""
+
+
+class _Handler(MetricsHandler):
+    timeout = SILENCE_SECONDS
+
+
+def _cut(connection: Any) -> None:
+    """Wakes its thread, which then closes it."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,1 @@
+"""What stands between a socket and the service: port, TLS, tokens, parsing, the call log."""

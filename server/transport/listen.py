@@ -1,0 +1,73 @@
+"""The server's port: taken for itself alone, encrypted where asked, what comes in is bounded."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+
+from asr.types import ConfigError
+from server.limits import MESSAGE_LIMIT
+from server.options import ListenOptions
+from server.transport.credentials import TlsFiles, is_loopback, server_credentials
+from server.transport.parsing import METADATA_OPTIONS
+
+__all__ = ["listen", "make_server"]
+
+log = logging.getLogger(__name__)
+
+STREAMS_PER_CONNECTION = 1024
+CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+    *METADATA_OPTIONS,
+    # A message is in memory before its call can be refused, so their number is bounded here.
+    ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION),
+    # Otherwise two servers may share a port, each answering some of the calls.
+    ("grpc.so_reuseport", 0),
+    # A client whose machine vanished without a word gives its places back.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    # Clients may ask as often whether the server is still there.
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+)
+
+
+def make_server(interceptors: Sequence[grpc.aio.ServerInterceptor[Any, Any]]) -> grpc.aio.Server:
+    """A server without a port."""
+    return grpc.aio.server(options=CHANNEL_OPTIONS, interceptors=interceptors)
+
+
+def listen(server: grpc.aio.Server, options: ListenOptions) -> str:
+    """Take the port; returns the address as a client writes it.
+
+    Raises:
+        ConfigError: the address, the certificate or the key cannot be used.
+    """
+    is_ipv6 = ":" in options.host
+    host = f"[{options.host}]" if is_ipv6 else options.host
+    address = f"{host}:{options.port}"
+    try:
+        # gRPC would say why it cannot listen only in its log, so a plain socket tries first.
+        with socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((options.host, options.port))
+        port = _add_port(server, address, options)
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(
+            f"the server cannot listen there: {getattr(error, 'strerror', None) or error}",
+            where=address,
+            remedy="choose another port, or 0 for any free one, and an address of this machine",
+        ) from None
+    if options.certificate is None and not is_loopback(options.host):
+        log.warning("open to other machines, without encryption")
+    return f"{host}:{port}"
+
+
+def _add_port(server: grpc.aio.Server, address: str, options: ListenOptions) -> int:
+    if options.certificate is None or options.key is None:
+        return server.add_insecure_port(address)
+    files = TlsFiles(options.certificate, options.key, options.client_ca)
+    return server.add_secure_port(address, server_credentials(files))

@@ -1,0 +1,128 @@
+"""What a decoder process may do, and the memory that it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from asr.audio import AudioLimits
+from asr.types import AudioError
+from server.audio.pool import AudioDecoders, AudioJob
+from server.audio.worker import address_space
+
+LIMITS = AudioLimits()
+ANY_FILE = AudioJob("", 0, 0, None, 16_000)
+MIB = 1024 * 1024
+
+
+def with_process(use, limits=LIMITS):
+    """What ``await use(decoders)`` returns; its one process lives on."""
+
+    async def live():
+        async with AudioDecoders(1, limits) as decoders:
+            pids = decoders.pids
+            result = await use(decoders)
+            assert decoders.pids == pids
+            return result
+
+    return asyncio.run(live())
+
+
+def test_a_process_may_do_little(samples_of, file_of):
+    audio = file_of(samples_of(0, 0.5), 16_000, "WAV", "PCM_16")
+
+    async def use(decoders):
+        [pid] = decoders.pids
+        for number in (signal.SIGINT, signal.SIGTERM):  # of the terminal or the service manager
+            os.kill(pid, number)
+        await decoders.decode(ANY_FILE, audio)
+        return [Path(f"/proc/{pid}/{name}").read_text() for name in ("limits", "environ", "maps")]
+
+    limits, environment, maps = with_process(use)
+    rows = {line[:26].strip(): line[26:].split()[:2] for line in limits.splitlines()}
+    assert rows["Max address space"] == 2 * [str(address_space(LIMITS))]
+    assert rows["Max core file size"] == rows["Max file size"] == ["0", "0"]
+    assert rows["Max open files"] == ["16", "16"]
+    names = {entry.partition("=")[0] for entry in environment.split("\0") if entry}
+    assert names <= {
+        *("PYTHONPATH", "PYTHONSAFEPATH", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+        "LD_LIBRARY_PATH",
+    }
+    assert "libsndfile" in maps
+    assert "torch" not in maps
+    assert "grpc" not in maps
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rate"), [(60, 4_000), pytest.param(600, 176_400, marks=pytest.mark.slow)]
+)
+def test_the_longest_audio_fits_into_the_memory_a_process_may_have(seconds, rate, rubbish):
+    limits = AudioLimits(max_seconds=seconds, max_expansion=math.inf)
+    audio = rubbish.silence(seconds, rate, 1, "FLAC", "PCM_16")
+
+    async def use(decoders):
+        waveform, duration = await decoders.decode(AudioJob("", 0, 0, None, 192_000), audio)
+        return len(waveform.samples), duration
+
+    assert with_process(use, limits) == (seconds * 192_000, seconds)
+
+
+def peak_growth(data, limits):
+    """Bytes that a process takes at its peak beyond what it has, and the samples or None."""
+
+    async def use(decoders):
+        [pid] = decoders.pids
+        await decoders.decode(AudioJob("LINEAR16", 48_000, 1, None, 16_000), bytes(9_600))
+        Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins anew
+        before = memory(pid, "VmRSS")
+        try:
+            waveform, _ = await decoders.decode(ANY_FILE, data)
+        except AudioError:
+            waveform = None
+        return memory(pid, "VmHWM") - before, waveform and waveform.samples
+
+    return with_process(use, limits)
+
+
+def memory(pid, name):
+    rows = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(row.split()[1]) for row in rows if row.startswith(name)) * 1024
+
+
+BOMBS = {  # seconds, rate, channels, container, coding
+    "FLAC": (600, 48_000, 1, "FLAC", "PCM_16"),
+    "8-channel FLAC": (100, 48_000, 8, "FLAC", "PCM_16"),
+    "Vorbis": (50, 48_000, 8, "OGG", "VORBIS"),
+    "Opus": (200, 48_000, 2, "OGG", "OPUS"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_refusing_a_bomb_takes_little_memory(name, rubbish):
+    seconds, rate, channels, container, coding = BOMBS[name]
+    bomb = rubbish.silence(seconds, rate, channels, container, coding)
+    assert seconds * rate * channels * 4 > max(100 * len(bomb), 70 * MIB)
+    growth, result = peak_growth(bomb, LIMITS)
+    assert result is None
+    assert growth < 64 * MIB
+
+
+@pytest.mark.parametrize("limits", [LIMITS, AudioLimits(max_rate=2**20)])
+def test_a_flac_file_of_an_impossible_rate_takes_little_memory(limits, rubbish):
+    data = rubbish.silence(100, 48_000, 8, "FLAC", "PCM_16")
+    data = rubbish.flac_claiming(data, rate=655_350)
+    growth, result = peak_growth(data, limits)
+    assert result is None
+    assert growth < 64 * MIB
+
+
+def test_eight_channels_never_lie_in_memory_as_a_whole(rubbish):
+    data = rubbish.silence(100, 48_000, 8, "FLAC", "PCM_16")  # 147 MiB of float32
+    growth, result = peak_growth(data, AudioLimits(max_expansion=math.inf))
+    assert len(result) == 1_600_000
+    assert growth < 64 * MIB
