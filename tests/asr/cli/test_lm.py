@@ -63,7 +63,7 @@ def open_words(path: str) -> list[str]:
 
 
 def test_the_file_is_that_of_lmplz(capsys, tmp_path, request):
-    folder = request.path.parent / "decoding" / "lm" / "lmplz"
+    folder = request.path.parents[1] / "lm" / "lmplz"
     output = tmp_path / "model.arpa"
     assert run(capsys, "train", folder / "text.txt", "--prune", 0, 0, 1, "--output", output) == (
         0,
