@@ -152,7 +152,7 @@ def _draw_posteriors(
             )
     axes.set_ylim(0.0, 1.12)
     axes.set_ylabel("posterior")
-    axes.legend(loc="upper right", fontsize=8)
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.1, fontsize=8)
     return colours
 
 

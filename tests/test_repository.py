@@ -114,3 +114,17 @@ def test_documents_name_files_and_recipes_that_exist(document: str) -> None:
     files += [f"recipes/{name}/__main__.py" for name in re.findall(r"recipes\.([a-z]\w+)", text)]
     assert files
     assert [file for file in files if not (ROOT / file).exists()] == []
+
+
+def test_the_index_has_every_page() -> None:
+    linked = set(re.findall(r"\]\(([\w.-]+\.md)\)", read("docs/README.md")))
+    assert linked == {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+
+
+@pytest.mark.parametrize(
+    "document", [*DOCUMENTS, *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+)
+def test_links_lead_somewhere(document: str) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", read(document))
+    folder = (ROOT / document).parent
+    assert [link for link in links if not (folder / link).exists()] == []

@@ -22,15 +22,7 @@ MODULES = {
     "ctc": "recipes.lineage.ctc",
 }
 PAGE = Path("docs/lineage.md")
-HEAD = """\
-# Why it works
-
-Each step of the lineage answers a defect of the one before: RNN, LSTM of 1997, forget gate,
-peepholes, CTC. Every claim below is run by the command that stands under it, over several seeds,
-and judged by the criterion beside it. What did not show itself is reported as such. Settings that
-are called a paper's were not checked against its print for this page: look there before citing.
-`python -m recipes.lineage all` runs them all and writes this page.
-"""
+HEAD = Path(__file__).with_name("head.md")  # the page begins with it
 
 
 def load(name: str) -> Experiment:
@@ -63,7 +55,9 @@ def write_page() -> None:
     """Gather the results that are there into ``docs/lineage.md``."""
     done = [name for name in MODULES if (FOLDER / f"{name}.json").is_file()]
     sections = [section(load(name)) for name in done]
-    PAGE.write_text("\n\n".join([HEAD.strip(), *sections]) + "\n", encoding="utf-8")
+    PAGE.write_text(
+        "\n\n".join([HEAD.read_text(encoding="utf-8").strip(), *sections]) + "\n", encoding="utf-8"
+    )
     print(f"{PAGE}: {len(done)} of {len(MODULES)} experiments")
 
 
