@@ -16,7 +16,7 @@ from asr.recognizer import Recognizer
 from asr.types import AsrError, Waveform
 from server.api.pipeline import Pipeline
 from server.api.service import SpeechService
-from server.audio.pool import AudioDecoders
+from server.audio.pool import AudioWorkers
 from server.engine.admission import Admission
 from server.engine.batching import Batcher
 from server.engine.models import Models, ModelSource
@@ -28,7 +28,7 @@ from server.telemetry.logs import log_call
 from server.telemetry.metrics import Metrics
 from server.telemetry.tracing import Tracing
 from server.transport.authentication import Tokens
-from server.transport.call_log import Recording
+from server.transport.call_log import CallLog
 from server.transport.health import Health
 
 __all__ = ["LIMITS", "Application"]
@@ -82,7 +82,7 @@ class Application:
                 slots,
             ),
         )
-        self._audio = AudioDecoders(
+        self._audio = AudioWorkers(
             capacity.audio_processes, LIMITS, on_restart=self.metrics.observe_restart
         )
         self._searches = Searches(capacity.search_threads)
@@ -91,12 +91,12 @@ class Application:
             self.admission,
             capacity.idle_seconds,
         )
-        self.recording = Recording((log_call, self.metrics.observe, self.tracing.observe))
+        self.call_log = CallLog((log_call, self.metrics.observe, self.tracing.observe))
         self._watch_queues()
 
     def _watch_queues(self) -> None:
         admission, models = self.admission, self.models
-        self.metrics.watch_calls(lambda: self.recording.active)
+        self.metrics.watch_calls(lambda: self.call_log.active)
         self.metrics.watch_queue("accepted", lambda: admission.accepted)
         self.metrics.watch_queue("working", lambda: admission.working)
         self.metrics.watch_queue("batch", lambda: sum(len(model.batcher) for model in models.all()))

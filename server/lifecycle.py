@@ -78,7 +78,7 @@ async def serve(
 
 
 def _server(application: Application) -> grpc.aio.Server:
-    interceptors: list[grpc.aio.ServerInterceptor[Any, Any]] = [application.recording]
+    interceptors: list[grpc.aio.ServerInterceptor[Any, Any]] = [application.call_log]
     if application.tokens is not None:
         interceptors.append(Authentication(application.tokens))
     server = make_server([*interceptors, Parsing()])

@@ -9,7 +9,7 @@ from torch import Tensor, tensor
 from asr.decoding import DecoderConfig, Phrase, Stop
 from asr.types import Transcript, Waveform
 from server.api.messages import check_duration, read_decoder, read_job, read_phrases, write_result
-from server.audio.pool import AudioDecoders, AudioJob
+from server.audio.pool import AudioJob, AudioWorkers
 from server.engine.admission import Place
 from server.engine.models import Models, ServedModel
 from server.engine.search_pool import Searches
@@ -33,7 +33,7 @@ class Plan:
 class Pipeline:
     """Decodes audio, runs the model on batches, searches: each in its own place, off the loop."""
 
-    def __init__(self, models: Models, audio: AudioDecoders, searches: Searches) -> None:
+    def __init__(self, models: Models, audio: AudioWorkers, searches: Searches) -> None:
         self.models = models
         self._audio = audio
         self._searches = searches

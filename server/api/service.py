@@ -1,10 +1,4 @@
-"""The methods of ``asr.v1.Speech``.
-
-A request goes through the rooms in this order: ``listen``, the interceptors ``recording`` (its
-id and record), ``authentication`` and ``parsing``; here ``calls`` (its status), ``admission`` (a
-place), ``upload`` (for streams); then ``pipeline``, and there ``messages``, ``ingest`` (audio),
-``batching`` (model), ``search`` (decoder) and ``messages`` again.
-"""
+"""The methods of ``asr.v1.Speech``: each takes a place, plans its request, and answers it."""
 
 from __future__ import annotations
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from asr.audio import AudioLimits
 from asr.audio.limits import check_bytes
 from asr.types import AudioError, ConfigError, Waveform
-from server.audio.process import DecoderDiedError, DecoderProcess, NotTakenError
+from server.audio.process import NotTakenError, WorkerDiedError, WorkerProcess
 from server.audio.worker import AudioJob
 
-__all__ = ["AudioDecoders", "AudioJob", "DecoderDiedError"]
+__all__ = ["AudioJob", "AudioWorkers", "WorkerDiedError"]
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +23,8 @@ CANCEL_SECONDS = 0.1
 FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0  # seconds, before a process that keeps ending is replaced
 
 
-class AudioDecoders:
-    """``count`` decoder processes, each with one job at a time; further jobs wait in their order.
+class AudioWorkers:
+    """``count`` worker processes, each with one job at a time; further jobs wait in their order.
 
     A process that ends fails the job it had, and no other; a new one takes its place. Jobs of more
     than ``seconds_per_job`` are ended. ``async with`` starts and closes. ``on_restart`` is called
@@ -43,14 +43,14 @@ class AudioDecoders:
         self._limits = limits
         self._seconds_per_job = seconds_per_job
         self._on_restart = on_restart
-        self._processes: dict[int, DecoderProcess] = {}  # by pid
-        self._idle: deque[DecoderProcess] = deque()
-        self._waiting: deque[asyncio.Future[DecoderProcess]] = deque()
+        self._processes: dict[int, WorkerProcess] = {}  # by pid
+        self._idle: deque[WorkerProcess] = deque()
+        self._waiting: deque[asyncio.Future[WorkerProcess]] = deque()
         self._keepers: list[asyncio.Task[None]] = []
         self._jobs: set[asyncio.Task[tuple[Waveform, float]]] = set()
         self._is_open = False
 
-    async def __aenter__(self) -> AudioDecoders:
+    async def __aenter__(self) -> AudioWorkers:
         await self.start()
         return self
 
@@ -69,10 +69,10 @@ class AudioDecoders:
             ConfigError: one does not start. It has written why to stderr.
         """
         started = await asyncio.gather(
-            *(DecoderProcess.start(self._limits) for _ in range(self._count)),
+            *(WorkerProcess.start(self._limits) for _ in range(self._count)),
             return_exceptions=True,
         )
-        processes = [process for process in started if isinstance(process, DecoderProcess)]
+        processes = [process for process in started if isinstance(process, WorkerProcess)]
         if len(processes) < self._count:
             await asyncio.gather(*(process.stop() for process in processes))
             [error, *_] = (error for error in started if isinstance(error, BaseException))
@@ -86,11 +86,11 @@ class AudioDecoders:
         self._keepers = [asyncio.create_task(self._keep(process)) for process in processes]
 
     async def close(self) -> None:
-        """End all processes; calls that still wait or run fail with DecoderDiedError."""
+        """End all processes; calls that still wait or run fail with WorkerDiedError."""
         self._is_open = False
         for waiter in self._waiting:
             if not waiter.done():
-                waiter.set_exception(DecoderDiedError("the decoders are closed"))
+                waiter.set_exception(WorkerDiedError("the audio workers are closed"))
         self._waiting.clear()
         for keeper in self._keepers:
             keeper.cancel()
@@ -109,7 +109,7 @@ class AudioDecoders:
         Raises:
             AudioError: the audio is not what ``job`` says, not usable, beyond the limits, or takes
                 too long.
-            DecoderDiedError: the process ended during this job, or :meth:`close` was called.
+            WorkerDiedError: the process ended during this job, or :meth:`close` was called.
         """
         view = memoryview(audio)
         check_bytes(view.nbytes, self._limits)
@@ -135,7 +135,7 @@ class AudioDecoders:
             task.exception()  # else asyncio complains where the caller was cancelled
 
     async def _work(
-        self, process: DecoderProcess, job: AudioJob, audio: memoryview
+        self, process: WorkerProcess, job: AudioJob, audio: memoryview
     ) -> tuple[Waveform, float]:
         is_overdue = False
 
@@ -147,7 +147,7 @@ class AudioDecoders:
         timer = asyncio.get_running_loop().call_later(self._seconds_per_job, end)
         try:
             return await process.decode(job, audio, self._limits)
-        except DecoderDiedError as error:
+        except WorkerDiedError as error:
             log.warning("%s", error)
             if is_overdue:
                 raise AudioError(
@@ -162,13 +162,13 @@ class AudioDecoders:
             else:
                 process.kill()
 
-    async def _take(self) -> DecoderProcess:
+    async def _take(self) -> WorkerProcess:
         """The next idle process, in the order of asking."""
         if not self._is_open:
-            raise DecoderDiedError("the decoders are closed")
+            raise WorkerDiedError("the audio workers are closed")
         if self._idle:
             return self._idle.popleft()
-        waiter: asyncio.Future[DecoderProcess] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[WorkerProcess] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
             return await waiter
@@ -180,7 +180,7 @@ class AudioDecoders:
             with contextlib.suppress(ValueError):
                 self._waiting.remove(waiter)
 
-    def _offer(self, process: DecoderProcess) -> None:
+    def _offer(self, process: WorkerProcess) -> None:
         """Give an idle process to who has waited longest, or put it by."""
         while self._waiting:
             waiter = self._waiting.popleft()
@@ -189,7 +189,7 @@ class AudioDecoders:
                 return
         self._idle.append(process)
 
-    async def _keep(self, process: DecoderProcess) -> None:
+    async def _keep(self, process: WorkerProcess) -> None:
         """Put another in the place of ``process`` whenever it has ended, until cancelled."""
         delay = 0.0
         while True:
@@ -197,31 +197,31 @@ class AudioDecoders:
             await self._forget(process)
             # What ends it without any job would end the next one too.
             delay = 0.0 if process.jobs else min(max(2 * delay, FIRST_DELAY), LONGEST_DELAY)
-            log.warning("a decoder process ended with %d: starting another", status)
+            log.warning("an audio worker ended with %d: starting another", status)
             self._on_restart()
             process = await self._replace(delay)
             self._add(process)
 
-    def _add(self, process: DecoderProcess) -> None:
+    def _add(self, process: WorkerProcess) -> None:
         self._processes[process.pid] = process
         self._offer(process)
 
-    async def _forget(self, process: DecoderProcess) -> None:
+    async def _forget(self, process: WorkerProcess) -> None:
         with contextlib.suppress(ValueError):
             self._idle.remove(process)
         await process.stop()
         self._processes.pop(process.pid, None)
 
-    async def _replace(self, delay: float) -> DecoderProcess:
+    async def _replace(self, delay: float) -> WorkerProcess:
         while True:
             await asyncio.sleep(delay)
             try:
-                return await DecoderProcess.start(self._limits)
+                return await WorkerProcess.start(self._limits)
             except Exception as error:  # of the system, and perhaps not for long
                 delay = min(max(2 * delay, FIRST_DELAY), LONGEST_DELAY)
                 log.error("no process for decoding audio (%s): trying again", error)
 
 
-def _kill_unless_done(process: DecoderProcess, task: asyncio.Task[object]) -> None:
+def _kill_unless_done(process: WorkerProcess, task: asyncio.Task[object]) -> None:
     if not task.done():
         process.kill()

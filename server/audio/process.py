@@ -1,4 +1,4 @@
-"""The server's side of one decoder process: start it, hand it a job, distrust its answer."""
+"""The server's side of one audio worker: start it, hand it a job, distrust its answer."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from asr.types import AudioError, Waveform
 from server.audio.worker import FRAME, READY, AudioJob, pack
 from server.timeout import within
 
-__all__ = ["DecoderDiedError", "DecoderProcess", "NotTakenError"]
+__all__ = ["NotTakenError", "WorkerDiedError", "WorkerProcess"]
 
 START_SECONDS = 30.0
 HEAD_BYTES = 16 * 1024  # of an answer's JSON
 SOCKET_BYTES = 1024 * 1024  # most calls' audio fits, and is then sent without waiting
 
 
-class DecoderDiedError(Exception):
+class WorkerDiedError(Exception):
     """The process that decoded this audio ended, or answered nonsense and was ended."""
 
 
@@ -36,7 +36,7 @@ class NotTakenError(Exception):
     """The process had ended before it was given the job; another can do it."""
 
 
-class DecoderProcess:
+class WorkerProcess:
     """One process. ``jobs`` counts those given to it; it can take the next while ``is_idle``."""
 
     def __init__(self, process: asyncio.subprocess.Process, connection: socket.socket) -> None:
@@ -51,11 +51,11 @@ class DecoderProcess:
         self._loop = asyncio.get_running_loop()
 
     @classmethod
-    async def start(cls, limits: AudioLimits) -> DecoderProcess:
+    async def start(cls, limits: AudioLimits) -> WorkerProcess:
         """A process that is ready for its first job.
 
         Raises:
-            DecoderDiedError: it did not start; it has written why to stderr.
+            WorkerDiedError: it did not start; it has written why to stderr.
         """
         ours, theirs = socket.socketpair()
         for end in (ours, theirs):
@@ -79,10 +79,10 @@ class DecoderProcess:
             theirs.close()  # else its end would go unnoticed
             ready, _ = await within(START_SECONDS, process._read_head())
             if ready != READY:
-                raise DecoderDiedError("it does not say that it is ready")
+                raise WorkerDiedError("it does not say that it is ready")
         except (asyncio.TimeoutError, EOFError, OSError) as error:
             await process.stop()
-            raise DecoderDiedError(f"it does not start: {type(error).__name__}") from None
+            raise WorkerDiedError(f"it does not start: {type(error).__name__}") from None
         except BaseException:
             await process.stop()
             raise
@@ -96,12 +96,12 @@ class DecoderProcess:
     async def decode(
         self, job: AudioJob, audio: memoryview, limits: AudioLimits
     ) -> tuple[Waveform, float]:
-        """See ``AudioDecoders.decode``. Must not be cancelled: the next job would read its rest.
+        """See ``AudioWorkers.decode``. Must not be cancelled: the next job would read its rest.
 
         Raises:
             AudioError: as the process says.
             NotTakenError: it had ended before.
-            DecoderDiedError: it ended now, or what it answers is impossible.
+            WorkerDiedError: it ended now, or what it answers is impossible.
         """
         self._is_in_step = False
         self._is_at_rest.clear()
@@ -113,7 +113,7 @@ class DecoderProcess:
             self._is_in_step = True
             raise
         except (OSError, EOFError):
-            raise DecoderDiedError("a decoder process ended during its job") from None
+            raise WorkerDiedError("an audio worker ended during its job") from None
         finally:
             self._is_at_rest.set()
 
@@ -158,13 +158,13 @@ class DecoderProcess:
         """The JSON of the next frame and the number of bytes that follow it."""
         head_bytes, size = FRAME.unpack(await self._read(FRAME.size))
         if not 0 < head_bytes <= HEAD_BYTES:
-            raise DecoderDiedError(f"a decoder process answers in {head_bytes} bytes")
+            raise WorkerDiedError(f"an audio worker answers in {head_bytes} bytes")
         try:
             head = json.loads(await self._read(head_bytes))
         except (ValueError, RecursionError):
             head = None
         if not isinstance(head, dict):
-            raise DecoderDiedError("a decoder process does not answer in JSON")
+            raise WorkerDiedError("an audio worker does not answer in JSON")
         return head, size
 
     async def _read(self, count: int) -> bytearray:
@@ -176,7 +176,7 @@ class DecoderProcess:
         samples = np.empty(frames, np.float32)
         await self._read_into(samples.view(np.uint8).data)
         if not np.isfinite(samples).all():
-            raise DecoderDiedError("a decoder process answers with samples that are no numbers")
+            raise WorkerDiedError("an audio worker answers with samples that are no numbers")
         return samples
 
     async def _read_into(self, space: memoryview) -> None:
@@ -195,7 +195,7 @@ def _check_answer(
     if isinstance(what, str) and isinstance(remedy, str | None) and size == 0:
         raise AudioError(what, remedy=remedy)
     if "defect" in head:
-        raise DecoderDiedError(f"a decoder process failed: {str(head['defect'])!r}")
+        raise WorkerDiedError(f"an audio worker failed: {str(head['defect'])!r}")
     frames, seconds = head.get("frames"), head.get("seconds")
     if (
         type(frames) is not int
@@ -205,7 +205,7 @@ def _check_answer(
         or frames < 0
         or size != 4 * frames
     ):
-        raise DecoderDiedError("a decoder process gives an impossible answer")
+        raise WorkerDiedError("an audio worker gives an impossible answer")
     return frames, seconds
 
 

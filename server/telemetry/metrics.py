@@ -82,9 +82,7 @@ class Metrics:
         self._reloads = Counter(
             "asr_model_reloads", "Attempts to load models anew", ["result"], registry=registry
         )
-        self._restarts = Counter(
-            "asr_decoder_restarts", "Decoder processes replaced", registry=registry
-        )
+        self._restarts = Counter("asr_worker_restarts", "Audio workers replaced", registry=registry)
         self._show_zeros()
 
     def _show_zeros(self) -> None:
@@ -124,7 +122,7 @@ class Metrics:
         self._reloads.labels("ok" if ok else "failed").inc()
 
     def observe_restart(self) -> None:
-        """Count a decoder process that was replaced."""
+        """Count an audio worker that was replaced."""
         self._restarts.inc()
 
     def set_models(self, fingerprints: Mapping[str, str]) -> None:

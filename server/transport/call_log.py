@@ -1,4 +1,4 @@
-"""The outermost interceptor: every call has an id, a record, and an end that gives nothing away."""
+"""The call log, the outermost interceptor: each call has an id, a record, and a safe end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from server.transport.handlers import (
     rebuilt,
 )
 
-__all__ = ["Recording"]
+__all__ = ["CallLog"]
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ CAUSE_OF: dict[grpc.StatusCode, Cause] = {
 }
 
 
-class Recording(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+class CallLog(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Makes a :class:`CallRecord` of every call but probes, for ``observers`` at the call's end.
 
     Code that runs for the call finds it with :func:`server.telemetry.records.current_record`. The

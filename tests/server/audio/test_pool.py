@@ -1,4 +1,4 @@
-"""Decoder processes: what they answer, what becomes of them, and what that costs everybody else."""
+"""Audio workers: what they answer, what becomes of them, and what that costs everybody else."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ import pytest
 
 from asr.audio import AudioLimits, decode_audio, decode_pcm, resample
 from asr.types import AudioError, ConfigError
-from server.audio.pool import AudioDecoders, AudioJob, DecoderDiedError
+from server.audio.pool import AudioJob, AudioWorkers, WorkerDiedError
 
 ROOT = Path(__file__).resolve().parents[3]
 LIMITS = AudioLimits()
 ANY_FILE = AudioJob("", 0, 0, None, 16_000)
 
 
-def with_decoders(use, count=1, limits=LIMITS, **options):
-    """What ``await use(decoders)`` returns."""
+def with_workers(use, count=1, limits=LIMITS, **options):
+    """What ``await use(workers)`` returns."""
 
     async def live():
-        async with AudioDecoders(count, limits, **options) as decoders:
-            return await use(decoders)
+        async with AudioWorkers(count, limits, **options) as workers:
+            return await use(workers)
 
     return asyncio.run(live())
 
 
-async def outcome(decoders, audio):
+async def outcome(workers, audio):
     """The samples of a call, or the kind of its failure."""
     try:
-        waveform, _ = await decoders.decode(ANY_FILE, audio)
-    except (AudioError, DecoderDiedError) as error:
+        waveform, _ = await workers.decode(ANY_FILE, audio)
+    except (AudioError, WorkerDiedError) as error:
         return type(error)
     return waveform.samples
 
@@ -54,9 +54,9 @@ async def until(condition, seconds=5.0):
     return time.perf_counter() - start
 
 
-async def replacement(decoders, pid):
+async def replacement(workers, pid):
     """The seconds until another process stands in the place of ``pid``."""
-    return await until(lambda: pid not in decoders.pids and len(decoders.pids) == decoders._count)
+    return await until(lambda: pid not in workers.pids and len(workers.pids) == workers._count)
 
 
 @contextmanager
@@ -68,10 +68,10 @@ def held(pid):
         os.kill(pid, signal.SIGCONT)
 
 
-async def begun(decoders, audio):
+async def begun(workers, audio):
     """A call whose job a process has been given."""
-    task = asyncio.create_task(decoders.decode(ANY_FILE, audio))
-    await until(lambda: any(process.jobs for process in decoders._processes.values()))
+    task = asyncio.create_task(workers.decode(ANY_FILE, audio))
+    await until(lambda: any(process.jobs for process in workers._processes.values()))
     assert not task.done()
     return task
 
@@ -106,10 +106,10 @@ def kinds(samples_of, file_of):
 def test_samples_are_those_of_the_toolkit(kind, samples_of, file_of):
     cases = list(kinds(samples_of, file_of))
 
-    async def use(decoders):
-        return [await decoders.decode(job, kind(data)) for job, data, _ in cases]
+    async def use(workers):
+        return [await workers.decode(job, kind(data)) for job, data, _ in cases]
 
-    for (job, _, expected), (waveform, seconds) in zip(cases, with_decoders(use), strict=True):
+    for (job, _, expected), (waveform, seconds) in zip(cases, with_workers(use), strict=True):
         assert waveform.sample_rate == job.target_rate
         assert seconds == expected.duration
         resampled = resample(expected, job.target_rate).samples
@@ -134,164 +134,164 @@ def test_samples_are_those_of_the_toolkit(kind, samples_of, file_of):
     ],
 )
 def test_what_cannot_be_used_is_refused_with_a_remedy(job, data, audio):
-    async def use(decoders):
-        pids = decoders.pids
+    async def use(workers):
+        pids = workers.pids
         with pytest.raises(AudioError) as caught:
-            await decoders.decode(job, audio if data == "audio" else data)
+            await workers.decode(job, audio if data == "audio" else data)
         assert caught.value.remedy
-        await decoders.decode(ANY_FILE, audio)
-        assert decoders.pids == pids
+        await workers.decode(ANY_FILE, audio)
+        assert workers.pids == pids
 
-    with_decoders(use)
+    with_workers(use)
 
 
 def test_fewer_samples_than_one_of_the_model_are_none():
     """The recogniser says what is too short for it; here nothing is invented."""
 
-    async def use(decoders):
+    async def use(workers):
         job = AudioJob("LINEAR16", 48_000, 1, None, 16_000)
-        return await decoders.decode(job, b"\1\0")
+        return await workers.decode(job, b"\1\0")
 
-    waveform, seconds = with_decoders(use)
+    waveform, seconds = with_workers(use)
     assert len(waveform.samples) == 0
     assert seconds == 1 / 48_000
 
 
 def test_jobs_are_done_in_their_order(audio):
-    async def use(decoders):
+    async def use(workers):
         done = []
 
         async def call(number):
-            await decoders.decode(ANY_FILE, audio)
+            await workers.decode(ANY_FILE, audio)
             done.append(number)
 
         await asyncio.gather(*(call(number) for number in range(50)))
         return done
 
-    assert with_decoders(use) == list(range(50))
+    assert with_workers(use) == list(range(50))
 
 
 def test_a_killed_process_fails_one_call_and_is_replaced_within_a_second(audio):
-    async def kill_one(decoders):
+    async def kill_one(workers):
         """What became of ten calls, and the seconds until all processes were there again."""
-        victim, other = decoders._processes.values()
+        victim, other = workers._processes.values()
         before = victim.jobs, other.jobs
         with held(victim.pid), held(other.pid):
-            calls = [asyncio.create_task(outcome(decoders, audio)) for _ in range(10)]
+            calls = [asyncio.create_task(outcome(workers, audio)) for _ in range(10)]
             await until(lambda: (victim.jobs, other.jobs) == (before[0] + 1, before[1] + 1))
             os.kill(victim.pid, signal.SIGKILL)
-            seconds = await replacement(decoders, victim.pid)
+            seconds = await replacement(workers, victim.pid)
         return await asyncio.gather(*calls), seconds
 
-    async def use(decoders):
-        return [await kill_one(decoders) for _ in range(3)]
+    async def use(workers):
+        return [await kill_one(workers) for _ in range(3)]
 
     expected = decode_audio(audio).samples
-    rounds = with_decoders(use, count=2)
+    rounds = with_workers(use, count=2)
     for results, _ in rounds:
-        assert len([result for result in results if result is DecoderDiedError]) == 1
+        assert len([result for result in results if result is WorkerDiedError]) == 1
         assert sum(np.array_equal(result, expected) for result in results) == 9
     assert min(seconds for _, seconds in rounds) < 1.0  # others may use this machine too
 
 
 def test_a_process_killed_between_jobs_fails_no_call(audio):
-    async def use(decoders):
+    async def use(workers):
         for _ in range(3):
-            victim = decoders.pids[0]
+            victim = workers.pids[0]
             ended = os.pidfd_open(victim)
             os.kill(victim, signal.SIGKILL)
             assert select.select([ended], [], [], 5.0)[0]  # dead, and the loop does not know
             os.close(ended)
-            calls = (decoders.decode(ANY_FILE, audio) for _ in range(4))
+            calls = (workers.decode(ANY_FILE, audio) for _ in range(4))
             await asyncio.gather(*calls)
-            await replacement(decoders, victim)
+            await replacement(workers, victim)
 
-    with_decoders(use, count=2)
+    with_workers(use, count=2)
 
 
 def test_a_job_that_takes_too_long_is_refused_and_the_next_one_done(audio):
-    async def use(decoders):
-        with held(decoders.pids[0]):
-            first = asyncio.create_task(outcome(decoders, audio))
-            second = asyncio.create_task(outcome(decoders, audio))
+    async def use(workers):
+        with held(workers.pids[0]):
+            first = asyncio.create_task(outcome(workers, audio))
+            second = asyncio.create_task(outcome(workers, audio))
             assert await first is AudioError
         assert len(await second) == 8_000
 
-    with_decoders(use, seconds_per_job=0.2)
+    with_workers(use, seconds_per_job=0.2)
 
 
 def test_a_cancelled_job_does_not_hold_the_next_one_up(audio):
-    async def use(decoders):
-        [pid] = decoders.pids
+    async def use(workers):
+        [pid] = workers.pids
         with held(pid):
-            call = await begun(decoders, audio)
+            call = await begun(workers, audio)
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call
-            await replacement(decoders, pid)
-        assert len(await outcome(decoders, audio)) == 8_000
+            await replacement(workers, pid)
+        assert len(await outcome(workers, audio)) == 8_000
 
-    with_decoders(use)
+    with_workers(use)
 
 
 def test_a_cancelled_job_that_fails_is_no_defect(audio):
     """Nobody asks for its error any more; asyncio complains of such when the task is collected."""
     complaints = []
 
-    async def use(decoders):
+    async def use(workers):
         asyncio.get_running_loop().set_exception_handler(
             lambda loop, context: complaints.append(context["message"])
         )
         for data in (b"hello, this is text", audio):
-            [pid] = decoders.pids
+            [pid] = workers.pids
             with held(pid):
-                call = await begun(decoders, data)
+                call = await begun(workers, data)
                 call.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await call
-                await replacement(decoders, pid)
+                await replacement(workers, pid)
         del call
         gc.collect()
         await asyncio.sleep(0)
 
-    with_decoders(use)
+    with_workers(use)
     assert complaints == []
 
 
 def test_a_cancelled_job_that_is_nearly_done_costs_no_process(audio):
-    async def use(decoders):
-        pids = decoders.pids
+    async def use(workers):
+        pids = workers.pids
         for _ in range(20):
-            call = asyncio.create_task(decoders.decode(ANY_FILE, audio))
+            call = asyncio.create_task(workers.decode(ANY_FILE, audio))
             await asyncio.sleep(0)  # it is handed over
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call
-        assert len(await outcome(decoders, audio)) == 8_000
-        assert decoders.pids == pids
+        assert len(await outcome(workers, audio)) == 8_000
+        assert workers.pids == pids
 
-    with_decoders(use)
+    with_workers(use)
 
 
 def test_a_call_cancelled_in_the_queue_takes_nobodys_turn(audio):
-    async def use(decoders):
-        [process] = decoders._processes.values()
+    async def use(workers):
+        [process] = workers._processes.values()
         with held(process.pid):
-            first = await begun(decoders, audio)
-            waiting = [asyncio.create_task(decoders.decode(ANY_FILE, audio)) for _ in range(9)]
-            await until(lambda: len(decoders._waiting) == 9)
+            first = await begun(workers, audio)
+            waiting = [asyncio.create_task(workers.decode(ANY_FILE, audio)) for _ in range(9)]
+            await until(lambda: len(workers._waiting) == 9)
             for call in waiting[::2]:
                 call.cancel()
-            await until(lambda: len(decoders._waiting) == 4)
+            await until(lambda: len(workers._waiting) == 4)
         await first
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert [isinstance(r, asyncio.CancelledError) for r in results] == [True, False] * 4 + [
             True
         ]
         assert process.jobs == 5
-        assert decoders.pids == [process.pid]
+        assert workers.pids == [process.pid]
 
-    with_decoders(use)
+    with_workers(use)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -299,22 +299,22 @@ def test_cancelled_and_killed_at_random_every_call_ends_and_the_rest_is_right(se
     rng = np.random.default_rng(seed)
     expected = decode_audio(audio).samples
 
-    async def use(decoders):
+    async def use(workers):
         calls = []
         for turn in range(200):
-            calls.append(asyncio.create_task(outcome(decoders, audio)))
+            calls.append(asyncio.create_task(outcome(workers, audio)))
             if rng.random() < 0.5:
                 await asyncio.sleep(rng.choice([0, 0, 1e-3]))
             if rng.random() < 0.3:
                 calls[rng.integers(len(calls))].cancel()
-            if turn % 50 == 49 and decoders.pids:
+            if turn % 50 == 49 and workers.pids:
                 with suppress(ProcessLookupError):  # where it has ended just now
-                    os.kill(rng.choice(decoders.pids), signal.SIGKILL)
+                    os.kill(rng.choice(workers.pids), signal.SIGKILL)
         return await asyncio.gather(*calls, return_exceptions=True)
 
-    results = with_decoders(use, count=2)
+    results = with_workers(use, count=2)
     right = [np.array_equal(r, expected) for r in results if isinstance(r, np.ndarray)]
-    died = [r for r in results if r is DecoderDiedError]
+    died = [r for r in results if r is WorkerDiedError]
     cancelled = [r for r in results if isinstance(r, asyncio.CancelledError)]
     assert all(right)
     assert len(died) <= 4
@@ -324,16 +324,16 @@ def test_cancelled_and_killed_at_random_every_call_ends_and_the_rest_is_right(se
 
 def test_closing_ends_calls_processes_and_descriptors(audio):
     async def use():
-        decoders = AudioDecoders(1, LIMITS)
-        await decoders.start()
-        [pid] = decoders.pids
+        workers = AudioWorkers(1, LIMITS)
+        await workers.start()
+        [pid] = workers.pids
         with held(pid):
-            running = await begun(decoders, audio)
-            waiting = asyncio.create_task(decoders.decode(ANY_FILE, audio))
-            await until(lambda: decoders._waiting)
-            await decoders.close()
-        for call in (running, waiting, decoders.decode(ANY_FILE, audio)):
-            with pytest.raises(DecoderDiedError):
+            running = await begun(workers, audio)
+            waiting = asyncio.create_task(workers.decode(ANY_FILE, audio))
+            await until(lambda: workers._waiting)
+            await workers.close()
+        for call in (running, waiting, workers.decode(ANY_FILE, audio)):
+            with pytest.raises(WorkerDiedError):
                 await call
         assert not Path(f"/proc/{pid}").exists()
 
@@ -344,28 +344,28 @@ def test_closing_ends_calls_processes_and_descriptors(audio):
 
 
 def test_what_is_closed_at_once_leaves_no_process():
-    async def use(decoders):
-        return decoders.pids
+    async def use(workers):
+        return workers.pids
 
-    assert not [pid for pid in with_decoders(use, count=2) if Path(f"/proc/{pid}").exists()]
+    assert not [pid for pid in with_workers(use, count=2) if Path(f"/proc/{pid}").exists()]
 
 
 def test_a_failed_call_does_not_keep_its_audio():
     class Audio(bytearray):
         pass
 
-    async def use(decoders):
+    async def use(workers):
         data = Audio(b"hello, this is text")
         gone = weakref.ref(data)
         with pytest.raises(AudioError):
-            await decoders.decode(ANY_FILE, data)
+            await workers.decode(ANY_FILE, data)
         del data
         await asyncio.sleep(0)
         return gone() is None
 
     gc.disable()  # as a server under load: the next collection may be far
     try:
-        assert with_decoders(use)
+        assert with_workers(use)
     finally:
         gc.enable()
 
@@ -373,10 +373,10 @@ def test_a_failed_call_does_not_keep_its_audio():
 def test_processes_end_when_the_server_is_killed():
     code = """
 import asyncio
-from server.audio.pool import AudioDecoders, AudioLimits
+from server.audio.pool import AudioWorkers, AudioLimits
 async def live():
-    async with AudioDecoders(2, AudioLimits()) as decoders:
-        print(*decoders.pids, flush=True)
+    async with AudioWorkers(2, AudioLimits()) as workers:
+        print(*workers.pids, flush=True)
         await asyncio.Event().wait()
 asyncio.run(live())
 """
@@ -397,29 +397,29 @@ asyncio.run(live())
 def test_a_process_that_does_not_start_is_an_error_at_start(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(ConfigError, match="no process for decoding"):
-        with_decoders(None, count=2)
+        with_workers(None, count=2)
 
 
 def bombard(payloads, callers=4):
     """Send all ``payloads``; returns outcomes and seconds. All processes live on."""
 
-    async def use(decoders):
-        pids = decoders.pids
+    async def use(workers):
+        pids = workers.pids
         outcomes, seconds = [], []
 
         async def caller():
             for name, data in payloads:
                 start = time.perf_counter()
-                result = await outcome(decoders, data)
+                result = await outcome(workers, data)
                 seconds.append(time.perf_counter() - start)
-                assert result is not DecoderDiedError, name
+                assert result is not WorkerDiedError, name
                 outcomes.append(result)
 
         await asyncio.gather(*(caller() for _ in range(callers)))
-        assert decoders.pids == pids
+        assert workers.pids == pids
         return outcomes, seconds
 
-    return with_decoders(use, count=2)
+    return with_workers(use, count=2)
 
 
 @pytest.mark.parametrize("count", [700, pytest.param(10_000, marks=pytest.mark.slow)])

@@ -1,4 +1,4 @@
-"""The server believes nothing that a decoder process may say under somebody else's control."""
+"""The server believes nothing that an audio worker may say under somebody else's control."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from asr.audio import AudioLimits
-from server.audio.process import DecoderDiedError, DecoderProcess
+from server.audio.process import WorkerDiedError, WorkerProcess
 from server.audio.worker import FRAME, AudioJob, pack
 
 LIMITS = AudioLimits()
@@ -54,7 +54,7 @@ def test_nonsense_from_a_process_is_never_a_result(name):
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with ours, theirs:
-            process = DecoderProcess(Gone(), ours)
+            process = WorkerProcess(Gone(), ours)
             answer = pack({"frames": 8_000, "seconds": 0.5}, len(GOOD)) + GOOD
             theirs.sendall(answer if name is None else NONSENSE[name])
             theirs.shutdown(socket.SHUT_WR)
@@ -67,6 +67,6 @@ def test_nonsense_from_a_process_is_never_a_result(name):
         waveform, seconds = asyncio.run(use())
         assert (waveform.samples.tobytes(), seconds) == (GOOD, 0.5)
     else:
-        with pytest.raises(DecoderDiedError) as caught:
+        with pytest.raises(WorkerDiedError) as caught:
             asyncio.run(use())
         assert "\n" not in str(caught.value)

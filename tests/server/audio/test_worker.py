@@ -1,4 +1,4 @@
-"""What a decoder process may do, and the memory that it takes."""
+"""What an audio worker may do, and the memory that it takes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from asr.audio import AudioLimits
 from asr.types import AudioError
-from server.audio.pool import AudioDecoders, AudioJob
+from server.audio.pool import AudioJob, AudioWorkers
 from server.audio.worker import address_space
 
 LIMITS = AudioLimits()
@@ -21,13 +21,13 @@ MIB = 1024 * 1024
 
 
 def with_process(use, limits=LIMITS):
-    """What ``await use(decoders)`` returns; its one process lives on."""
+    """What ``await use(workers)`` returns; its one process lives on."""
 
     async def live():
-        async with AudioDecoders(1, limits) as decoders:
-            pids = decoders.pids
-            result = await use(decoders)
-            assert decoders.pids == pids
+        async with AudioWorkers(1, limits) as workers:
+            pids = workers.pids
+            result = await use(workers)
+            assert workers.pids == pids
             return result
 
     return asyncio.run(live())
@@ -36,11 +36,11 @@ def with_process(use, limits=LIMITS):
 def test_a_process_may_do_little(samples_of, file_of):
     audio = file_of(samples_of(0, 0.5), 16_000, "WAV", "PCM_16")
 
-    async def use(decoders):
-        [pid] = decoders.pids
+    async def use(workers):
+        [pid] = workers.pids
         for number in (signal.SIGINT, signal.SIGTERM):  # of the terminal or the service manager
             os.kill(pid, number)
-        await decoders.decode(ANY_FILE, audio)
+        await workers.decode(ANY_FILE, audio)
         return [Path(f"/proc/{pid}/{name}").read_text() for name in ("limits", "environ", "maps")]
 
     limits, environment, maps = with_process(use)
@@ -65,8 +65,8 @@ def test_the_longest_audio_fits_into_the_memory_a_process_may_have(seconds, rate
     limits = AudioLimits(max_seconds=seconds, max_expansion=math.inf)
     audio = rubbish.silence(seconds, rate, 1, "FLAC", "PCM_16")
 
-    async def use(decoders):
-        waveform, duration = await decoders.decode(AudioJob("", 0, 0, None, 192_000), audio)
+    async def use(workers):
+        waveform, duration = await workers.decode(AudioJob("", 0, 0, None, 192_000), audio)
         return len(waveform.samples), duration
 
     assert with_process(use, limits) == (seconds * 192_000, seconds)
@@ -75,13 +75,13 @@ def test_the_longest_audio_fits_into_the_memory_a_process_may_have(seconds, rate
 def peak_growth(data, limits):
     """Bytes that a process takes at its peak beyond what it has, and the samples or None."""
 
-    async def use(decoders):
-        [pid] = decoders.pids
-        await decoders.decode(AudioJob("LINEAR16", 48_000, 1, None, 16_000), bytes(9_600))
+    async def use(workers):
+        [pid] = workers.pids
+        await workers.decode(AudioJob("LINEAR16", 48_000, 1, None, 16_000), bytes(9_600))
         Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins anew
         before = memory(pid, "VmRSS")
         try:
-            waveform, _ = await decoders.decode(ANY_FILE, data)
+            waveform, _ = await workers.decode(ANY_FILE, data)
         except AudioError:
             waveform = None
         return memory(pid, "VmHWM") - before, waveform and waveform.samples

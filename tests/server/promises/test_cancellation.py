@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from server.audio.pool import AudioDecoders
+from server.audio.pool import AudioWorkers
 from server.pb.v1 import speech_pb2 as pb
 from server.resources import resident_bytes
 
@@ -52,13 +52,13 @@ def tasks_of(running) -> int:
 
 def hold_audio(monkeypatch, gate) -> None:
     """Let the audio's decoding wait for ``gate`` without occupying a process."""
-    decode = AudioDecoders.decode
+    decode = AudioWorkers.decode
 
     async def held(self, job, audio):
         await asyncio.to_thread(gate, "audio", None)
         return await decode(self, job, audio)
 
-    monkeypatch.setattr(AudioDecoders, "decode", held)
+    monkeypatch.setattr(AudioWorkers, "decode", held)
 
 
 @pytest.mark.parametrize("stage", ["audio", "model", "decode"])

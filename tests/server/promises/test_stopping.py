@@ -1,4 +1,4 @@
-"""A real server process: how it starts, stops, runs short of memory and loses a decoder."""
+"""A real server process: how it starts, stops, runs short of memory and loses an audio worker."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_a_call_stuck_in_native_code_is_left_at_the_end_of_the_grace_time(bundle
         assert call.exception(timeout=30) is not None
 
 
-def test_a_stuck_decoder_process_is_left_too(begin, bundle_path, children_of):
+def test_a_stuck_audio_worker_is_left_too(begin, bundle_path, children_of):
     process, address = begin(bundle_path, "--audio-processes", "1", "--grace-seconds", "2")
     [child] = children_of(process.pid)
     os.kill(child, signal.SIGSTOP)
@@ -271,10 +271,10 @@ def until(condition) -> None:
         time.sleep(0.001)
 
 
-# Losing a decoder
+# Losing an audio worker
 
 
-def test_a_killed_decoder_fails_the_call_that_it_had_and_the_next_is_answered_within_a_second(
+def test_a_killed_audio_worker_fails_the_call_that_it_had_and_the_next_is_answered_within_a_second(
     serving, stand_in
 ):
     """Eight calls: the first is at work when its process is killed, the others wait for it."""

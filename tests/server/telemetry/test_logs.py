@@ -16,7 +16,7 @@ from server.pb.v1.speech_pb2_grpc import SpeechStub
 from server.telemetry.logs import log_call, setup_logging
 from server.telemetry.records import CallRecord, current_record
 from server.transport.authentication import Authentication, Tokens
-from server.transport.call_log import Recording
+from server.transport.call_log import CallLog
 from server.transport.parsing import Parsing
 
 pytestmark = pytest.mark.usefixtures("own_logging")
@@ -149,7 +149,7 @@ def test_no_audio_no_text_and_no_token_is_logged(serve, echo, each_kind, tmp_pat
     path = tmp_path / "tokens"
     path.write_text(token)
     setup_logging(form, "DEBUG")
-    interceptors = [Recording([log_call]), Authentication(Tokens.load(path)), Parsing()]
+    interceptors = [CallLog([log_call]), Authentication(Tokens.load(path)), Parsing()]
     with serve(interceptors, servicer=Talking()) as serving, serving.connect() as channel:
         right = [("authorization", f"Bearer {token}")]
         each_kind(channel, right)

@@ -19,7 +19,7 @@ from server.telemetry import metrics_http
 from server.telemetry.metrics import METHODS, Metrics
 from server.telemetry.metrics_http import CONNECTIONS, SILENCE_SECONDS, MetricsServer
 from server.telemetry.records import CAUSES, STAGES, CallRecord
-from server.transport.call_log import Recording
+from server.transport.call_log import CallLog
 
 CODE = grpc.StatusCode
 
@@ -121,7 +121,7 @@ def test_models_reloads_and_restarts(metrics, samples):
     models = {key[1:] for key in found if key[0] == "asr_model_info"}
     assert models == {("3", "a"), ("2", "b")}
     assert found["asr_model_reloads_total", "ok"] == found["asr_model_reloads_total", "failed"] == 1
-    assert found["asr_decoder_restarts_total",] == 1
+    assert found["asr_worker_restarts_total",] == 1
     assert found["asr_process_resident_memory_bytes",] > 1e6
     assert found["asr_process_start_time_seconds",] > 1e9
 
@@ -170,9 +170,9 @@ def test_two_servers_do_not_mix(metrics, samples):
 
 
 def test_calls_of_a_server_are_counted(serve, metrics, samples):
-    recording = Recording([metrics.observe])
-    metrics.watch_calls(lambda: recording.active)
-    with serve([recording]) as serving, serving.connect() as channel:
+    call_log = CallLog([metrics.observe])
+    metrics.watch_calls(lambda: call_log.active)
+    with serve([call_log]) as serving, serving.connect() as channel:
         for _ in range(3):
             SpeechStub(channel).Transcribe(pb.TranscribeRequest(), timeout=20)
     found = samples()

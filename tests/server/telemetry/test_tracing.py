@@ -19,7 +19,7 @@ from server.pb.v1.speech_pb2_grpc import SpeechStub
 from server.telemetry import tracing
 from server.telemetry.records import CallRecord, current_record
 from server.telemetry.tracing import Tracing
-from server.transport.call_log import Recording
+from server.transport.call_log import CallLog
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"  # of the W3C's examples
 
@@ -63,7 +63,7 @@ def test_a_call_of_a_server_is_a_span_with_its_stages(serve, echo):
     exporter = InMemorySpanExporter()
     tracing = Tracing.start(exporter)
     with (
-        serve([Recording([tracing.observe])], servicer=Staged()) as serving,
+        serve([CallLog([tracing.observe])], servicer=Staged()) as serving,
         serving.connect() as channel,
     ):
         SpeechStub(channel).Transcribe(

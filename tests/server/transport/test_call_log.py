@@ -12,7 +12,7 @@ from server.pb.v1 import speech_pb2 as pb
 from server.pb.v1.speech_pb2_grpc import SpeechStub
 from server.telemetry.records import STAGES, CallRecord, current_record, refuse, request_id_of
 from server.transport.authentication import Authentication, Tokens
-from server.transport.call_log import Recording
+from server.transport.call_log import CallLog
 from server.transport.parsing import Parsing
 
 CODE = grpc.StatusCode
@@ -27,10 +27,10 @@ def finished() -> Queue[CallRecord]:
 
 @pytest.fixture
 def interceptors(finished, tmp_path):
-    """As a server has them: recording outermost, then who it is, then what it says."""
+    """As a server has them: the call log outermost, then who it is, then what it says."""
     path = tmp_path / "tokens"
     path.write_text("0123456789abcdef")
-    return [Recording([finished.put]), Authentication(Tokens.load(path)), Parsing()]
+    return [CallLog([finished.put]), Authentication(Tokens.load(path)), Parsing()]
 
 
 def servicer_of(echo, transcribe):
@@ -185,7 +185,7 @@ def test_a_cancelled_stream_of_answers_is_closed_at_once(serve, echo, intercepto
             finally:
                 steps.append("closed")
 
-    interceptors[0] = Recording([lambda _: steps.append("recorded"), finished.put])
+    interceptors[0] = CallLog([lambda _: steps.append("recorded"), finished.put])
     with serve(interceptors, servicer=Endless()) as serving, serving.connect() as channel:
         answers = SpeechStub(channel).TranscribeStream(iter([]), timeout=20, metadata=TOKEN)
         next(answers)
@@ -198,7 +198,7 @@ def test_a_failing_observer_harms_neither_calls_nor_other_observers(serve, finis
     def fail(record: CallRecord) -> None:
         raise OSError("the disk is full")
 
-    with serve([Recording([fail, finished.put])]) as serving, serving.connect() as channel:
+    with serve([CallLog([fail, finished.put])]) as serving, serving.connect() as channel:
         assert ask(channel) == pb.TranscribeResponse()
         finished.get(timeout=20)
     assert any("could not be recorded" in line for line in caplog.messages)
