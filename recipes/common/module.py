@@ -18,6 +18,7 @@ from asr.scoring import ErrorCounts, token_errors
 from asr.tokens import Tokenizer
 from recipes.common.data import Batch
 from recipes.common.metric import WER, Metric
+from recipes.common.optimizer import parameter_groups, regroup
 
 __all__ = ["CHECKPOINT_KEY", "SpeechModule"]
 
@@ -44,7 +45,7 @@ class SpeechModule(pl.LightningModule):
         recompute: run each layer again in the backward pass instead of keeping its states.
         spec_augment: masks on the features.
         learning_rate: peak of the schedule.
-        weight_decay: of AdamW, on matrices.
+        weight_decay: of AdamW, on matrices; biases and peepholes have none.
         warmup_steps: steps of linear rise.
         final_fraction: the cosine's last learning rate, as a fraction of the peak.
     """
@@ -147,10 +148,8 @@ class SpeechModule(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW; the learning rate rises linearly, then falls along a cosine over the epochs."""
-        matrices = [p for p in self.model.parameters() if p.dim() > 1]
-        vectors = [p for p in self.model.parameters() if p.dim() <= 1]
         optimizer = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors}],
+            parameter_groups(self.model, self.weight_decay),
             lr=self.learning_rate,
             weight_decay=0.0,
         )
@@ -175,3 +174,8 @@ class SpeechModule(pl.LightningModule):
             "tokens": list(self.tokenizer.tokens),
             "token_kind": self.tokenizer.kind,
         }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let a run that an earlier version began go on."""
+        for state in checkpoint.get("optimizer_states", []):
+            regroup(state, self.model)
