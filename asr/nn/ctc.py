@@ -7,7 +7,7 @@ can spell, losses that are not finite, and models that emit nothing but blanks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -163,9 +163,15 @@ class AllBlankDetector:
         self._labels += int(((best != BLANK_ID) & valid).sum())
         self._frames += int(valid.sum())
 
-    def finish_pass(self) -> str | None:
-        """End a pass; return an explanation when the plateau has lasted too long, else ``None``."""
-        blank_only = self._frames > 0 and self._labels == 0
+    def finish_pass(
+        self, over_processes: Callable[[list[int]], list[int]] = lambda counts: counts
+    ) -> str | None:
+        """End a pass; return an explanation when the plateau has lasted too long, else ``None``.
+
+        ``over_processes`` sums counts over the processes that share the pass.
+        """
+        labels, frames = over_processes([self._labels, self._frames])
+        blank_only = frames > 0 and labels == 0
         self._labels = self._frames = 0
         self.passes = self.passes + 1 if blank_only else 0
         if self.passes < self.patience:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +12,6 @@ import pytorch_lightning as pl
 import torch
 from lhotse import CutSet
 from lhotse.cut import Cut
-from lhotse.dataset import DynamicBucketingSampler, SimpleCutSampler
-from lhotse.dataset.sampling.base import CutSampler
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -21,6 +19,8 @@ from asr.audio import resample
 from asr.augment import AddNoise, SpeedPerturbation
 from asr.nn.ctc import Preflight, preflight
 from asr.tokens import Tokenizer
+from asr.types import ConfigError
+from recipes.common.batches import BatchLimits, BatchSampler, Drawn
 from recipes.common.manifests import load_samples, read_manifest
 
 __all__ = ["Batch", "SpeechDataModule", "SpeechDataset", "manifest_path", "tokens_path"]
@@ -51,8 +51,8 @@ class Batch(NamedTuple):
 class SpeechDataset(Dataset[Batch]):
     """Turns the cuts a sampler chose into a :class:`Batch`, changed in speed and by noise if asked.
 
-    Random numbers are seeded from torch's generator, so they repeat under one seed and differ
-    between loader workers.
+    An utterance's changes follow from the seed, the epoch and its id: they are new in each epoch,
+    and the same whichever process loads it and wherever the run was interrupted.
     """
 
     def __init__(
@@ -66,10 +66,11 @@ class SpeechDataset(Dataset[Batch]):
         self.sample_rate = sample_rate
         self.changes = [change for change in (perturb, noise) if change is not None]
 
-    def __getitem__(self, cuts: CutSet) -> Batch:
-        rng = np.random.default_rng(int(torch.randint(2**62, (1,)).item()))
+    def __getitem__(self, drawn: Drawn) -> Batch:
+        cuts = drawn.cuts
         samples = []
         for cut in cuts:
+            rng = np.random.default_rng([drawn.seed, drawn.epoch, zlib.crc32(cut.id.encode())])
             waveform = resample(load_samples(cut), self.sample_rate)
             changed = waveform.samples
             for change in self.changes:
@@ -90,16 +91,6 @@ class SpeechDataset(Dataset[Batch]):
 
 def _pad(sequences: Sequence[Tensor]) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(list(sequences), batch_first=True)
-
-
-@dataclass(frozen=True)
-class _IsAmong:
-    """Whether a cut is one of these; unlike a lambda, it can travel to loader processes."""
-
-    ids: frozenset[str]
-
-    def __call__(self, cut: Cut) -> bool:
-        return cut.id in self.ids
 
 
 class SpeechDataModule(pl.LightningDataModule):
@@ -130,10 +121,12 @@ class SpeechDataModule(pl.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if num_workers < 0:
+            raise ConfigError(f"num_workers is {num_workers}", remedy="give 0 or more")
+        if sample_rate < 1:
+            raise ConfigError(f"sample_rate is {sample_rate}", remedy="give a rate in hertz")
         self.data_dir = Path(data_dir)
-        self.batch_size = batch_size
-        self.batch_seconds = batch_seconds
-        self.num_buckets = num_buckets
+        self.limits = BatchLimits(batch_size, batch_seconds, num_buckets)
         self.num_workers = num_workers
         self.sample_rate = sample_rate
         self.seed = seed
@@ -167,10 +160,15 @@ class SpeechDataModule(pl.LightningDataModule):
         return cut.id, num_frames(samples), labels, unknown
 
     def train_dataloader(self) -> DataLoader:
-        """Shuffled, bucketed batches with augmentation of the waveform."""
+        """Shuffled, bucketed batches with augmentation of the waveform.
+
+        In a resumed run they begin where the run stopped.
+        """
+        sampler = self._sampler("train", shuffle=True)
+        if self.trainer is not None:
+            sampler.start_at(*_position(self.trainer))
         return self._loader(
-            self._sampler("train", shuffle=True),
-            SpeechDataset(self.tokenizer, self.sample_rate, self.perturb, self.noise),
+            sampler, SpeechDataset(self.tokenizer, self.sample_rate, self.perturb, self.noise)
         )
 
     def val_dataloader(self) -> DataLoader:
@@ -179,25 +177,41 @@ class SpeechDataModule(pl.LightningDataModule):
             self._sampler("dev", shuffle=False), SpeechDataset(self.tokenizer, self.sample_rate)
         )
 
-    def _sampler(self, split: str, *, shuffle: bool) -> CutSampler:
-        cuts = self._cuts(split)
-        limits = {"max_duration": self.batch_seconds, "max_cuts": self.batch_size}
-        buckets = min(self.num_buckets, sum(1 for _ in cuts) // 2)
-        if buckets < 2:  # too few utterances to group, or grouping is not wanted
-            return SimpleCutSampler(cuts.to_eager(), shuffle=shuffle, seed=self.seed, **limits)
-        return DynamicBucketingSampler(
-            cuts, num_buckets=buckets, shuffle=shuffle, seed=self.seed, **limits
+    def plain_dataloader(self, split: str) -> DataLoader:
+        """A whole split without augmentation, in every process, for statistics of the features."""
+        return self._loader(
+            BatchSampler(self._cuts(split), self.limits),
+            SpeechDataset(self.tokenizer, self.sample_rate),
         )
 
-    def plain_dataloader(self, split: str) -> DataLoader:
-        """A split in its own order without augmentation, for statistics of the features."""
-        sampler = SimpleCutSampler(self._cuts(split), max_cuts=self.batch_size)
-        return self._loader(sampler, SpeechDataset(self.tokenizer, self.sample_rate))
+    def _sampler(self, split: str, *, shuffle: bool) -> BatchSampler:
+        """This process's share of a split."""
+        slowest = min(self.perturb.factors) if self.perturb and split == "train" else 1.0
+        return BatchSampler(
+            self._cuts(split),
+            self.limits,
+            stretch=1 / slowest,
+            shuffle=shuffle,
+            seed=self.seed,
+            rank=self.trainer.global_rank if self.trainer else 0,
+            world_size=self.trainer.world_size if self.trainer else 1,
+        )
 
-    def _cuts(self, split: str) -> CutSet:
-        cuts = CutSet.from_jsonl_lazy(manifest_path(self.data_dir, split))
+    def _cuts(self, split: str) -> list[Cut]:
         usable = self.usable.get(split)
-        return cuts if usable is None else cuts.filter(_IsAmong(usable))
+        return [cut for cut in self.manifest(split) if usable is None or cut.id in usable]
 
-    def _loader(self, sampler: CutSampler, dataset: SpeechDataset) -> DataLoader:
+    def _loader(self, sampler: BatchSampler, dataset: SpeechDataset) -> DataLoader:
         return DataLoader(dataset, sampler=sampler, batch_size=None, num_workers=self.num_workers)
+
+
+def _position(trainer: pl.Trainer) -> tuple[int, int]:
+    """Epoch and batch at which ``trainer`` goes on, as its loops were restored.
+
+    The loader's iterator is made, and workers ask it for batches, before Lightning tells the
+    sampler its epoch.
+    """
+    epochs = trainer.fit_loop.epoch_progress.current
+    within = epochs.started > epochs.processed
+    done = trainer.fit_loop.epoch_loop.batch_progress.current.processed if within else 0
+    return epochs.processed, done

@@ -23,6 +23,7 @@ from rich.table import Table
 
 from asr.tokens import Tokenizer
 from asr.types import TokenError, TrainingError
+from recipes.common.callbacks import SeedEachStep
 from recipes.common.data import SpeechDataModule, tokens_path
 from recipes.common.module import SpeechModule
 from recipes.common.recipe import Recipe
@@ -120,6 +121,7 @@ class SpeechCLI(LightningCLI):
             ModelCheckpoint(dirpath=checkpoints, filename="last", enable_version_counter=False),
             EarlyStopping(MONITOR, patience=self.config["patience"], mode="min"),
             LearningRateMonitor("step"),
+            SeedEachStep(self.datamodule.seed),
         ]
         if self.config["trainer"]["enable_progress_bar"] is not False:
             callbacks.append(TQDMProgressBar(refresh_rate=10))
@@ -127,7 +129,7 @@ class SpeechCLI(LightningCLI):
             "default_root_dir": self.run_dir,
             "logger": TensorBoardLogger(self.run_dir, name="tensorboard", version=""),
             "callbacks": callbacks,
-            "use_distributed_sampler": False,  # lhotse's samplers share out the data themselves
+            "use_distributed_sampler": False,  # ours shares out the data itself
             "num_sanity_val_steps": 0,
         }
         return super().instantiate_trainer(**{**kwargs, **defaults})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import astuple
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,6 +17,7 @@ from asr.nn.ctc import AllBlankDetector, CTCLoss
 from asr.nn.model import AcousticModel, AcousticModelConfig
 from asr.scoring import ErrorCounts, token_errors
 from asr.tokens import Tokenizer
+from asr.types import ConfigError
 from recipes.common.data import Batch
 from recipes.common.metric import WER, Metric
 from recipes.common.optimizer import parameter_groups, regroup
@@ -72,6 +74,7 @@ class SpeechModule(pl.LightningModule):
         final_fraction: float = 0.01,
     ) -> None:
         super().__init__()
+        _check_optimiser(learning_rate, weight_decay, warmup_steps, final_fraction)
         self.tokenizer = Tokenizer(tokens, token_kind)
         self.extractor = FeatureExtractor(features)
         self.augment = SpecAugment(spec_augment) if spec_augment else None
@@ -116,14 +119,14 @@ class SpeechModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """CTC loss per label of one batch."""
         loss = self._loss(batch, *self(batch))
-        self.log("train/loss", loss, prog_bar=True, on_epoch=True, batch_size=len(batch.ids))
+        self.log("train/loss", loss, prog_bar=True, on_epoch=True, **self._logging(batch))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and greedy errors of one batch."""
         log_probs, lengths = self(batch)
         loss = self._loss(batch, log_probs, lengths)
-        self.log("dev/loss", loss, on_epoch=True, batch_size=len(batch.ids))
+        self.log("dev/loss", loss, on_epoch=True, **self._logging(batch))
         self.all_blank.update(log_probs, lengths)
         for text, hypotheses in zip(
             batch.texts, self.greedy.decode(log_probs, lengths), strict=True
@@ -134,20 +137,32 @@ class SpeechModule(pl.LightningModule):
             )
 
     def on_validation_epoch_end(self) -> None:
-        """Log the error rates of the pass and speak up about a model of blanks."""
-        self.log("dev/error_rate", self._errors.rate, prog_bar=True)
-        self.log("dev/token_error_rate", self._token_errors.rate)
+        """Log the error rates over all processes and speak up about a model of blanks."""
+        self.log("dev/error_rate", self._over_processes(self._errors).rate, prog_bar=True)
+        self.log("dev/token_error_rate", self._over_processes(self._token_errors).rate)
         self._errors = ErrorCounts()
         self._token_errors = ErrorCounts()
-        if not self.trainer.sanity_checking and (warning := self.all_blank.finish_pass()):
+        warning = self.all_blank.finish_pass(self._sum)
+        if warning and not self.trainer.sanity_checking:
             self.print(f"warning: {warning}")
             self.all_blank.passes = 0
+
+    def _logging(self, batch: Batch) -> dict[str, Any]:
+        return {"batch_size": len(batch.ids), "sync_dist": self.trainer.world_size > 1}
+
+    def _over_processes(self, errors: ErrorCounts) -> ErrorCounts:
+        return ErrorCounts(*self._sum(list(astuple(errors))))
+
+    def _sum(self, counts: list[int]) -> list[int]:
+        """Counts summed over the processes of a distributed run."""
+        total = torch.tensor(counts, device=self.device)
+        return self.trainer.strategy.reduce(total, reduce_op="sum").tolist()
 
     def _loss(self, batch: Batch, log_probs: Tensor, lengths: Tensor) -> Tensor:
         return self.loss(log_probs, lengths, batch.targets, batch.target_lengths, batch.ids)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW; the learning rate rises linearly, then falls along a cosine over the epochs."""
+        """AdamW; the learning rate rises linearly, then falls along a cosine to the end."""
         optimizer = torch.optim.AdamW(
             parameter_groups(self.model, self.weight_decay),
             lr=self.learning_rate,
@@ -160,11 +175,17 @@ class SpeechModule(pl.LightningModule):
         }
 
     def _learning_rate_factor(self, step: int) -> float:
-        """Epochs measure the cosine, since bucketing gives epochs of varying numbers of steps."""
-        progress = min(1.0, self.trainer.current_epoch / (self.trainer.max_epochs or 1))
-        cosine = 0.5 * (1 + math.cos(math.pi * progress))
+        cosine = 0.5 * (1 + math.cos(math.pi * self._progress(step)))
         warmup = min(1.0, (step + 1) / max(1, self.warmup_steps))
         return warmup * (self.final_fraction + (1 - self.final_fraction) * cosine)
+
+    def _progress(self, step: int) -> float:
+        """How much of the training is over: of its epochs, or of its steps if those end first."""
+        ends = (
+            (self.trainer.current_epoch, self.trainer.max_epochs),
+            (step, self.trainer.max_steps),
+        )
+        return max((min(1.0, done / end) for done, end in ends if end and end > 0), default=0.0)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add plain values from which a bundle can be made without this run's data folder."""
@@ -179,3 +200,18 @@ class SpeechModule(pl.LightningModule):
         """Let a run that an earlier version began go on."""
         for state in checkpoint.get("optimizer_states", []):
             regroup(state, self.model)
+
+
+def _check_optimiser(
+    learning_rate: float, weight_decay: float, warmup_steps: int, final_fraction: float
+) -> None:
+    if not 0.0 < learning_rate < math.inf:
+        raise ConfigError(f"learning_rate is {learning_rate}", remedy="give a number above 0")
+    if not 0.0 <= weight_decay < math.inf:
+        raise ConfigError(f"weight_decay is {weight_decay}", remedy="give 0 or more")
+    if warmup_steps < 0:
+        raise ConfigError(f"warmup_steps is {warmup_steps}", remedy="give 0 or more")
+    if not 0.0 <= final_fraction <= 1.0:
+        raise ConfigError(
+            f"final_fraction is {final_fraction}", remedy="give a number between 0 and 1"
+        )

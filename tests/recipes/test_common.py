@@ -3,19 +3,16 @@
 import json
 import shutil
 
-import numpy as np
 import pytest
 import torch
 
-from asr.audio import read_audio, write_wav
+from asr.audio import read_audio
 from asr.recognizer import Recognizer
-from asr.types import CorpusError, TrainingError, Waveform
+from asr.types import CorpusError, TrainingError
 from recipes.common.cli import main, prepare
 from recipes.common.data import SpeechDataModule, manifest_path
 from recipes.common.export import bundle_from_checkpoint
 from recipes.common.manifests import Utterance, read_manifest, write_manifest
-from recipes.common.metric import WER
-from recipes.common.recipe import Recipe
 
 # Lightning's and lhotse's own, about versions to come.
 pytestmark = [
@@ -27,57 +24,17 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*Checkpoint directory.*"),
 ]
 
-RATE = 16_000
-HERTZ = {"a": 400.0, "b": 1500.0}
-
-
-def spoken(text, rng):
-    pieces = [np.zeros(RATE // 10)]
-    for letter in text:
-        t = np.arange(RATE // 5) / RATE
-        pitch = HERTZ.get(letter, 0.0) * rng.uniform(0.95, 1.05)
-        pieces += [0.2 * np.sin(2 * np.pi * pitch * t), np.zeros(RATE // 20)]
-    samples = np.concatenate(pieces)
-    return (samples + 0.001 * rng.standard_normal(len(samples))).astype("f4")
-
-
-def toy_utterances(corpus, split):
-    rng = np.random.default_rng(["train", "dev", "test"].index(split))
-    corpus.mkdir(exist_ok=True)
-    found = []
-    for number in range(24 if split == "train" else 6):
-        text = "".join(rng.choice(["a", "b"], size=rng.integers(1, 4)))
-        path = corpus / f"{split}{number}.wav"
-        write_wav(path, Waveform(spoken(text, rng), RATE))
-        found.append(Utterance(path.stem, path, text, f"{split}-speaker{number % 2}"))
-    return found
-
-
-def toy(utterances=toy_utterances):
-    return Recipe("an4", "toy", utterances, "characters", WER)
-
-
-OPTIONS = [
-    *("--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"),
-    *("--trainer.log_every_n_steps", "1"),
-    *("--model.hidden_size", "16", "--model.num_layers", "1", "--model.dropout", "0"),
-    *("--model.spec_augment", "null", "--model.learning_rate", "0.02"),
-    *("--model.warmup_steps", "5", "--data.speed_factors", "[1.0]"),
-]
-
-
-def fit(folder, run, epochs, *more):
-    data, run = str(folder / "data"), str(folder / run)
-    where = ["--data.data_dir", data, "--run_dir", run, "--trainer.max_epochs", str(epochs)]
-    return main(toy(), ["fit", *where, *OPTIONS, *more])
-
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("toy")
-    prepare(toy(), folder / "corpus", folder / "data")
-    assert fit(folder, "run", 12) == 0
+def trained(toy, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    prepare(toy.recipe(), folder / "corpus", folder / "data")
+    assert fit(toy, folder, "run", 12) == 0
     return folder
+
+
+def fit(toy, folder, run, epochs, *more):
+    return toy.fit(folder / "data", folder / run, "--trainer.max_epochs", str(epochs), *more)
 
 
 def test_it_learns_and_writes_best_last_config_and_logs(trained):
@@ -87,28 +44,29 @@ def test_it_learns_and_writes_best_last_config_and_logs(trained):
     assert list((trained / "run" / "tensorboard").glob("events*"))
 
 
-def test_evaluate_prints_the_error_rate_and_keeps_each_utterance(trained, capsys):
+def test_evaluate_prints_the_error_rate_and_keeps_each_utterance(toy, trained, capsys):
     output = trained / "dev.jsonl"
     where = ["--run", str(trained / "run"), "--data", str(trained / "data")]
-    assert main(toy(), ["evaluate", *where, "--output", str(output)]) == 0
+    assert main(toy.recipe(), ["evaluate", *where, "--output", str(output)]) == 0
     assert "WER" in capsys.readouterr().out
     rows = [json.loads(line) for line in output.read_text().splitlines()]
     assert len(rows) == 6
     assert sum(row["hypothesis"] == row["reference"] for row in rows) >= 5
 
 
-def test_evaluate_reads_a_split_straight_from_the_corpus(trained, capsys):
+def test_evaluate_reads_a_split_straight_from_the_corpus(toy, trained, capsys):
     where = ["--run", str(trained / "run"), "--corpus", str(trained / "corpus")]
     output = ["--split", "test", "--output", str(trained / "test.jsonl")]
     how = ["--decoder", "beam", "--backend", "onnx-int8"]
-    assert main(toy(), ["evaluate", *where, *output, *how]) == 0
+    assert main(toy.recipe(), ["evaluate", *where, *output, *how]) == 0
     assert "test, beam, onnx-int8" in capsys.readouterr().out
     assert len((trained / "test.jsonl").read_text().splitlines()) == 6
 
 
-def test_the_bundle_hears_what_the_checkpoint_hears(trained):
+def test_the_bundle_hears_what_the_checkpoint_hears(toy, trained):
     bundle = trained / "bundle"
-    assert main(toy(), ["export", "--run", str(trained / "run"), "--output", str(bundle)]) == 0
+    where = ["--run", str(trained / "run"), "--output", str(bundle)]
+    assert main(toy.recipe(), ["export", *where]) == 0
     checkpoint = trained / "run" / "checkpoints" / "best.ckpt"
     waveforms = [read_audio(path) for path in sorted((trained / "corpus").glob("dev*.wav"))]
     loaded = Recognizer.load(bundle).recognize(waveforms)
@@ -122,40 +80,41 @@ def weights(path):
     return state["epoch"], state["global_step"], state["state_dict"]
 
 
-def test_a_resumed_run_goes_on_where_it_was(trained, monkeypatch):
-    assert fit(trained, "halves", 4, "--trainer.limit_train_batches", "2") == 0
+def test_a_resumed_run_goes_on_where_it_was(toy, trained):
+    two_batches = ["--trainer.limit_train_batches", "2"]
+    assert fit(toy, trained, "halves", 4, *two_batches) == 0
     last = trained / "halves" / "checkpoints" / "last.ckpt"
     epoch, step, before = weights(last)
     assert (epoch, step) == (3, 8)
-    assert fit(trained, "halves", 5, "--trainer.limit_train_batches", "2", "--resume", "true") == 0
+    assert fit(toy, trained, "halves", 5, *two_batches, "--resume", "true") == 0
     epoch, step, after = weights(last)
     assert (epoch, step) == (4, 10)
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
-def test_a_run_is_not_overwritten(trained, capsys):
+def test_a_run_is_not_overwritten(toy, trained, capsys):
     before = (trained / "run" / "checkpoints" / "last.ckpt").read_bytes()
-    assert fit(trained, "run", 1) == 2
+    assert fit(toy, trained, "run", 1) == 2
     assert "--resume" in capsys.readouterr().err
     assert (trained / "run" / "checkpoints" / "last.ckpt").read_bytes() == before
 
 
-def test_nothing_to_resume_is_said(trained, capsys):
-    assert fit(trained, "fresh", 1, "--resume", "true") == 2
+def test_nothing_to_resume_is_said(toy, trained, capsys):
+    assert fit(toy, trained, "fresh", 1, "--resume", "true") == 2
     assert "nothing to resume" in capsys.readouterr().err
 
 
-def test_data_not_prepared_is_said(tmp_path, capsys):
-    assert fit(tmp_path, "run", 1) == 2
+def test_data_not_prepared_is_said(toy, tmp_path, capsys):
+    assert fit(toy, tmp_path, "run", 1) == 2
     error = capsys.readouterr().err
     assert "tokens.txt" in error
     assert "Traceback" not in error
 
 
-def test_preflight_names_what_cannot_be_aligned_and_leaves_it_out(trained):
+def test_preflight_names_what_cannot_be_aligned_and_leaves_it_out(toy, trained):
     folder = trained / "odd"
     shutil.copytree(trained / "data", folder)
-    utterances = toy_utterances(trained / "corpus", "train")
+    utterances = toy.utterances(trained / "corpus", "train")
     long = Utterance("too-long", utterances[0].audio, "ab" * 100, "train-speaker0")
     strange = Utterance("strange", utterances[0].audio, "xyz", "train-speaker0")
     empty = Utterance("empty", utterances[0].audio, "", "train-speaker0")
@@ -181,12 +140,12 @@ def test_every_utterance_is_seen_once_an_epoch_in_an_order_of_its_own(trained):
     assert epochs[0] != epochs[1]
 
 
-def test_a_speaker_in_two_splits_is_refused(tmp_path):
+def test_a_speaker_in_two_splits_is_refused(toy, tmp_path):
     def mixed(corpus, split):
-        return [Utterance(u.id, u.audio, u.text, "everyone") for u in toy_utterances(corpus, split)]
+        return [Utterance(u.id, u.audio, u.text, "everyone") for u in toy.utterances(corpus, split)]
 
     with pytest.raises(CorpusError, match="everyone"):
-        prepare(toy(mixed), tmp_path / "corpus", tmp_path / "data")
+        prepare(toy.recipe(mixed), tmp_path / "corpus", tmp_path / "data")
 
 
 @pytest.mark.parametrize("content", [None, b"rubbish", "other"])
@@ -200,9 +159,9 @@ def test_a_broken_checkpoint_is_refused(tmp_path, content):
         bundle_from_checkpoint(path, "toy")
 
 
-def test_commands_name_what_is_missing(tmp_path, capsys):
-    assert main(toy(), ["export", "--run", str(tmp_path)]) == 2
+def test_commands_name_what_is_missing(toy, tmp_path, capsys):
+    assert main(toy.recipe(), ["export", "--run", str(tmp_path)]) == 2
     assert "fit" in capsys.readouterr().err
     arguments = ["evaluate", "--run", str(tmp_path), "--checkpoint", str(tmp_path / "x.ckpt")]
-    assert main(toy(), arguments) == 2
+    assert main(toy.recipe(), arguments) == 2
     assert "no such checkpoint" in capsys.readouterr().err
