@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from asr.compiled import compiled
 from asr.tokens import BLANK_ID
 
-__all__ = ["extend_prefix", "forward", "trace"]
+__all__ = ["advance_scores", "extend_prefix", "trace_path"]
 
 
 @compiled
-def forward(
+def advance_scores(
     frames: NDArray[np.float32],
     states: NDArray[np.int64],
     skip: NDArray[np.float64],
@@ -26,7 +26,9 @@ def forward(
     Fills in how many states back each frame's best lies, unless ``came_by`` is empty. Of equally
     good ways, the one that comes from nearest.
     """
-    size = len(states)
+    size = len(states)  # 2 S + 1: the labels with a blank around each
+    # A state is reached from itself, from the one before it, or over a blank between two labels
+    # that differ (Graves et al. 2006, eq. 6, with the maximum in place of the sum).
     before, after = score.copy(), np.empty(size)
     for t in range(len(frames)):
         for s in range(size):
@@ -43,7 +45,7 @@ def forward(
 
 
 @compiled
-def trace(came_by: NDArray[np.uint8], path: NDArray[np.int64], state: int) -> int:
+def trace_path(came_by: NDArray[np.uint8], path: NDArray[np.int64], state: int) -> int:
     """Fill in ``path``, the state of each frame, from the last one back; returns the one before."""
     for t in range(len(came_by) - 1, -1, -1):
         path[t] = state
@@ -64,11 +66,13 @@ def extend_prefix(
     ``fresh (T,)`` are the log-probabilities of the paths before each frame that it may follow;
     ``log_y`` is ``(T, V)``.
     """
+    # Before the first frame no path has said the token. Then, frame by frame, those that end in the
+    # token go on with it or into a blank, and new ones come from the prefix before.
     blank = said = -math.inf
     in_blank[0], in_token[0] = blank, said
     for t in range(len(fresh)):
         blank, said = (
-            _add_logs(blank, said) + log_y[t, BLANK_ID],
+            _add_logs(blank, said) + log_y[t, BLANK_ID],  # both sides: of the frame before
             _add_logs(said, fresh[t]) + log_y[t, token],
         )
         in_blank[t + 1], in_token[t + 1] = blank, said

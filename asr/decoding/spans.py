@@ -45,7 +45,10 @@ def best_alignment(
     T, S = len(log_probs), len(labels)
     if S == 0:
         return []
-    from asr.decoding.recursions import forward, trace  # here: greedy decoding does without
+    from asr.decoding.recursions import (  # here: greedy decoding does without
+        advance_scores,
+        trace_path,
+    )
 
     states = np.full(2 * S + 1, BLANK_ID)
     states[1::2] = labels
@@ -61,15 +64,15 @@ def best_alignment(
     for t in range(0, T, length):
         stop.check()
         befores.append(score)
-        score = forward(log_probs[t : t + length], states, skip, score, none)
+        score = advance_scores(log_probs[t : t + length], states, skip, score, none)
     state = len(states) - 1 if score[-1] >= score[-2] else len(states) - 2
     path = np.empty(T, dtype=np.int64)
     for t in reversed(range(0, T, length)):
         stop.check()
         chunk = log_probs[t : t + length]
         came_by = np.zeros((len(chunk), len(states)), dtype=np.uint8)
-        forward(chunk, states, skip, befores.pop(), came_by)
-        state = trace(came_by, path[t : t + length], state)
+        advance_scores(chunk, states, skip, befores.pop(), came_by)
+        state = trace_path(came_by, path[t : t + length], state)
     odd = np.where(path % 2, path, BLANK_ID)  # blanks have the even states
     return [(labels[state // 2], a, b) for state, a, b in path_spans(odd)]
 

@@ -212,10 +212,10 @@ class _Words:
             yield int(row), f"the word {_shown(word)} is not among the 1-grams"
 
     def _looked_up(self, text: NDArray[np.uint8], spans: NDArray[np.int32]) -> NDArray[np.int32]:
-        from asr.lm.arpa_lines import number_words, word_table
+        from asr.lm.arpa_lines import make_word_table, number_words
 
         if self._table is None:
-            self._table = word_table(self.found)
+            self._table = make_word_table(self.found)
         return number_words(text, spans, self._table)
 
 

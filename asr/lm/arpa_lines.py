@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from asr.compiled import compiled
 
-__all__ = ["WordTable", "number_words", "parse_lines", "word_table"]
+__all__ = ["WordTable", "make_word_table", "number_words", "parse_lines"]
 
 Bytes = NDArray[np.uint8]
 
@@ -35,21 +35,23 @@ def parse_lines(
     an n-gram of order k came next.
     """
     row = 0
+    # A line that is not whole, or wrong, is left to the caller, who has words for what is wrong:
+    # nothing of it counts unless all of it is good.
     while begin < len(text):
         at = _skip(text, begin)
         if text[at] == NEWLINE or text[at] == BACKSLASH:
             return begin, row, False
-        log_prob, at, good = _number(text, at)
+        log_prob, at, good = _parse_number(text, at)
         good = good and log_prob <= 0.0
         for place in range(spans.shape[1]):
             at = _skip(text, at)
             spans[row, place, 0] = at
-            at = _word_end(text, at)
+            at = _find_word_end(text, at)
             spans[row, place, 1] = at
             good = good and at > spans[row, place, 0]
         at, backoff = _skip(text, at), 0.0
         if good and text[at] != NEWLINE:
-            backoff, at, good = _number(text, at)
+            backoff, at, good = _parse_number(text, at)
             at = _skip(text, at)
         if not good or text[at] != NEWLINE:
             return begin, row, True
@@ -69,19 +71,20 @@ def _skip(text: Bytes, at: int) -> int:
 
 
 @compiled
-def _word_end(text: Bytes, at: int) -> int:
+def _find_word_end(text: Bytes, at: int) -> int:
     while not (text[at] == SPACE or text[at] == TAB or text[at] == RETURN or text[at] == NEWLINE):
         at += 1
     return at
 
 
 @compiled
-def _number(text: Bytes, at: int) -> tuple[float, int, bool]:
+def _parse_number(text: Bytes, at: int) -> tuple[float, int, bool]:
     """The decimal number of a word, the position after it, and whether it is a finite one."""
-    end = _word_end(text, at)
+    end = _find_word_end(text, at)
     negative = text[at] == MINUS
     if negative or text[at] == PLUS:
         at += 1
+    # Digits are gathered in an integer, the point moves the exponent: mantissa * 10^exponent.
     mantissa, exponent, digits, fraction = 0, 0, 0, 0
     while (ZERO <= text[at] <= NINE) or (text[at] == POINT and not fraction):
         if text[at] == POINT:
@@ -96,7 +99,7 @@ def _number(text: Bytes, at: int) -> tuple[float, int, bool]:
         at += 1
     good = digits > 0
     if good and at < end and (text[at] == SMALL_E or text[at] == LARGE_E):
-        shift, at, good = _exponent(text, at + 1)
+        shift, at, good = _parse_exponent(text, at + 1)
         exponent += shift
     value = mantissa / 10.0**-exponent if exponent < 0 else mantissa * 10.0**exponent
     good = good and at == end and value < LARGEST
@@ -104,7 +107,7 @@ def _number(text: Bytes, at: int) -> tuple[float, int, bool]:
 
 
 @compiled
-def _exponent(text: Bytes, at: int) -> tuple[int, int, bool]:
+def _parse_exponent(text: Bytes, at: int) -> tuple[int, int, bool]:
     """What follows the e of a number, the position after it, and whether it is an integer."""
     negative = text[at] == MINUS
     if negative or text[at] == PLUS:
@@ -133,7 +136,7 @@ class WordTable(NamedTuple):
     ends: NDArray[np.int64]
 
 
-def word_table(words: Sequence[bytes]) -> WordTable:
+def make_word_table(words: Sequence[bytes]) -> WordTable:
     """The table of ``words``; of equal ones the first is found."""
     ends = np.zeros(len(words) + 1, dtype=np.int64)
     np.cumsum([len(word) for word in words], out=ends[1:])
@@ -149,7 +152,7 @@ def number_words(text: Bytes, spans: NDArray[np.int32], table: WordTable) -> NDA
     numbers = np.empty(spans.shape[:2], dtype=np.int32)
     for row in range(spans.shape[0]):
         for place in range(spans.shape[1]):
-            slot = _slot(table, text, spans[row, place, 0], spans[row, place, 1])
+            slot = _find_slot(table, text, spans[row, place, 0], spans[row, place, 1])
             numbers[row, place] = table.slots[slot]
     return numbers
 
@@ -157,19 +160,21 @@ def number_words(text: Bytes, spans: NDArray[np.int32], table: WordTable) -> NDA
 @compiled
 def _fill(table: WordTable) -> None:
     for word in range(len(table.ends) - 1):
-        slot = _slot(table, table.text, table.ends[word], table.ends[word + 1])
+        slot = _find_slot(table, table.text, table.ends[word], table.ends[word + 1])
         if table.slots[slot] < 0:
             table.slots[slot] = word
 
 
 @compiled
-def _slot(table: WordTable, text: Bytes, begin: int, end: int) -> int:
+def _find_slot(table: WordTable, text: Bytes, begin: int, end: int) -> int:
     """Where the word of these bytes is in the table, or the free place where it would be."""
     hashed = np.uint64(14695981039346656037)  # FNV-1a
     for at in range(begin, end):
         hashed = (hashed ^ np.uint64(text[at])) * np.uint64(1099511628211)
-    mask = np.uint64(len(table.slots) - 1)
+    mask = np.uint64(len(table.slots) - 1)  # slots are a power of two
     slot = int(np.int64((hashed ^ (hashed >> np.uint64(32))) & mask))
+    # Another word may be there: try the next place, until the word or a free place is found. At
+    # least half of the places are free.
     while table.slots[slot] >= 0 and not _is_word(table, table.slots[slot], text, begin, end):
         slot = (slot + 1) & (len(table.slots) - 1)
     return slot

@@ -50,13 +50,15 @@ def step(trie: Trie, state: int, word: int) -> tuple[float, int]:
 
     ``word`` has to be a position in the vocabulary; nothing is checked.
     """
+    # Back off until a context has the word: each time the oldest word is forgotten and the backoff
+    # of its context is paid (Katz 1987). The root has all words, so this ends.
     total = 0.0
-    node = _child(trie, state, word)
+    node = _find_child(trie, state, word)
     while node < 0:
         total += trie.backoffs[state]
         state = trie.links[state]
-        node = _child(trie, state, word)
-    return total + trie.log_probs[node], _state(trie, node)
+        node = _find_child(trie, state, word)
+    return total + trie.log_probs[node], _find_state(trie, node)
 
 
 @compiled
@@ -71,11 +73,11 @@ def score_ids(trie: Trie, state: int, ids: NDArray[np.int32]) -> NDArray[np.floa
 @compiled
 def find_parents(trie: Trie, ngrams: NDArray[np.int32]) -> NDArray[np.int32]:
     """The nodes of ``ngrams (n, k)`` without their last words; -1 where the tree lacks one."""
-    parents = np.empty(len(ngrams), dtype=np.int32)
+    parents = np.empty(len(ngrams), dtype=np.int32)  # (n,)
     for row in range(len(ngrams)):
         node = ROOT
         for word in ngrams[row, :-1]:
-            node = _child(trie, node, word)
+            node = _find_child(trie, node, word)
             if node < 0:
                 break
         parents[row] = node
@@ -85,21 +87,23 @@ def find_parents(trie: Trie, ngrams: NDArray[np.int32]) -> NDArray[np.int32]:
 @compiled
 def link_nodes(trie: Trie) -> None:
     """Fill in ``links``. Those of shorter n-grams come first, and longer ones follow them."""
+    # The link of "a b c" is "b c" where the tree has it as a context, else "c": the parent's link,
+    # which is "b", is followed until something there has "c".
     trie.links[ROOT] = ROOT
     for word in range(trie.children[ROOT + 1] - 1):
         trie.links[1 + word] = ROOT
     for parent in range(1, len(trie.backoffs)):
         for node in range(trie.children[parent], trie.children[parent + 1]):
             state = trie.links[parent]
-            ending = _child(trie, state, trie.words[node])
+            ending = _find_child(trie, state, trie.words[node])
             while ending < 0:
                 state = trie.links[state]
-                ending = _child(trie, state, trie.words[node])
-            trie.links[node] = _state(trie, ending)
+                ending = _find_child(trie, state, trie.words[node])
+            trie.links[node] = _find_state(trie, ending)
 
 
 @compiled
-def _state(trie: Trie, node: int) -> int:
+def _find_state(trie: Trie, node: int) -> int:
     """The node itself if anything follows it or its backoff counts, else where its link leads."""
     link: int = trie.links[node]
     if node >= len(trie.backoffs):
@@ -109,8 +113,8 @@ def _state(trie: Trie, node: int) -> int:
 
 
 @compiled
-def _child(trie: Trie, node: int, word: int) -> int:
-    """The child of that word, or -1."""
+def _find_child(trie: Trie, node: int, word: int) -> int:
+    """The child of that word, or -1: children stand side by side, sorted by word."""
     if node == ROOT:
         return 1 + word
     low: int = trie.children[node]

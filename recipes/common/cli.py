@@ -17,7 +17,7 @@ from asr.tokens import Tokenizer
 from asr.types import AsrError, CorpusError
 from recipes.common.data import manifest_path, tokens_path
 from recipes.common.evaluate import EvaluateOptions, evaluate
-from recipes.common.export import Knowledge, best_checkpoint, export
+from recipes.common.export import LanguageFiles, best_checkpoint, export
 from recipes.common.manifests import Utterance, read_manifest, write_manifest
 from recipes.common.recipe import Recipe
 
@@ -115,10 +115,10 @@ def _add_language(part: argparse.ArgumentParser) -> None:
     part.add_argument("--unknown-penalty", type=float, help="allow other words, at this price")
 
 
-def _knowledge(arguments: argparse.Namespace) -> Knowledge | None:
+def _language_files(arguments: argparse.Namespace) -> LanguageFiles | None:
     if arguments.lm is None and arguments.lexicon is None:
         return None
-    return Knowledge(arguments.lm, arguments.lexicon, arguments.lm_units)
+    return LanguageFiles(arguments.lm, arguments.lexicon, arguments.lm_units)
 
 
 def _beam(arguments: argparse.Namespace, name: str) -> DecoderConfig:
@@ -189,7 +189,7 @@ def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
             data=arguments.data,
             corpus=arguments.corpus,
             decoder=decoder,
-            knowledge=_knowledge(arguments),
+            language_files=_language_files(arguments),
             batch_seconds=arguments.batch_seconds,
             device=arguments.device,
             backend=arguments.backend,
@@ -200,7 +200,7 @@ def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
 
 def _export(recipe: Recipe, arguments: argparse.Namespace) -> None:
     checkpoint = arguments.checkpoint or best_checkpoint(arguments.run_dir)
-    knowledge = _knowledge(arguments)
-    decoder = _beam(arguments, "greedy" if knowledge is None else "beam")
-    export(checkpoint, arguments.output, recipe.name, decoder, knowledge)
+    language_files = _language_files(arguments)
+    decoder = _beam(arguments, "greedy" if language_files is None else "beam")
+    export(checkpoint, arguments.output, recipe.name, decoder, language_files)
     print(f"{checkpoint} → {arguments.output}")

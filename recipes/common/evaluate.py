@@ -20,7 +20,7 @@ from asr.scoring import ErrorCounts, bootstrap_interval, confusions, token_error
 from asr.transcribe import transcribe_utterances
 from asr.types import AsrError
 from recipes.common.data import manifest_path
-from recipes.common.export import Knowledge, bundle_from_checkpoint
+from recipes.common.export import LanguageFiles, bundle_from_checkpoint
 from recipes.common.manifests import load_samples, read_manifest, write_manifest
 from recipes.common.recipe import Recipe
 
@@ -40,7 +40,7 @@ class EvaluateOptions:
     device: str
     backend: str
     output: Path
-    knowledge: Knowledge | None = None
+    language_files: LanguageFiles | None = None
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> list[Scored]:
         AsrError: a missing checkpoint, split or corpus, or audio that cannot be read.
     """
     bundle = bundle_from_checkpoint(options.checkpoint, recipe.name)
-    if options.knowledge is not None:
-        bundle = options.knowledge.add_to(bundle)
+    if options.language_files is not None:
+        bundle = options.language_files.add_to(bundle)
     recognizer = Recognizer(bundle, options.device, backend=options.backend)
     cuts = _cuts(recipe, options)
     started = time.monotonic()

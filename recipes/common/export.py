@@ -16,7 +16,7 @@ from asr.tokens import Tokenizer
 from asr.types import TrainingError
 from recipes.common.module import CHECKPOINT_KEY
 
-__all__ = ["Knowledge", "best_checkpoint", "bundle_from_checkpoint", "export"]
+__all__ = ["LanguageFiles", "best_checkpoint", "bundle_from_checkpoint", "export"]
 
 
 def best_checkpoint(run: Path) -> Path:
@@ -83,7 +83,7 @@ def _part(state: dict[str, Any], prefix: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Knowledge:
+class LanguageFiles:
     """Files of what beam search knows of the language."""
 
     lm: Path | None
@@ -96,9 +96,8 @@ class Knowledge:
         Raises:
             LanguageModelError: one cannot be read, or does not fit the bundle's tokens.
         """
-        from asr.decoding.beam.language import (
-            Language,  # with the compiler, which others do without
-        )
+        # Not above: it brings the compiler, which others do without.
+        from asr.decoding.beam.language import Language
 
         language = Language.load(bundle.tokenizer, self.lm, self.lexicon, self.units)
         return replace(bundle, language=language)
@@ -109,10 +108,10 @@ def export(
     output: Path,
     name: str,
     decoder: DecoderConfig | None = None,
-    knowledge: Knowledge | None = None,
+    language_files: LanguageFiles | None = None,
 ) -> None:
     """Write the checkpoint's model as a bundle at ``output``, with its decoder's defaults."""
     bundle = bundle_from_checkpoint(checkpoint, name)
-    if knowledge is not None:
-        bundle = knowledge.add_to(bundle)
+    if language_files is not None:
+        bundle = language_files.add_to(bundle)
     save_bundle(replace(bundle, decoder=decoder or bundle.decoder), output)

@@ -26,6 +26,7 @@ from asr.types import DecodingError, Hypothesis
 if TYPE_CHECKING:
     from asr.decoding.beam.language import Language
     from asr.decoding.beam.scoring import Boosts, Grammar, Options
+    from asr.decoding.beam.tables import Records
 
 __all__ = ["BeamDecoder", "Labelling", "prefix_beam_search"]
 
@@ -86,8 +87,8 @@ class BeamDecoder:
                 )
             return [self._hypothesis(frames, labelling, stop) for labelling in found]
 
-        _ = self._knowledge  # before the threads would all make it ready
-        threads = min(len(utterances), _processors())
+        _ = self._inputs  # before the threads would all make it ready
+        threads = min(len(utterances), _count_processors())
         if threads < 2:
             return [decode_one(number) for number in range(len(utterances))]
         with ThreadPoolExecutor(threads) as pool:
@@ -100,10 +101,10 @@ class BeamDecoder:
             DecodingError: a phrase cannot be spelled.
             StoppedError: asked for by ``stop``.
         """
-        return _search(frames, count, *self._knowledge, stop)
+        return _search(frames, count, *self._inputs, stop)
 
     @cached_property
-    def _knowledge(self) -> tuple[Options, Grammar, Boosts]:
+    def _inputs(self) -> tuple[Options, Grammar, Boosts]:
         from asr.decoding.beam.language import NOTHING, search_options
 
         grammar = self.language.grammar(self.config) if self.language else NOTHING
@@ -134,8 +135,8 @@ def prefix_beam_search(
     anonymous = Tokenizer([BLANK, *map(str, range(1, max(2, log_probs.shape[1])))], "phones")
     config = DecoderConfig(name="beam", token_min_log_prob=token_min_log_prob, beam_threshold=None)
     options = search_options(config, anonymous)._replace(beam_width=beam_width)
-    knowledge = options, NOTHING, build_boosts((), anonymous)
-    found = _search(log_probs, beam_width, *knowledge, stop or Stop())
+    boosts = build_boosts((), anonymous)
+    found = _search(log_probs, beam_width, options, NOTHING, boosts, stop or Stop())
     return [(labelling.labels, labelling.score) for labelling in found]
 
 
@@ -151,26 +152,27 @@ def _search(
     from asr.decoding.beam.search import search
 
     values = np.ascontiguousarray(frames, dtype=np.float64)
-    taken, kept, rows, scores = search(values, options, grammar, boosts, stop.flag)
+    taken, tree, rows, scores = search(values, options, grammar, boosts, stop.flag)
     if taken < len(frames) and stop.flag[0]:
         raise StoppedError
     order = np.argsort(-scores.sum(axis=1), kind="stable")[:count]
     return [
-        Labelling(_spelled(kept, int(row)), *map(float, parts))
+        Labelling(_spell(tree, int(row)), *map(float, parts))
         for row, parts in zip(rows[order], scores[order], strict=True)
     ]
 
 
-def _spelled(kept: NDArray[np.int32], row: int) -> Labels:
-    """The tokens from the root to a prefix, whose parent and last token are the first columns."""
-    labels = []
+def _spell(tree: Records, row: int) -> Labels:
+    """The tokens from the root of the prefix tree to the prefix of that row."""
+    parents, tokens = tree["parent"], tree["token"]
+    labels: list[int] = []
     while row > 0:
-        row, token = kept[row, :2].tolist()
-        labels.append(token)
+        labels.append(tokens.item(row))
+        row = parents.item(row)
     return tuple(reversed(labels))
 
 
-def _processors() -> int:
+def _count_processors() -> int:
     try:
         return len(os.sched_getaffinity(0))  # those this process may use
     except AttributeError:  # not on every system

@@ -105,15 +105,15 @@ class Language:
         spellings, words = list(self._closed.words), list(self._closed.words.values())
         tree, ends = build_tree(spellings)
         found = np.full(len(tree.tokens), NOT_A_WORD, dtype=np.int32)
-        ahead = np.full(len(tree.tokens), -np.inf)
+        lookahead = np.full(len(tree.tokens), -np.inf)
         found[ends] = 0 if lm_units != WORD_LM or lm is None else lm.ids(words)
-        ahead[ends] = 0.0 if lm_units != WORD_LM else grammar.trie.log_probs[1 + found[ends]]
+        lookahead[ends] = 0.0 if lm_units != WORD_LM else grammar.trie.log_probs[1 + found[ends]]
         return grammar._replace(
             has_lexicon=True,
             tree=tree,
             words=found,
-            ahead=highest_below(tree, ahead),
-            unknown_ahead=(
+            lookahead=highest_below(tree, lookahead),
+            unknown_lookahead=(
                 float(grammar.trie.log_probs[1 + grammar.unknown]) if lm_units == WORD_LM else 0.0
             ),
         )
@@ -161,8 +161,8 @@ NOTHING = Grammar(
     has_lexicon=False,
     tree=NO_TREE,
     words=np.full(1, NOT_A_WORD, dtype=np.int32),
-    ahead=np.zeros(1),
-    unknown_ahead=0.0,
+    lookahead=np.zeros(1),
+    unknown_lookahead=0.0,
 )
 
 
@@ -185,9 +185,9 @@ def search_options(config: DecoderConfig, tokenizer: Tokenizer) -> Options:
         beam_threshold=math.inf if threshold is None else float(threshold),
         separator=-1 if separator is None else separator,
         lm_weight=config.lm_weight * LN10,
-        word_bonus=float(config.word_bonus),
-        token_bonus=float(config.token_bonus),
-        unknown_penalty=math.inf if penalty is None else float(penalty),
+        word_score=float(config.word_bonus),
+        token_score=float(config.token_bonus),
+        unk_score=-math.inf if penalty is None else -float(penalty),
     )
 
 

@@ -53,11 +53,11 @@ def build_boosts(phrases: Sequence[Phrase], tokenizer: Tokenizer) -> Boosts:
     Raises:
         DecodingError: a phrase has symbols outside the vocabulary, or they are too many.
     """
-    from asr.decoding.beam.scoring import Boosts, follow, link_tree
+    from asr.decoding.beam.scoring import Boosts, follow_phrases, link_phrases
 
     separator = tokenizer.word_separator
     edge = () if separator is None else (separator,)
-    spelled = [_spelled(phrase, tokenizer) for phrase in phrases]
+    spelled = [_spell(phrase, tokenizer) for phrase in phrases]
     if sum(map(len, spelled)) > MAX_PHRASE_TOKENS:
         raise DecodingError(
             "the phrases are too long together", remedy=f"give {MAX_PHRASE_TOKENS} tokens at most"
@@ -67,22 +67,22 @@ def build_boosts(phrases: Sequence[Phrase], tokenizer: Tokenizer) -> Boosts:
         tree=tree,
         links=np.zeros(len(tree.tokens), dtype=np.int32),
         gains=np.zeros(len(tree.tokens)),
-        ahead=np.zeros(len(tree.tokens)),
+        lookahead=np.zeros(len(tree.tokens)),
         start=ROOT,
         most=0.0,
-        some=bool(phrases),
+        any=bool(phrases),
     )
     weights = np.zeros(len(tree.tokens))
     for phrase, labels, node in zip(phrases, spelled, ends.tolist(), strict=True):
         boosts.gains[node] += phrase.weight * len(labels)
         weights[node] = max(weights[node], phrase.weight)
-    link_tree(boosts, weights, len(edge))
-    start = ROOT if separator is None else int(follow(boosts, ROOT, separator))
-    most = float(boosts.gains.max(initial=0.0) + boosts.ahead.max(initial=0.0))
+    link_phrases(boosts, weights, len(edge))
+    start = ROOT if separator is None else int(follow_phrases(boosts, ROOT, separator))
+    most = float(boosts.gains.max(initial=0.0) + boosts.lookahead.max(initial=0.0))
     return boosts._replace(start=start, most=most)
 
 
-def _spelled(phrase: Phrase, tokenizer: Tokenizer) -> tuple[int, ...]:
+def _spell(phrase: Phrase, tokenizer: Tokenizer) -> tuple[int, ...]:
     try:
         return tuple(tokenizer.encode(" ".join(phrase.text.split())))
     except TokenError as error:

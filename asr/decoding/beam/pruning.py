@@ -3,43 +3,58 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr.compiled import compiled, inlined
-from asr.decoding.beam.scoring import NODE, NOT_A_WORD, Grammar, Options, Prefixes
+from asr.decoding.beam.scoring import NOT_A_WORD, Grammar, Options
+from asr.decoding.beam.tables import Records
 from asr.decoding.beam.tree import ROOT
 
-__all__ = ["choose"]
+__all__ = ["choose_rows"]
 
 NEVER = -math.inf
 
 
 @inlined
-def choose(later: Prefixes, size: int, options: Options, grammar: Grammar) -> NDArray[np.int32]:
-    """The rows of the best prefixes. Where words must be the lexicon's, there is always one among
-    them that is complete, so that the utterance can end at any time.
+def choose_rows(prefixes: Records, options: Options, grammar: Grammar) -> NDArray[np.int32]:
+    """The rows ``(K,)`` of the best of ``prefixes (n,)``, in their sequence.
+
+    Where words must be the lexicon's, there is always one among them that is complete, so that the
+    utterance can end at any time.
     """
-    ranks = later.ranks[:size]
-    least = ranks.max() - options.beam_threshold
-    chosen = np.empty(size, dtype=np.int32)
+    # Two steps: what is too far behind the best goes, then what is beyond the beam's width.
+    ranks = np.empty(len(prefixes))  # side by side: they are compared often
+    best = NEVER
+    for row in range(len(prefixes)):
+        ranks[row] = prefixes[row].rank
+        best = max(best, ranks[row])
+    least = best - options.beam_threshold
+    chosen = np.empty(len(prefixes), dtype=np.int32)
     count = 0
-    for row in range(size):
+    for row in range(len(prefixes)):
         if ranks[row] > NEVER and ranks[row] >= least:
             chosen[count] = row
             count += 1
     chosen = chosen[:count]
     if count > options.beam_width:
-        chosen = _best(ranks, chosen, options.beam_width)
-    if grammar.has_lexicon and options.unknown_penalty == math.inf and len(chosen):
-        _keep_complete(ranks, later.places[:size, NODE], grammar.words, chosen)
+        chosen = _choose_best(ranks, chosen, options.beam_width)
+    if grammar.has_lexicon and options.unk_score == -math.inf and len(chosen):
+        _keep_complete(prefixes, grammar.words, chosen)
     return chosen
 
 
 @inlined
-def _best(ranks: NDArray[np.float64], rows: NDArray[np.int32], width: int) -> NDArray[np.int32]:
-    """The ``width`` of ``rows`` that rank highest, in their sequence; of equals the first."""
+def _choose_best(
+    ranks: NDArray[np.float64], rows: NDArray[np.int32], width: int
+) -> NDArray[np.int32]:
+    """The ``width`` of ``rows`` that rank highest, in their sequence; of equals the first.
+
+    The rank of the last one that fits is found without sorting; what is above it goes in, and as
+    many of what is equal as there is room for.
+    """
     least = _kth_highest(ranks[rows], width)
     ties = width
     for row in rows:
@@ -57,12 +72,14 @@ def _best(ranks: NDArray[np.float64], rows: NDArray[np.int32], width: int) -> ND
 
 @compiled
 def _kth_highest(values: NDArray[np.float64], k: int) -> float:
-    """Hoare's selection (1961); rearranges ``values``."""
+    """Hoare's selection (1961): the part that holds place k is divided about a pivot until the
+    pivot stands there. Rearranges ``values``.
+    """
     low, high = 0, len(values) - 1
     while low < high:
         pivot: float = values[(low + high) >> 1]
         left, right = low, high
-        while left <= right:
+        while left <= right:  # higher ones to the left, lower ones to the right
             while values[left] > pivot:
                 left += 1
             while values[right] < pivot:
@@ -82,24 +99,28 @@ def _kth_highest(values: NDArray[np.float64], k: int) -> float:
 
 
 @compiled
-def _keep_complete(
-    ranks: NDArray[np.float64],
-    nodes: NDArray[np.int32],
-    words: NDArray[np.int32],
-    chosen: NDArray[np.int32],
-) -> None:
-    """Put the best complete prefix in the place of the worst chosen one if none is complete."""
-    best, worst = -1, 0
+def _keep_complete(prefixes: Records, words: NDArray[np.int32], chosen: NDArray[np.int32]) -> None:
+    """Put the best complete prefix in the place of the worst chosen one if none is complete.
+
+    ``words (M,)`` are those of the lexicon's nodes.
+    """
+    worst = 0
     for i in range(len(chosen)):
-        node = nodes[chosen[i]]
-        if node == ROOT or words[node] != NOT_A_WORD:
+        if _is_complete(prefixes[chosen[i]], words):
             return
-        if ranks[chosen[i]] < ranks[chosen[worst]]:
+        if prefixes[chosen[i]].rank < prefixes[chosen[worst]].rank:
             worst = i
-    for row in range(len(ranks)):
-        node = nodes[row]
-        complete = node == ROOT or words[node] != NOT_A_WORD
-        if complete and ranks[row] > NEVER and (best < 0 or ranks[row] > ranks[best]):
+    best = -1
+    for row in range(len(prefixes)):
+        prefix = prefixes[row]
+        better = prefix.rank > NEVER and (best < 0 or prefix.rank > prefixes[best].rank)
+        if better and _is_complete(prefix, words):
             best = row
     if best >= 0:
         chosen[worst] = best
+
+
+@inlined
+def _is_complete(prefix: Any, words: NDArray[np.int32]) -> bool:
+    node = prefix.lexicon_node
+    return bool(node == ROOT or words[node] != NOT_A_WORD)

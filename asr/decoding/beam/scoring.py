@@ -8,7 +8,7 @@ machine code.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,39 +25,15 @@ __all__ = [
     "Boosts",
     "Grammar",
     "Options",
-    "Prefixes",
     "end_word",
-    "extend",
-    "follow",
-    "link_tree",
+    "follow_phrases",
+    "link_phrases",
+    "score_token",
 ]
 
 NO_LM, TOKEN_LM, WORD_LM = 0, 1, 2
 OUTSIDE = -1  # the word has begun as none of the lexicon's does
 NOT_A_WORD = -1
-
-# Columns of the table of a beam's numbers, and of that of its places.
-BLANK, TOKEN, WHOLE, LM, BONUS, AHEAD = range(6)
-NUMBER, LAST, LM_STATE, NODE, PHRASE = range(5)
-
-
-class Prefixes(NamedTuple):
-    """Prefixes by row.
-
-    Attributes:
-        numbers: ``(n, 6)`` float64: log-probability of the paths that end in a blank, of those that
-            end in the last token, and of both; the language model's score, the bonus, and what of
-            either is still to come at best.
-        places: ``(n, 5)`` int32: the prefix's number, its last token (the blank for the empty
-            one), the language model's state, and nodes of lexicon and phrases.
-        parents: ``(n,)`` int32: for prefixes without a number, that of the one that they extend.
-        ranks: ``(n,)`` float64: the sum of all that counts.
-    """
-
-    numbers: NDArray[np.float64]
-    places: NDArray[np.int32]
-    parents: NDArray[np.int32]
-    ranks: NDArray[np.float64]
 
 
 class Options(NamedTuple):
@@ -72,9 +48,9 @@ class Options(NamedTuple):
     beam_threshold: float
     separator: int
     lm_weight: float
-    word_bonus: float
-    token_bonus: float
-    unknown_penalty: float  # infinite: words outside of the lexicon are refused
+    word_score: float
+    token_score: float
+    unk_score: float  # minus infinity: words outside the lexicon are refused
 
 
 class Grammar(NamedTuple):
@@ -87,8 +63,8 @@ class Grammar(NamedTuple):
         has_lexicon: whether words are looked up in ``tree``.
         words: ``(M,)`` int32, the model's word that is spelled from the root to each node, or
             NOT_A_WORD.
-        ahead: ``(M,)`` float64, log10 of the highest 1-gram probability at or below each node.
-        unknown_ahead: log10 of the 1-gram probability of unknown words.
+        lookahead: ``(M,)`` float64, log10 of the highest 1-gram probability at or below each node.
+        unknown_lookahead: log10 of the 1-gram probability of unknown words.
     """
 
     lm_units: int
@@ -100,8 +76,8 @@ class Grammar(NamedTuple):
     has_lexicon: bool
     tree: Tree
     words: NDArray[np.int32]
-    ahead: NDArray[np.float64]
-    unknown_ahead: float
+    lookahead: NDArray[np.float64]
+    unknown_lookahead: float
 
 
 class Boosts(NamedTuple):
@@ -111,135 +87,136 @@ class Boosts(NamedTuple):
         tree: the phrases' tokens; of whole words where words are separated.
         links: ``(M,)`` int32, the node of the longest end of a node that the tree has.
         gains: ``(M,)`` float64, what the phrases that end here earn.
-        ahead: ``(M,)`` float64, what the phrases begun here have earned if they come to their ends.
+        lookahead: ``(M,)`` float64, what the phrases begun here have earned if they come to their
+            ends.
         start: the node at the beginning of an utterance.
-        most: the highest of ``gains`` and of ``ahead`` together.
-        some: whether there are any.
+        most: the highest of ``gains`` and of ``lookahead`` together.
+        any: whether there are any.
     """
 
     tree: Tree
     links: NDArray[np.int32]
     gains: NDArray[np.float64]
-    ahead: NDArray[np.float64]
+    lookahead: NDArray[np.float64]
     start: int
     most: float
-    some: bool
+    any: bool
 
 
 @inlined
-def extend(
+def score_token(
+    prefix: Any,
     k: int,
-    fresh: bool,
-    lm: float,
-    bonus: float,
-    state: int,
-    node: int,
-    phrase: int,
+    starts_word: bool,
     options: Options,
     grammar: Grammar,
     boosts: Boosts,
-) -> tuple[bool, float, float, float, int, int, int]:
-    """What follows from adding token ``k`` to a prefix, ``fresh`` if no word of it has begun:
-    whether it may be, the language model's score, the bonus, what is still to come, the model's
-    state, and nodes of lexicon and phrases.
+) -> bool:
+    """Let ``prefix``, a copy of the record that token ``k`` extends, say what follows from ``k``.
+
+    ``starts_word``: no word of the prefix has begun before ``k``. False: the lexicon refuses it,
+    and the record is of no use.
     """
-    ahead = 0.0
+    prefix.lookahead = 0.0
     if grammar.lm_units == TOKEN_LM:
-        log10, state = step(grammar.trie, state, grammar.token_words[k])
-        lm += options.lm_weight * log10
+        log10, prefix.lm_state = step(grammar.trie, prefix.lm_state, grammar.token_words[k])
+        prefix.lm_score += options.lm_weight * log10
     if k == options.separator:
-        if not fresh:
-            allowed, log10, more, state = end_word(node, state, options, grammar)
-            if not allowed:
-                return False, lm, bonus, ahead, state, node, phrase
-            lm += options.lm_weight * log10
-            bonus += more
-            node = ROOT
+        # A word of the lexicon, or of the language model, is known only where it ends.
+        if not starts_word and not end_word(prefix, options, grammar):
+            return False
     elif grammar.has_lexicon:
-        node = _child(grammar.tree, node, k) if node != OUTSIDE else OUTSIDE
-        if node == OUTSIDE and options.unknown_penalty == math.inf:
-            return False, lm, bonus, ahead, state, node, phrase
-        ahead = _ahead(node, options, grammar)
-    if boosts.some:
-        if not (fresh and k == options.separator):  # spaces are as good as one
-            phrase = follow(boosts, phrase, k)
-            bonus += boosts.gains[phrase]
-        ahead += boosts.ahead[phrase]
-    return True, lm, bonus, ahead, state, node, phrase
+        if prefix.lexicon_node != OUTSIDE:
+            prefix.lexicon_node = _find_child(grammar.tree, prefix.lexicon_node, k)
+        if prefix.lexicon_node == OUTSIDE and options.unk_score == -math.inf:
+            return False
+        prefix.lookahead = _look_ahead(prefix.lexicon_node, options, grammar)
+    if boosts.any:
+        if not (starts_word and k == options.separator):  # spaces are as good as one
+            prefix.phrase_node = follow_phrases(boosts, prefix.phrase_node, k)
+            prefix.bonus += boosts.gains[prefix.phrase_node]
+        prefix.lookahead += boosts.lookahead[prefix.phrase_node]
+    return True
 
 
 @inlined
-def end_word(
-    node: int, state: int, options: Options, grammar: Grammar
-) -> tuple[bool, float, float, int]:
-    """The word that ends in ``node``: whether it may, log10 of its probability, what it adds to the
-    bonus, and the model's state after it.
+def end_word(prefix: Any, options: Options, grammar: Grammar) -> bool:
+    """Score the word that ends in ``prefix``, and go back to the lexicon's root.
+
+    False: the lexicon has no such word, and others are refused.
     """
-    word, more = NOT_A_WORD, 0.0
+    word = NOT_A_WORD
     if grammar.has_lexicon:
-        if node != OUTSIDE:
-            word = grammar.words[node]
+        if prefix.lexicon_node != OUTSIDE:
+            word = grammar.words[prefix.lexicon_node]
         if word == NOT_A_WORD:
-            if options.unknown_penalty == math.inf:
-                return False, 0.0, 0.0, state
-            word, more = grammar.unknown, -options.unknown_penalty
-    log10 = 0.0
+            if options.unk_score == -math.inf:
+                return False
+            word = grammar.unknown
+            prefix.bonus += options.unk_score
     if grammar.lm_units == WORD_LM:
-        log10, state = step(grammar.trie, state, word)
-    return True, log10, more, state
+        log10, prefix.lm_state = step(grammar.trie, prefix.lm_state, word)
+        prefix.lm_score += options.lm_weight * log10
+    prefix.lexicon_node = ROOT
+    return True
 
 
 @inlined
-def follow(boosts: Boosts, node: int, k: int) -> int:
-    """The automaton's node after ``k``."""
-    found = _child(boosts.tree, node, k)
+def follow_phrases(boosts: Boosts, node: int, k: int) -> int:
+    """The automaton's node after ``k``: the longest end of what was said that begins a phrase."""
+    found = _find_child(boosts.tree, node, k)
     while found < 0 and node != ROOT:
         node = boosts.links[node]
-        found = _child(boosts.tree, node, k)
+        found = _find_child(boosts.tree, node, k)
     return max(found, ROOT)
 
 
 @compiled
-def link_tree(boosts: Boosts, weights: NDArray[np.float64], edge: int) -> None:
-    """Fill in ``links`` and ``ahead``, and add to ``gains`` those of shorter phrases.
+def link_phrases(boosts: Boosts, weights: NDArray[np.float64], edge: int) -> None:
+    """Fill in ``links`` and ``lookahead``, and add to ``gains`` those of shorter phrases.
 
     ``weights (M,)`` are the highest of the phrases that end in each node; ``edge`` tokens at the
     beginning count for nothing.
     """
-    tree, links, ahead = boosts.tree, boosts.links, boosts.ahead
-    below = np.zeros(len(links))  # the highest weight that is still to come
+    tree, links, lookahead = boosts.tree, boosts.links, boosts.lookahead
+    # Nodes are numbered by depth. From the leaves up: the highest weight that is still to come.
+    best_below = np.zeros(len(links))  # (M,)
     for node in range(len(links) - 1, -1, -1):
         for child in range(tree.children[node], tree.children[node + 1]):
-            below[node] = max(below[node], below[child], weights[child])
-    depth = np.zeros(len(links))
+            best_below[node] = max(best_below[node], best_below[child], weights[child])
+    # From the root down: a node's link is the child, by the same token, of the nearest of its
+    # parent's links that has one. Links lead to shorter ends, so those are there before they are
+    # needed, with all that shorter phrases earn.
+    depth = np.zeros(len(links))  # (M,)
     links[ROOT] = ROOT
-    for parent in range(len(links)):  # by depth: shorter ones first, which longer ones follow
+    for parent in range(len(links)):
         for node in range(tree.children[parent], tree.children[parent + 1]):
             depth[node] = depth[parent] + 1
-            link, above = ROOT, parent
-            while above != ROOT and link == ROOT:
-                above = links[above]
-                link = max(_child(tree, above, tree.tokens[node]), ROOT)
+            link, shorter = ROOT, parent
+            while shorter != ROOT and link == ROOT:
+                shorter = links[shorter]
+                link = max(_find_child(tree, shorter, tree.tokens[node]), ROOT)
             links[node] = link
             boosts.gains[node] += boosts.gains[link]
-            ahead[node] = max(below[node] * max(depth[node] - edge, 0.0), ahead[link])
+            earned = best_below[node] * max(depth[node] - edge, 0.0)
+            lookahead[node] = max(earned, lookahead[link])
 
 
 @inlined
-def _ahead(node: int, options: Options, grammar: Grammar) -> float:
+def _look_ahead(node: int, options: Options, grammar: Grammar) -> float:
     """What the word begun will add at best: without it, words that have just begun would have an
     edge over words that have ended. (LM look-ahead; Ortmanns et al. 1996.)
     """
-    unknown = options.lm_weight * grammar.unknown_ahead - options.unknown_penalty
+    unknown = options.lm_weight * grammar.unknown_lookahead + options.unk_score
     if node == OUTSIDE:
         return unknown
-    known: float = options.lm_weight * grammar.ahead[node]
+    known: float = options.lm_weight * grammar.lookahead[node]
     return max(unknown, known)
 
 
 @inlined
-def _child(tree: Tree, node: int, token: int) -> int:
-    """The child of that token, or -1."""
+def _find_child(tree: Tree, node: int, token: int) -> int:
+    """The child of that token, or -1: children stand side by side, sorted by token."""
     low: int = tree.children[node]
     high: int = tree.children[node + 1]
     while low < high:

@@ -4,6 +4,18 @@ Hannun et al., "First-pass large vocabulary continuous speech recognition using 
 recurrent DNNs" (2014), algorithm 1. A prefix carries the log-probabilities of its paths that end in
 a blank and in its last token; paths that meet in a prefix are added up.
 
+A frame makes ``next_beam`` of ``beam``, with y the frame's probabilities and p one of the K
+prefixes::
+
+    blank:             log_blank'(p)     =  log_total(p) + y(blank)
+    the last token k:  log_token'(p)     =  log_token(p) + y(k)     the token lasts
+                       log_token'(p + k) =  log_blank(p) + y(k)     it is said again, after a blank
+    another token k:   log_token'(p + k) =  log_total(p) + y(k)
+
+What is equal is added up, and the K that rank highest are the next ``beam``. Two tables tell what
+is equal: the prefix tree has each prefix once, and ``children`` says which prefix of the beam is
+which other's child.
+
 Compiling takes some seconds, once (:mod:`asr.compiled`).
 """
 
@@ -15,36 +27,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.compiled import compiled, inlined
-from asr.decoding.beam.pruning import choose
+from asr.decoding.beam.pruning import choose_rows
 from asr.decoding.beam.scoring import (
-    AHEAD,
-    BLANK,
-    BONUS,
-    LAST,
-    LM,
-    LM_STATE,
     NO_LM,
-    NODE,
-    NUMBER,
-    PHRASE,
-    TOKEN,
-    WHOLE,
     Boosts,
     Grammar,
     Options,
-    Prefixes,
     end_word,
-    extend,
-    follow,
+    follow_phrases,
+    score_token,
 )
+from asr.decoding.beam.tables import NODE, NONE, PREFIX, Records
 from asr.lm.trie import step
 from asr.tokens import BLANK_ID
 
 __all__ = ["search"]
 
 NEVER = -math.inf
-# Columns of what is kept of every prefix that ever was in the beam.
-PARENT, ADDED, CHILD, SIBLING, SLOT = range(5)
+ROW = 0  # of the empty prefix in the tree
 
 
 @compiled
@@ -54,109 +54,127 @@ def search(
     grammar: Grammar,
     boosts: Boosts,
     flag: NDArray[np.uint8],
-) -> tuple[int, NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+) -> tuple[int, Records, NDArray[np.int32], NDArray[np.float64]]:
     """Search ``log_probs (T, V)``.
 
     Returns:
         The number of frames taken, less than T if ``flag`` was set or nothing is possible in the
-        next; every prefix's parent and last token, ``(n, 5)`` with these in columns 0 and 1; and,
-        of complete labellings in no order, their rows there, ``(k,)``, and ``(k, 3)`` the acoustic
-        score, the language model's and the bonus.
+        next; the prefix tree, ``(n,)`` of NODE; and, of complete labellings in no order, their rows
+        there, ``(k,)``, and ``(k, 3)`` the acoustic score, the language model's and the bonus.
     """
     T, V = log_probs.shape
-    size, made = 1, 1
-    beam, later = _start(grammar, boosts), _room(256)
-    kept = np.full((256, 5), -1, dtype=np.int32)
-    kept[0, SLOT] = 0
+    size, nodes = 1, 1  # prefixes in the beam, and in the tree
+    beam = _start_beam(grammar, boosts)  # (K,) or longer
+    next_beam = np.empty(256, dtype=PREFIX)
+    tree = _start_tree()
     likely = np.empty(V, dtype=np.int32)
-    children = np.full((64, V), -1, dtype=np.int32)  # slots by their parent's slot and last token
+    children = np.full((64, V), NONE, dtype=np.int32)  # slots by the parent's slot and last token
     for t in range(T):
         if flag[0]:
-            return t, kept, np.empty(0, dtype=np.int32), np.empty((0, 3))
-        count = _likely(log_probs[t], options.token_min_log_prob, likely)
+            return t, tree, np.empty(0, dtype=np.int32), np.empty((0, 3))
+        count = _find_likely(log_probs[t], options.token_min_log_prob, likely)
         if count == 0 and log_probs[t, BLANK_ID] > NEVER:
             _add_blank(beam, size, log_probs[t, BLANK_ID])
             continue
+        # Room for the worst case, in which every prefix is extended by every likely token.
         if len(children) < size:
-            children = np.full((2 * size, V), -1, dtype=np.int32)
-        if len(later.ranks) < size * (1 + count):
-            later = _room(256 + size * (1 + count))
-        _link_children(beam, size, kept, children, True)
+            children = np.full((2 * size, V), NONE, dtype=np.int32)
+        if len(next_beam) < size * (1 + count):
+            next_beam = np.empty(256 + size * (1 + count), dtype=PREFIX)
+        # The table of children is cleared entry by entry: it has K * V, of which K - 1 are set.
+        _link_children(beam, size, tree, children, True)
         found = _extend_all(
-            log_probs[t], likely[:count], beam, size, children, later, options, grammar, boosts
+            log_probs[t], likely[:count], beam, size, children, next_beam, options, grammar, boosts
         )
-        _link_children(beam, size, kept, children, False)
-        chosen = choose(later, found, options, grammar)
+        _link_children(beam, size, tree, children, False)
+        chosen = choose_rows(next_beam[:found], options, grammar)
         if not len(chosen):
-            return t, kept, np.empty(0, dtype=np.int32), np.empty((0, 3))
+            return t, tree, np.empty(0, dtype=np.int32), np.empty((0, 3))
         for slot in range(size):
-            kept[beam.places[slot, NUMBER], SLOT] = -1
+            tree[beam[slot].row].slot = NONE
         size = len(chosen)
-        if len(beam.ranks) < size:
-            beam = _room(2 * size)
-        kept = _with_room(kept, made, size)
-        made = _take(later, chosen, beam, kept, made)
+        if len(beam) < size:
+            beam = np.empty(2 * size, dtype=PREFIX)
+        tree = _grow_tree(tree, nodes, size)
+        nodes = _keep_chosen(next_beam, chosen, beam, tree, nodes)
     rows, scores = _finish(beam, size, options, grammar, boosts)
-    return T, kept, rows, scores
+    return T, tree, rows, scores
 
 
 @compiled
-def _start(grammar: Grammar, boosts: Boosts) -> Prefixes:
-    """The empty prefix, in the first row."""
-    beam = _room(64)
-    beam.numbers[0] = 0.0
-    beam.numbers[0, TOKEN] = NEVER
-    beam.numbers[0, AHEAD] = boosts.ahead[boosts.start]
-    beam.places[0] = 0
-    beam.places[0, LM_STATE] = grammar.start
-    beam.places[0, PHRASE] = boosts.start
+def _start_beam(grammar: Grammar, boosts: Boosts) -> Records:
+    """The empty prefix, in the first slot; before the first frame its one path ends in a blank."""
+    beam = np.empty(64, dtype=PREFIX)
+    empty = beam[0]
+    empty.log_blank, empty.log_token, empty.log_total = 0.0, NEVER, 0.0
+    empty.lm_score, empty.bonus = 0.0, 0.0
+    empty.lookahead = boosts.lookahead[boosts.start]
+    empty.rank = empty.lookahead
+    empty.row, empty.parent, empty.last_token = ROW, NONE, BLANK_ID
+    empty.lm_state, empty.lexicon_node, empty.phrase_node = grammar.start, 0, boosts.start
     return beam
 
 
 @compiled
-def _room(rows: int) -> Prefixes:
-    """Tables not yet filled in."""
-    return Prefixes(
-        np.empty((rows, 6)),
-        np.empty((rows, 5), dtype=np.int32),
-        np.empty(rows, dtype=np.int32),
-        np.empty(rows),
-    )
+def _start_tree() -> Records:
+    """The empty prefix, in the first row and slot."""
+    tree = np.empty(256, dtype=NODE)
+    root = tree[ROW]
+    root.parent, root.token, root.first_child, root.next_sibling = NONE, BLANK_ID, NONE, NONE
+    root.slot = 0
+    return tree
 
 
 @inlined
-def _with_room(kept: NDArray[np.int32], made: int, more: int) -> NDArray[np.int32]:
-    """``kept``, or a longer copy if that many more rows do not fit."""
-    if made + more <= len(kept):
-        return kept
-    longer = np.full((2 * (made + more), 5), -1, dtype=np.int32)
-    longer[:made] = kept[:made]
+def _grow_tree(tree: Records, nodes: int, more: int) -> Records:
+    """``tree``, or a longer copy if that many more rows do not fit."""
+    if nodes + more <= len(tree):
+        return tree
+    longer = np.empty(2 * (nodes + more), dtype=NODE)
+    longer[:nodes] = tree[:nodes]
     return longer
 
 
 @inlined
-def _take(
-    later: Prefixes,
+def _keep_chosen(
+    next_beam: Records,
     chosen: NDArray[np.int32],
-    beam: Prefixes,
-    kept: NDArray[np.int32],
-    made: int,
+    beam: Records,
+    tree: Records,
+    nodes: int,
 ) -> int:
-    """Put the chosen rows into the beam, and number new prefixes; returns how many have numbers."""
+    """Put the ``chosen (K,)`` rows into the beam, new ones into the tree; returns its size."""
     for slot in range(len(chosen)):
-        row = chosen[slot]
-        _copy(later.numbers, later.places, row, beam.numbers, beam.places, slot)
-        if later.parents[row] >= 0:
-            number = _number(kept, made, later.parents[row], beam.places[slot, LAST])
-            beam.places[slot, NUMBER] = number
-            made = max(made, number + 1)
-        kept[beam.places[slot, NUMBER], SLOT] = slot
-    return made
+        beam[slot] = next_beam[chosen[slot]]
+        prefix = beam[slot]
+        if prefix.row == NONE:
+            prefix.row = _find_node(tree, nodes, prefix.parent, prefix.last_token)
+            nodes = max(nodes, prefix.row + 1)
+        tree[prefix.row].slot = slot
+    return nodes
 
 
 @inlined
-def _likely(frame: NDArray[np.float64], least: float, likely: NDArray[np.int32]) -> int:
-    """Fill in the tokens worth a try, without the blank; returns how many."""
+def _find_node(tree: Records, nodes: int, parent: int, token: int) -> int:
+    """The row of ``parent`` with ``token``; a new one at the end if there is none.
+
+    A prefix that was in the beam, left it and comes again has its row already.
+    """
+    row = tree[parent].first_child
+    while row >= 0 and tree[row].token != token:
+        row = tree[row].next_sibling
+    if row >= 0:
+        return int(row)
+    node = tree[nodes]
+    node.parent, node.token, node.slot = parent, token, NONE
+    node.first_child, node.next_sibling = NONE, tree[parent].first_child
+    tree[parent].first_child = nodes
+    return nodes
+
+
+@inlined
+def _find_likely(frame: NDArray[np.float64], least: float, likely: NDArray[np.int32]) -> int:
+    """Fill in the tokens of ``frame (V,)`` worth a try, without the blank; returns how many."""
     best = 0
     for k in range(len(frame)):
         if frame[k] > frame[best]:
@@ -170,7 +188,7 @@ def _likely(frame: NDArray[np.float64], least: float, likely: NDArray[np.int32])
 
 
 @inlined
-def _add(a: float, b: float) -> float:
+def _add_logs(a: float, b: float) -> float:
     """Logarithm of the sum of two numbers given as logarithms."""
     if a < b:
         a, b = b, a
@@ -180,41 +198,47 @@ def _add(a: float, b: float) -> float:
 
 
 @inlined
-def _add_blank(beam: Prefixes, size: int, blank: float) -> None:
-    """A frame in which nothing but the blank is worth a try leaves the beam's sequence alone."""
+def _add_blank(beam: Records, size: int, blank: float) -> None:
+    """A frame in which nothing but the blank is worth a try: all prefixes lose the same, so the
+    beam stays as it is.
+    """
     for slot in range(size):
-        beam.numbers[slot, WHOLE] += blank
-        beam.numbers[slot, BLANK] = beam.numbers[slot, WHOLE]
-        beam.numbers[slot, TOKEN] = NEVER
+        prefix = beam[slot]
+        prefix.log_total += blank
+        prefix.log_blank = prefix.log_total
+        prefix.log_token = NEVER
 
 
 @inlined
 def _link_children(
-    beam: Prefixes,
+    beam: Records,
     size: int,
-    kept: NDArray[np.int32],
+    tree: Records,
     children: NDArray[np.int32],
     linked: bool,
 ) -> None:
-    """Fill in, or clear, where in the beam each prefix is found from its parent."""
+    """Fill in, or clear, where in the beam each prefix is found from its parent.
+
+    ``children (K, V)`` has slots, by the parent's slot and the child's last token.
+    """
     for slot in range(size):
-        parent = kept[beam.places[slot, NUMBER], PARENT]
-        if parent >= 0 and kept[parent, SLOT] >= 0:
-            children[kept[parent, SLOT], beam.places[slot, LAST]] = slot if linked else -1
+        parent = tree[beam[slot].row].parent
+        if parent >= 0 and tree[parent].slot >= 0:
+            children[tree[parent].slot, beam[slot].last_token] = slot if linked else NONE
 
 
 @inlined
-def _stay(beam: Prefixes, size: int, later: Prefixes, blank: float) -> tuple[float, float]:
-    """The beam's prefixes after a blank; returns the highest and the lowest of their ranks."""
-    numbers, places, parents, _ = later
+def _stay(beam: Records, size: int, next_beam: Records, blank: float) -> tuple[float, float]:
+    """The beam's prefixes after a blank, each in the row of its slot; returns the highest and the
+    lowest of their ranks. Tokens can only raise these, as more paths are added.
+    """
     best, least = NEVER, math.inf
     for slot in range(size):
-        _copy(beam.numbers, beam.places, slot, numbers, places, slot)
-        parents[slot] = -1
-        numbers[slot, BLANK] = numbers[slot, WHOLE] + blank
-        numbers[slot, TOKEN] = NEVER
-        rank = numbers[slot, BLANK] + numbers[slot, LM] + numbers[slot, BONUS]
-        rank += numbers[slot, AHEAD]
+        next_beam[slot] = beam[slot]
+        prefix = next_beam[slot]
+        prefix.log_blank = prefix.log_total + blank
+        prefix.log_token = NEVER
+        rank = prefix.log_blank + prefix.lm_score + prefix.bonus + prefix.lookahead
         best, least = max(best, rank), min(least, rank)
     return best, least
 
@@ -223,126 +247,96 @@ def _stay(beam: Prefixes, size: int, later: Prefixes, blank: float) -> tuple[flo
 def _extend_all(
     frame: NDArray[np.float64],
     likely: NDArray[np.int32],
-    beam: Prefixes,
+    beam: Records,
     size: int,
     children: NDArray[np.int32],
-    later: Prefixes,
+    next_beam: Records,
     options: Options,
     grammar: Grammar,
     boosts: Boosts,
 ) -> int:
-    """Fill in all prefixes one frame later: those of the beam, then new ones; returns how many.
+    """Fill in all prefixes one frame later: those of the beam in the rows of their slots, then new
+    ones; returns how many. The equations are at the top of this file.
 
     New ones are left out where the old ones alone, or the best one so far, are enough to drop them.
     """
-    numbers, places, parents, ranks = later
-    before = beam.numbers
-    best, least = _stay(beam, size, later, frame[BLANK_ID])
+    best, least = _stay(beam, size, next_beam, frame[BLANK_ID])
     if size < options.beam_width:
-        least = NEVER
-    most = boosts.most + max(0.0, options.token_bonus) + max(0.0, options.word_bonus)
+        least = NEVER  # there is room for all
+    # No token adds more than this to what is not acoustic.
+    most = boosts.most + max(0.0, options.token_score) + max(0.0, options.word_score)
+    knows = grammar.lm_units != NO_LM or grammar.has_lexicon or boosts.any
     count = size
     for slot in range(size):
-        whole = before[slot, WHOLE]
-        hope = before[slot, LM] + before[slot, BONUS] + most
+        prefix = beam[slot]
+        last = prefix.last_token
+        starts_word = last == options.separator or last == BLANK_ID
+        hope = prefix.lm_score + prefix.bonus + most
         for k in likely:
-            said = whole + frame[k]
-            if k == places[slot, LAST]:
-                repeated = before[slot, TOKEN] + frame[k]
-                numbers[slot, TOKEN] = _add(numbers[slot, TOKEN], repeated)
-                said = before[slot, BLANK] + frame[k]
+            log_said = prefix.log_total + frame[k]  # of the paths that now say k anew
+            if k == last:
+                stays = next_beam[slot]
+                stays.log_token = _add_logs(stays.log_token, prefix.log_token + frame[k])
+                log_said = prefix.log_blank + frame[k]
             child = children[slot, k]
-            if child >= 0:
-                numbers[child, TOKEN] = _add(numbers[child, TOKEN], said)
+            if child >= 0:  # the longer prefix is in the beam as well: paths meet there
+                meets = next_beam[child]
+                meets.log_token = _add_logs(meets.log_token, log_said)
                 continue
             bar = max(least, best - options.beam_threshold)
-            if said + hope < bar or said == NEVER:
+            if log_said + hope < bar or log_said == NEVER:
                 continue
-            lm, bonus, ahead = before[slot, LM], before[slot, BONUS] + options.token_bonus, 0.0
-            state, node, phrase = places[slot, LM_STATE], places[slot, NODE], places[slot, PHRASE]
-            fresh = places[slot, LAST] == options.separator or places[slot, LAST] == BLANK_ID
-            if fresh and k != options.separator:
-                bonus += options.word_bonus
-            allowed = True
-            if grammar.lm_units != NO_LM or grammar.has_lexicon or boosts.some:
-                allowed, lm, bonus, ahead, state, node, phrase = extend(
-                    k, fresh, lm, bonus, state, node, phrase, options, grammar, boosts
-                )
-            rank = said + lm + bonus + ahead
-            if allowed and rank >= bar:
+            # Made in the next free row, which is taken only where the prefix comes over the bar.
+            new = next_beam[count]
+            new.lm_score, new.lookahead = prefix.lm_score, 0.0
+            new.bonus = prefix.bonus + options.token_score
+            if starts_word and k != options.separator:
+                new.bonus += options.word_score
+            new.lm_state, new.lexicon_node = prefix.lm_state, prefix.lexicon_node
+            new.phrase_node = prefix.phrase_node
+            if knows and not score_token(new, k, starts_word, options, grammar, boosts):
+                continue
+            rank = log_said + new.lm_score + new.bonus + new.lookahead
+            if rank >= bar:
                 best = max(best, rank)
-                numbers[count, BLANK], numbers[count, TOKEN] = NEVER, said
-                numbers[count, WHOLE], numbers[count, LM] = said, lm
-                numbers[count, BONUS], numbers[count, AHEAD] = bonus, ahead
-                places[count, LAST], places[count, LM_STATE] = k, state
-                places[count, NODE], places[count, PHRASE] = node, phrase
-                parents[count], ranks[count] = places[slot, NUMBER], rank
+                new.log_blank, new.log_token, new.log_total = NEVER, log_said, log_said
+                new.row, new.parent, new.last_token, new.rank = NONE, prefix.row, k, rank
                 count += 1
     for slot in range(size):
-        numbers[slot, WHOLE] = _add(numbers[slot, BLANK], numbers[slot, TOKEN])
-        ranks[slot] = numbers[slot, WHOLE] + numbers[slot, LM] + numbers[slot, BONUS]
-        ranks[slot] += numbers[slot, AHEAD]
+        stays = next_beam[slot]
+        stays.log_total = _add_logs(stays.log_blank, stays.log_token)
+        stays.rank = stays.log_total + stays.lm_score + stays.bonus + stays.lookahead
     return count
-
-
-@inlined
-def _copy(
-    numbers: NDArray[np.float64],
-    places: NDArray[np.int32],
-    row: int,
-    to_numbers: NDArray[np.float64],
-    to_places: NDArray[np.int32],
-    to: int,
-) -> None:
-    for column in range(6):
-        to_numbers[to, column] = numbers[row, column]
-    for column in range(5):
-        to_places[to, column] = places[row, column]
-
-
-@inlined
-def _number(kept: NDArray[np.int32], made: int, parent: int, token: int) -> int:
-    """The row in ``kept`` of ``parent`` with ``token``; a new one if there is none."""
-    number = kept[parent, CHILD]
-    while number >= 0 and kept[number, ADDED] != token:
-        number = kept[number, SIBLING]
-    if number >= 0:
-        return int(number)
-    kept[made, PARENT], kept[made, ADDED] = parent, token
-    kept[made, CHILD], kept[made, SIBLING] = -1, kept[parent, CHILD]
-    kept[parent, CHILD] = made
-    return made
 
 
 @compiled
 def _finish(
-    beam: Prefixes,
+    beam: Records,
     size: int,
     options: Options,
     grammar: Grammar,
     boosts: Boosts,
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Rows and scores of the prefixes that may end here, their last words and the end scored."""
-    numbers, places = beam.numbers, beam.places
+    """Rows ``(k,)`` and scores ``(k, 3)`` of the prefixes that may end here, their last words and
+    the end scored.
+    """
     rows = np.empty(size, dtype=np.int32)
     scores = np.empty((size, 3))
     count = 0
     for slot in range(size):
-        lm, bonus, state = numbers[slot, LM], numbers[slot, BONUS], places[slot, LM_STATE]
-        last = places[slot, LAST]
+        prefix = beam[slot]
+        last = prefix.last_token
         if last != BLANK_ID and last != options.separator and options.separator >= 0:
-            allowed, log10, more, state = end_word(places[slot, NODE], state, options, grammar)
-            if not allowed:
+            if not end_word(prefix, options, grammar):
                 continue
-            lm += options.lm_weight * log10
-            bonus += more
-            if boosts.some:
-                bonus += boosts.gains[follow(boosts, places[slot, PHRASE], options.separator)]
+            if boosts.any:  # phrases of whole words end as if a separator came
+                node = follow_phrases(boosts, prefix.phrase_node, options.separator)
+                prefix.bonus += boosts.gains[node]
         if grammar.lm_units != NO_LM:
-            log10, state = step(grammar.trie, state, grammar.end)
-            lm += options.lm_weight * log10
-        rows[count] = places[slot, NUMBER]
-        scores[count, 0] = numbers[slot, WHOLE]
-        scores[count, 1], scores[count, 2] = lm, bonus
+            log10, _ = step(grammar.trie, prefix.lm_state, grammar.end)
+            prefix.lm_score += options.lm_weight * log10
+        rows[count] = prefix.row
+        scores[count, 0] = prefix.log_total
+        scores[count, 1], scores[count, 2] = prefix.lm_score, prefix.bonus
         count += 1
     return rows[:count], scores[:count]
