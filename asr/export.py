@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from asr import __version__
+from asr.files.write import write_bytes
 from asr.nn.cells import CELLS, Cell
 from asr.nn.model import AcousticModel, AcousticModelConfig
 from asr.nn.recurrent import RecurrentLayer
@@ -271,4 +272,4 @@ def save_onnx(
     if error := obstacle(model.config, int8=int8):
         raise error
     proto = to_onnx(model, metadata)
-    Path(path).write_bytes((quantise(proto) if int8 else proto).SerializeToString())
+    write_bytes(path, (quantise(proto) if int8 else proto).SerializeToString())

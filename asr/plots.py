@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from asr.files.write import replace_file
 from asr.types import ConfigError, Hypothesis, Waveform
 
 __all__ = ["check_picture_path", "draw_surface", "draw_utterance", "save_picture"]
@@ -50,7 +51,8 @@ def save_picture(figure: Figure, path: str | os.PathLike[str]) -> None:
         # A script that the font lacks shows as boxes; the rest of the picture still serves.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         FigureCanvasAgg(figure)
-        figure.savefig(path, format="png")
+        with replace_file(path) as stream:
+            figure.savefig(stream, format="png")
 
 
 def draw_utterance(

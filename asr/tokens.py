@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from pathlib import Path
 
+from asr.files.read import read_text
+from asr.files.write import write_text
 from asr.types import TokenError
 
 __all__ = ["BLANK", "BLANK_ID", "SPACE", "Tokenizer", "min_frames"]
@@ -92,7 +93,7 @@ class Tokenizer:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a text file: the kind, then one token a line."""
         lines = [HEADER + self.kind, *self.tokens]
-        Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_text(path, "\n".join(lines) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Tokenizer:
@@ -101,16 +102,8 @@ class Tokenizer:
         Raises:
             TokenError: the file is missing or not such a file.
         """
-        try:
-            lines = Path(path).read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        except OSError as error:
-            raise TokenError(
-                f"cannot read the token list: {error.strerror}",
-                where=str(path),
-                remedy="prepare the data first, or check the path",
-            ) from None
-        except UnicodeDecodeError:
-            raise TokenError("the token list is not UTF-8 text", where=str(path)) from None
+        text = read_text(path, TokenError, remedy="prepare the data first, or check the path")
+        lines = text.removesuffix("\n").split("\n")
         if not lines[0].startswith(HEADER):
             raise TokenError(
                 f"the first line is not {HEADER!r} and a kind",
@@ -120,7 +113,7 @@ class Tokenizer:
         try:
             return cls(lines[1:], lines[0].removeprefix(HEADER))
         except TokenError as error:
-            raise TokenError(error.what, where=str(path), remedy=error.remedy) from None
+            raise error.at(str(path)) from None
 
 
 def min_frames(labels: Sequence[int]) -> int:

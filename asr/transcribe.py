@@ -118,7 +118,7 @@ def _transcribe_batch(
             recognizer.prepare(waveform)  # a file that cannot be used must not fail the batch
             waveforms[index] = waveform
         except AsrError as error:
-            yield index, _placed(error, names[index])
+            yield index, error.at(names[index])
     try:
         transcripts = recognizer.recognize(list(waveforms.values()), decoder, phrases=phrases)
         yield from zip(waveforms, transcripts, strict=True)
@@ -138,11 +138,4 @@ def _transcribe_alone(
     try:
         return recognizer.recognize([waveform], decoder, phrases=phrases)[0]
     except AsrError as own:
-        return _placed(own, file)
-
-
-def _placed(error: AsrError, file: str) -> AsrError:
-    """``error`` with the file it is about."""
-    if error.where is not None:
-        return error
-    return type(error)(error.what, where=file, remedy=error.remedy)
+        return own.at(file)

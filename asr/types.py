@@ -6,10 +6,11 @@ This module imports nothing of ours, so every layer may import it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # what only writes results down does without it
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = [
     "AlignmentError",
@@ -34,6 +35,9 @@ __all__ = [
 ]
 
 
+Error = TypeVar("Error", bound="AsrError")
+
+
 class AsrError(Exception):
     """Something a user can mend: *what* is wrong, *where* it was found, and the *remedy*.
 
@@ -50,6 +54,16 @@ class AsrError(Exception):
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         return f"{text} ({self.remedy})" if self.remedy else text
+
+    def at(self: Error, where: str) -> Error:
+        """The same error, with the place ``where`` unless it has one: the first named is nearest.
+
+        >>> str(AudioError("the audio is damaged").at("a.wav"))
+        'a.wav: the audio is damaged'
+        """
+        if self.where is not None:
+            return self
+        return type(self)(self.what, where=where, remedy=self.remedy)
 
     def public_message(self) -> str:
         """The message without its location, safe to send to a client."""
@@ -169,6 +183,11 @@ class Hypothesis:
     def acoustic_score(self) -> float:
         """What of the score is the acoustic model's."""
         return self.score - self.lm_score - self.bonus_score
+
+    def timed_words(self) -> tuple[Word, ...]:
+        """The words, or the tokens (say, phones) of a hypothesis that has no words."""
+        tokens = (Word(t.token, t.start, t.end, t.confidence) for t in self.tokens)
+        return self.words or tuple(tokens)
 
 
 @dataclass(frozen=True)

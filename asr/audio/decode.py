@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from asr.audio.limits import DEFAULT_LIMITS, AudioLimits, check_bytes, check_format, check_length
 from asr.audio.pcm import BLOCK_FRAMES, Mono, decode_pcm
+from asr.files.write import write_bytes
 from asr.types import AudioError, Waveform
 
 __all__ = [
@@ -105,7 +105,7 @@ def read_audio(
     try:
         return decode_audio(data, limits=limits, channel=channel)
     except AudioError as error:
-        raise AudioError(error.what, where=str(path), remedy=error.remedy) from None
+        raise error.at(str(path)) from None
 
 
 def probe(path: str | os.PathLike[str]) -> AudioInfo:
@@ -119,7 +119,7 @@ def probe(path: str | os.PathLike[str]) -> AudioInfo:
             _check_container(file.read(16), None)
         info = soundfile.info(os.fspath(path))
     except AudioError as error:
-        raise AudioError(error.what, where=str(path), remedy=error.remedy) from None
+        raise error.at(str(path)) from None
     except OSError as error:
         raise AudioError(
             f"cannot read the file: {error.strerror}", where=str(path), remedy="check the path"
@@ -145,11 +145,8 @@ def write_wav(path: str | os.PathLike[str], waveform: Waveform) -> None:
     """
     buffer = io.BytesIO()
     soundfile.write(buffer, waveform.samples, waveform.sample_rate, subtype="PCM_16", format="WAV")
-    target = Path(path)
-    partial = target.with_name(target.name + ".partial")
     try:
-        partial.write_bytes(buffer.getvalue())
-        partial.replace(target)
+        write_bytes(path, buffer.getvalue())
     except OSError as error:
         raise AudioError(
             f"cannot write the file: {error.strerror}",

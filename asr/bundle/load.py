@@ -97,7 +97,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     """The configuration as a dictionary with all keys, its version and sections checked."""
     where = str(path)
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_bytes())
     except OSError as error:
         raise _unreadable(path, error) from None
     except (ValueError, RecursionError) as error:
@@ -154,10 +154,6 @@ def _read_tokens(path: Path) -> Tokenizer:
         return Tokenizer.load(path)
     except AsrError as error:
         raise BundleError(error.what, where=str(path), remedy=RENEW) from None
-    except UnicodeDecodeError:
-        raise BundleError("this is not UTF-8 text", where=str(path), remedy=RENEW) from None
-    except OSError as error:
-        raise _unreadable(path, error) from None
 
 
 def _with_weights(bundle: Bundle, path: Path) -> Bundle:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import shutil
-import tempfile
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -31,6 +29,7 @@ from asr.bundle.contents import (
     parts_of,
 )
 from asr.bundle.golden import compute_golden
+from asr.files.write import replace_folder, write_text
 from asr.types import BundleError
 
 __all__ = ["save_bundle"]
@@ -57,13 +56,8 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> None:
     check_finite(weights, bundle.name, remedy="training diverged; take an earlier checkpoint")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        try:
+        with replace_folder(target) as draft:
             _write_files(bundle, weights, draft)
-            draft.chmod(0o755)  # mkdtemp makes it private
-            _move_into_place(draft, target)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
         raise BundleError(
             f"the bundle cannot be written: {error.strerror or error}",
@@ -92,7 +86,7 @@ def _write_files(bundle: Bundle, weights: dict[str, Tensor], folder: Path) -> No
     }
     sections = [f"{json.dumps(key)}: {_to_json(key, value)}" for key, value in config.items()]
     text = "{\n" + ",\n".join(sections) + "\n}\n"  # a line a section, for people who look
-    (folder / CONFIG).write_text(text, encoding="utf-8")
+    write_text(folder / CONFIG, text)
 
 
 def _to_json(key: str, value: object) -> str:
@@ -119,21 +113,6 @@ def _check_place(target: Path) -> None:
         where=str(target),
         remedy="choose another place, or remove it yourself",
     )
-
-
-def _move_into_place(draft: Path, target: Path) -> None:
-    """Rename ``draft`` to ``target``; what stood there is put back should that fail."""
-    if not target.exists():
-        draft.rename(target)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    target.rename(old)  # onto an empty folder, which POSIX allows
-    try:
-        draft.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _versions() -> dict[str, str]:

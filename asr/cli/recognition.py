@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asr.files.read import read_lines
 from asr.types import ConfigError, DecodingError
 
 if TYPE_CHECKING:
@@ -190,18 +190,9 @@ def chosen_phrases(options: argparse.Namespace) -> list[Phrase]:
 def _read_phrases(path: str, weight: float) -> list[Phrase]:
     from asr.decoding import Phrase
 
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise ConfigError(f"cannot read: {error.strerror}", where=path) from None
-    except UnicodeDecodeError:
-        raise ConfigError("not UTF-8 text", where=path, remedy="convert it") from None
     phrases = []
-    for number, line in enumerate(lines, start=1):
+    for where, line in read_lines(path, ConfigError):
         text, tab, own = line.partition("\t")
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
         try:
             phrases.append(Phrase(text, float(own) if tab else weight))
         except ValueError:
@@ -211,5 +202,5 @@ def _read_phrases(path: str, weight: float) -> list[Phrase]:
                 remedy="give a phrase, or a phrase, a tab and a number",
             ) from None
         except DecodingError as error:
-            raise ConfigError(error.what, where=where, remedy=error.remedy) from None
+            raise error.at(where) from None
     return phrases

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from asr.audio import AudioLimits, probe, read_audio
 from asr.decoding.align import AlignConfig, align
+from asr.files.read import Line, read_lines, read_text
 from asr.recognizer import Recognizer
 from asr.types import AsrError, ConfigError, Hypothesis, Transcript, Waveform
 
@@ -93,23 +94,11 @@ def _segment(line: str, where: str) -> tuple[float, float, str]:
         ) from None
 
 
-def _lines(path: str) -> Iterator[tuple[str, str]]:
-    """Lines that are not empty, each with its place for messages."""
-    lines = _read(path).splitlines()
-    if not any(line.strip() for line in lines):
+def _lines(path: str) -> list[Line]:
+    lines = read_lines(path, ConfigError)
+    if not lines:
         raise ConfigError("the file is empty", where=path, remedy="give one passage a line")
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield f"{path}, line {number}", line
-
-
-def _read(path: str | Path) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"cannot read: {error.strerror}", where=str(path)) from None
-    except UnicodeDecodeError:
-        raise ConfigError("not UTF-8 text", where=str(path), remedy="convert it") from None
+    return lines
 
 
 def align_passages(
@@ -128,8 +117,7 @@ def align_passages(
                 audio = passage.audio
             yield _align(recognizer, _cut(waveform, passage), text, passage, config)
         except AsrError as error:
-            where = error.where or passage.name
-            yield type(error)(error.what, where=where, remedy=error.remedy)
+            yield error.at(passage.name)
 
 
 def _text_of(passage: Passage) -> str:
@@ -143,7 +131,7 @@ def _text_of(passage: Passage) -> str:
             where=passage.audio,
             remedy="write one, or give --text, --segments or --pairs",
         )
-    return _read(found[0])
+    return read_text(found[0], ConfigError)
 
 
 def _cut(waveform: Waveform, passage: Passage) -> Waveform:

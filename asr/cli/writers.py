@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from asr.types import AsrError, Hypothesis, TimedToken, Transcript, Word
+from asr.types import AsrError, Hypothesis, Transcript, Word
 
-__all__ = ["file_ids", "timed_words", "to_ctm", "to_dict", "to_json", "to_srt", "to_text"]
+__all__ = ["file_ids", "to_ctm", "to_dict", "to_json", "to_srt", "to_text"]
 
 # A cue stays readable: two lines of 42 characters for at most six seconds, and a pause ends it.
 MAX_CUE_CHARACTERS = 84
@@ -54,7 +54,7 @@ def to_json(outcome: Transcript | AsrError, file: str) -> str:
 
 def to_srt(transcript: Transcript) -> str:
     """Numbered cues of a few words each, in time order, none overlapping the next."""
-    cues = list(_cues(timed_words(transcript.hypotheses[0])))
+    cues = list(_cues(transcript.hypotheses[0].timed_words()))
     blocks = []
     for index, cue in enumerate(cues):
         start = cue[0].start
@@ -71,13 +71,8 @@ def to_ctm(transcript: Transcript, file_id: str) -> str:
     return "".join(
         f"{file_id} {CTM_CHANNEL} {word.start:.3f} {max(word.end - word.start, 0.0):.3f} "
         f"{word.text} {word.confidence:.3f}\n"
-        for word in timed_words(transcript.hypotheses[0])
+        for word in transcript.hypotheses[0].timed_words()
     )
-
-
-def timed_words(hypothesis: Hypothesis) -> list[Word]:
-    """The words, or the tokens (say, phones) of a hypothesis that has no words."""
-    return list(hypothesis.words) or [_as_word(token) for token in hypothesis.tokens]
 
 
 def file_ids(files: Sequence[str]) -> list[str]:
@@ -89,10 +84,6 @@ def file_ids(files: Sequence[str]) -> list[str]:
     if len(set(stems)) < len(set(files)):
         stems = [str(Path(file).with_suffix("")) for file in files]
     return ["_".join(stem.split()) for stem in stems]
-
-
-def _as_word(token: TimedToken) -> Word:
-    return Word(token.token, token.start, token.end, token.confidence)
 
 
 def _hypothesis(hypothesis: Hypothesis) -> dict[str, Any]:

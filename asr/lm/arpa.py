@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import os
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, BinaryIO
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.files.read import DAMAGED, open_text
+from asr.files.write import replace_file
 from asr.lm.ngrams import Ngrams, NgramTable
-from asr.lm.text import open_text
 from asr.types import LanguageModelError
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ BLOCK = 1 << 23  # bytes read at once
 LONGEST_LINE = 1 << 20
 ROWS_AT_ONCE = 1 << 16
 COUNT = re.compile(rb"ngram\s+(\d{1,9})\s*=\s*(\d{1,18})")
-UNREADABLE = (gzip.BadGzipFile, EOFError, zlib.error)
 
 
 def read_arpa(path: str | os.PathLike[str]) -> Ngrams:
@@ -48,12 +47,14 @@ def read_arpa(path: str | os.PathLike[str]) -> Ngrams:
     try:
         with open_text(path) as (_, stream):
             return _Reader(name, stream).read()
-    except UNREADABLE:
+    except DAMAGED:
         raise LanguageModelError(
             "the gzip stream is damaged", where=name, remedy="get the file anew"
         ) from None
     except OSError as error:
-        raise LanguageModelError(f"cannot read: {error.strerror}", where=name) from None
+        raise LanguageModelError(
+            f"cannot read: {error.strerror or error}", where=name, remedy="check the path"
+        ) from None
 
 
 class _Reader:
@@ -286,7 +287,7 @@ def _lines(ngrams: Ngrams, order: int, rows: slice) -> str:
 @contextmanager
 def _writer(path: str | os.PathLike[str]) -> Iterator[Callable[[str], object]]:
     with ExitStack() as stack:
-        raw = stack.enter_context(open(path, "wb"))
+        raw = stack.enter_context(replace_file(path))
         stream: BinaryIO = raw
         if os.fspath(path).endswith(".gz"):
             # Without the name and time of gzip's header, which would make files differ.

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import os
-import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
+from asr.files.read import read_byte_lines
 from asr.lm.ngrams import BEGIN, END, UNKNOWN
 from asr.tokens import SPACE
 from asr.types import ConfigError, CorpusError
 
-__all__ = [
-    "UNITS",
-    "numbered_lines",
-    "open_text",
-    "read_sentences",
-    "read_vocabulary",
-    "size_on_disk",
-]
+__all__ = ["UNITS", "read_sentences", "read_vocabulary", "size_on_disk"]
 
 UNITS = ("words", "characters", "phones")
-GZIP_MAGIC = b"\x1f\x8b"
-BLOCK = 1 << 20  # bytes
 RESERVED = {mark.encode() for mark in (UNKNOWN, BEGIN, END)}
 
 StrPath = str | os.PathLike[str]
@@ -50,7 +38,7 @@ def read_sentences(
     if units not in UNITS:
         raise ConfigError(f"unknown units {units!r}", remedy=f"use {', '.join(UNITS)}")
     for path in paths:
-        for number, line in numbered_lines(path, on_read):
+        for number, line in read_byte_lines(path, CorpusError, on_read):
             words = line.split()
             if not words:
                 continue
@@ -81,40 +69,13 @@ def _characters(words: list[bytes]) -> list[bytes]:
     return [(SPACE if character == " " else character).encode() for character in text]
 
 
-def numbered_lines(path: StrPath, on_read: Callable[[int], None]) -> Iterator[tuple[int, bytes]]:
-    number, taken = 0, 0
-    try:
-        with open_text(path) as (raw, stream):
-            while lines := stream.readlines(BLOCK):
-                for number, line in enumerate(lines, start=number + 1):  # noqa: B020
-                    yield number, line
-                on_read(raw.tell() - taken)
-                taken = raw.tell()
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise CorpusError(
-            "the gzip stream is damaged", where=f"{path}, after line {number}", remedy="get it anew"
-        ) from None
-    except OSError as error:
-        raise CorpusError(f"cannot read: {error.strerror}", where=str(path)) from None
-
-
-@contextmanager
-def open_text(path: StrPath) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-    """The file, and its bytes unpacked if it is gzip by its first two bytes, not by its name."""
-    with ExitStack() as stack:
-        raw = stack.enter_context(open(path, "rb"))
-        packed = raw.read(2) == GZIP_MAGIC
-        raw.seek(0)
-        yield raw, stack.enter_context(gzip.GzipFile(fileobj=raw)) if packed else raw  # type: ignore[misc]
-
-
 def read_vocabulary(path: StrPath) -> frozenset[str]:
     """The words of a file, between spaces or line breaks.
 
     Raises:
         CorpusError: the file cannot be read, is not UTF-8, or has no words.
     """
-    lines = numbered_lines(path, lambda _: None)
+    lines = read_byte_lines(path, CorpusError)
     words = {_decoded(line, f"{path}, line {n}") for n, text in lines for line in text.split()}
     if not words:
         raise CorpusError("the list of words is empty", where=str(path), remedy="give one a line")

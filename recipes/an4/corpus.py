@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from asr.files.read import read_text
 from asr.types import CorpusError
 from recipes.common.manifests import Utterance
 
@@ -92,18 +93,8 @@ def _official(corpus: Path, part: str) -> list[Utterance]:
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"byte {error.start} is not UTF-8", where=str(path), remedy="save it as UTF-8"
-        ) from None
-    except OSError as error:
-        raise CorpusError(
-            f"cannot read: {error.strerror}",
-            where=str(path),
-            remedy="give the folder of AN4 that holds etc/ and wav/",
-        ) from None
+    remedy = "give the folder of AN4 that holds etc/ and wav/"
+    lines = read_text(path, CorpusError, remedy=remedy).split("\n")
     return [(row, line.strip()) for row, line in enumerate(lines, start=1) if line.strip()]
 
 

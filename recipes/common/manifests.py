@@ -149,4 +149,4 @@ def load_samples(cut: Cut) -> Waveform:
     except OSError as error:
         raise CorpusError(f"cannot read audio: {error.strerror}", where=str(path)) from None
     except AsrError as error:
-        raise type(error)(error.what, where=str(path), remedy=error.remedy) from None
+        raise error.at(str(path)) from None

@@ -8,6 +8,7 @@ from lhotse.audio.utils import AudioLoadingError
 from lhotse.recipes import prepare_librispeech
 
 from asr.audio import probe
+from asr.files.read import read_lines
 from asr.types import CorpusError
 from recipes.common.manifests import Utterance
 
@@ -57,13 +58,8 @@ def _check_whole(folder: Path) -> None:
     audio = {path.stem for path in folder.rglob("*.flac")}
     texts = {}
     for path in sorted(folder.rglob("*.trans.txt")):
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError):
-            raise CorpusError(
-                "not UTF-8 text", where=str(path), remedy="restore the archives"
-            ) from None
-        texts.update(line.partition(" ")[::2] for line in lines if line.strip())
+        lines = read_lines(path, CorpusError, remedy="restore the archives")
+        texts.update(line.text.partition(" ")[::2] for line in lines)
     for lacking, what in (
         (audio - texts.keys(), "no text"),
         (texts.keys() - audio, "no audio"),

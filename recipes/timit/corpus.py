@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from asr.files.read import read_lines
 from asr.types import CorpusError
 from recipes.common.manifests import Utterance
 from recipes.timit.phones import fold48
@@ -135,13 +136,8 @@ def timed_phones(path: Path) -> list[tuple[str, float, float]]:
 def _rows(path: Path) -> list[list[str]]:
     """The lines of a ``.phn`` file: first sample, end sample, phone."""
     remedy = "restore the corpus"
-    try:
-        lines = path.read_text(encoding="ascii").splitlines()
-    except OSError as error:
-        raise CorpusError(f"cannot read: {error.strerror}", where=str(path)) from None
-    except UnicodeDecodeError:
-        raise CorpusError("not ASCII text", where=str(path), remedy=remedy) from None
-    rows = [line.split() for line in lines if line.strip()]
+    lines = read_lines(path, CorpusError, remedy=remedy)
+    rows = [line.text.split() for line in lines]
     if not rows:
         raise CorpusError("no phones", where=str(path), remedy=remedy)
     if any(len(row) != 3 or not (row[0] + row[1]).isdigit() for row in rows):
@@ -149,5 +145,5 @@ def _rows(path: Path) -> list[list[str]]:
     try:
         fold48(row[2] for row in rows)
     except CorpusError as error:
-        raise CorpusError(error.what, where=str(path), remedy=error.remedy) from None
+        raise error.at(str(path)) from None
     return rows

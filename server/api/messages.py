@@ -7,7 +7,6 @@ from dataclasses import replace
 from google.protobuf.duration_pb2 import Duration
 
 from asr.bundle import Bundle
-from asr.cli.writers import timed_words
 from asr.decoding import DecoderConfig, Phrase
 from asr.types import AudioError, DecodingError, Hypothesis, Search, Transcript, Word
 from server.audio.pool import AudioJob
@@ -278,7 +277,7 @@ def _alternative(hypothesis: Hypothesis, words: bool) -> SpeechRecognitionAltern
     return SpeechRecognitionAlternative(
         transcript=hypothesis.text,
         confidence=hypothesis.confidence,
-        words=[_word(word) for word in timed_words(hypothesis)] if words else [],
+        words=[_word(word) for word in hypothesis.timed_words()] if words else [],
         score=hypothesis.score,
         search_proof=PROOFS[hypothesis.search],
         acoustic_score=hypothesis.acoustic_score,

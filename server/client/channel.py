@@ -75,7 +75,7 @@ def read_token(path: Path) -> str:
     Raises:
         ClientError: the file cannot be read.
     """
-    return _read(path, "token").decode("utf-8", "replace").strip()
+    return _read(path, "token").decode("utf-8-sig", "replace").strip()
 
 
 def name_call(request_id: str | None) -> str:

@@ -146,7 +146,7 @@ def test_damaged_files_are_refused_by_name(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(TokenError) as caught:
         Tokenizer.load(path)
-    assert caught.value.where == str(path)
+    assert (caught.value.where or "").startswith(str(path))
 
 
 def test_a_missing_file_is_refused_with_a_remedy(tmp_path):

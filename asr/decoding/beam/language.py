@@ -147,8 +147,7 @@ class Language:
         try:
             return cls(tokenizer, model, words, units)
         except LanguageModelError as error:
-            where = error.where or str(lm or lexicon)
-            raise LanguageModelError(error.what, where=where, remedy=error.remedy) from None
+            raise error.at(str(lm or lexicon)) from None
 
 
 NOTHING = Grammar(

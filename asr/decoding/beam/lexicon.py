@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from asr.lm.text import numbered_lines
+from asr.files.read import read_lines
+from asr.files.write import write_text
 from asr.tokens import SPACE, Tokenizer
-from asr.types import CorpusError, LanguageModelError, TokenError
+from asr.types import LanguageModelError, TokenError
 
 __all__ = ["Lexicon", "read_lexicon", "spell_words"]
 
@@ -27,8 +28,7 @@ class Lexicon:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file that :func:`read_lexicon` reads."""
-        with open(path, "w", encoding="utf-8") as stream:
-            stream.writelines(f"{line}\n" for line in self.lines)
+        write_text(path, "".join(f"{line}\n" for line in self.lines))
 
 
 def read_lexicon(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Lexicon:
@@ -43,7 +43,7 @@ def read_lexicon(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Lexicon:
     """
     words: dict[Spelling, str] = {}
     lines = []
-    for where, line in _lines(path):
+    for where, line in read_lines(path, LanguageModelError):
         word, *tokens = line.split()
         try:
             spelling = _parsed(tokens, tokenizer) if tokens else tuple(tokenizer.encode(word))
@@ -81,18 +81,3 @@ def _parsed(tokens: list[str], tokenizer: Tokenizer) -> Spelling:
         what = f"unknown symbols {', '.join(map(repr, unknown))}" if unknown else "no spelling"
         raise TokenError(what)
     return tuple(ids[token] for token in tokens)
-
-
-def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
-    """Lines that are not blank, each with its place for messages."""
-    try:
-        for number, line in numbered_lines(path, lambda _: None):
-            where = f"{path}, line {number}"
-            try:
-                text = line.decode()
-            except UnicodeDecodeError:
-                raise LanguageModelError("not UTF-8 text", where=where) from None
-            if text.strip():
-                yield where, text
-    except CorpusError as error:
-        raise LanguageModelError(error.what, where=error.where, remedy=error.remedy) from None

@@ -12,8 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,6 +20,8 @@ from typing import Any
 
 from asr.decoding.wfst.kaldi import kaldi
 from asr.decoding.wfst.pronunciations import Lexicon, read_lexicon, write_lexicon
+from asr.files.read import read_text
+from asr.files.write import replace_folder, write_text
 from asr.tokens import Tokenizer
 from asr.types import AsrError, GraphError
 
@@ -67,15 +67,8 @@ def save_graph(graph: Graph, path: str | os.PathLike[str]) -> None:
     target = Path(path).absolute()
     check_place(target)
     try:
-        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        try:
+        with replace_folder(target) as draft:
             _write_files(graph, draft)
-            draft.chmod(0o755)  # mkdtemp makes it private
-            if target.exists():
-                shutil.rmtree(target)
-            draft.rename(target)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
         raise GraphError(
             f"the graph cannot be written: {error.strerror or error}",
@@ -103,7 +96,7 @@ def _write_files(graph: Graph, folder: Path) -> None:
     if not graph.fst.write(str(folder / FST)):
         raise OSError(f"{FST} was not written whole")
     lines = "".join(f"{word} {label}\n" for label, word in enumerate(graph.words))
-    (folder / WORDS).write_text(lines, encoding="utf-8")
+    write_text(folder / WORDS, lines)
     graph.tokenizer.save(folder / TOKENS)
     if graph.lexicon is not None:
         write_lexicon(graph.lexicon, folder / LEXICON, graph.tokenizer.tokens)
@@ -113,7 +106,7 @@ def _write_files(graph: Graph, folder: Path) -> None:
         "checksums": {file.name: _checksum(file) for file in sorted(folder.iterdir())},
     }
     text = json.dumps(config, ensure_ascii=False, indent=1) + "\n"
-    (folder / CONFIG).write_text(text, encoding="utf-8")
+    write_text(folder / CONFIG, text)
 
 
 def load_graph(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Graph:
@@ -149,11 +142,11 @@ def _read(folder: Path, changed: int) -> Graph:
     """``changed`` is when the folder was written, so that another in its place is read anew."""
     fst = kaldi("kaldifst")
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = json.loads((folder / CONFIG).read_bytes())
         if not isinstance(config, dict) or config.get("format") != FORMAT:
             raise _damaged(folder / CONFIG, f"this is not a {FORMAT}")
         _verify(folder, config["checksums"])
-        lines = (folder / WORDS).read_text(encoding="utf-8").splitlines()
+        lines = read_text(folder / WORDS, GraphError, remedy=RENEW).splitlines()
         tokenizer = Tokenizer.load(folder / TOKENS)
         given = LEXICON in config["checksums"]
         return Graph(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import os
-import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from asr.files.read import read_lines
+from asr.files.write import write_text
 from asr.lm.ngrams import BEGIN, END, UNKNOWN
-from asr.lm.text import open_text
 from asr.tokens import SPACE, Tokenizer
 from asr.types import GraphError
 
@@ -91,9 +90,8 @@ def read_lexicon(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Lexicon:
     """
     ids = {token: k for k, token in enumerate(tokenizer.tokens) if k != tokenizer.blank}
     found: dict[str, dict[Labels, None]] = {}
-    for number, line in _numbered_lines(path):
+    for where, line in read_lines(path, GraphError):
         word, *tokens = line.split()
-        where = f"{path}, line {number}"
         if not tokens:
             raise GraphError(
                 f"the word {word!r} has no tokens", where=where, remedy="say how it is pronounced"
@@ -111,32 +109,14 @@ def read_lexicon(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Lexicon:
     return Lexicon({w: tuple(ways) for w, ways in found.items()}, tokenizer.word_separator)
 
 
-def _numbered_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
-    """Lines that are not blank, from 1."""
-    number = 0
-    try:
-        with open_text(path) as (_, stream):
-            for number, line in enumerate(stream, start=1):
-                text = line.decode()
-                if text.strip():
-                    yield number, text
-    except UnicodeDecodeError:
-        raise GraphError(
-            "not UTF-8 text", where=f"{path}, line {number}", remedy="convert it to UTF-8"
-        ) from None
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise GraphError(
-            "the gzip stream is damaged", where=str(path), remedy="get the file anew"
-        ) from None
-    except OSError as error:
-        raise GraphError(f"cannot read: {error.strerror}", where=str(path)) from None
-
-
 def write_lexicon(lexicon: Lexicon, path: str | os.PathLike[str], tokens: Sequence[str]) -> None:
     """Write what :func:`read_lexicon` reads."""
-    with open(path, "w", encoding="utf-8") as stream:
-        for word, ways in lexicon.pronunciations.items():
-            stream.writelines(f"{word} {' '.join(tokens[k] for k in way)}\n" for way in ways)
+    lines = (
+        f"{word} {' '.join(tokens[k] for k in way)}\n"
+        for word, ways in lexicon.pronunciations.items()
+        for way in ways
+    )
+    write_text(path, "".join(lines))
 
 
 def disambiguated(entries: Iterable[tuple[int, Labels]]) -> list[tuple[int, Labels, int]]:

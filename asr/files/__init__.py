@@ -1,0 +1,1 @@
+"""Files: texts read, results written whole, recordings found. Needs Python's own library alone."""

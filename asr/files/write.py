@@ -1,0 +1,192 @@
+"""Results that appear whole or not at all, that never replace what they were made of, and that
+whoever the umask lets may read.
+
+A file or folder is written beside its place and renamed. What is no file, such as ``/dev/stdout``
+or a named pipe, is written as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+from asr.types import ConfigError
+
+__all__ = [
+    "check_target",
+    "replace_file",
+    "replace_folder",
+    "replace_text",
+    "write_bytes",
+    "write_text",
+]
+
+StrPath = str | os.PathLike[str]
+
+
+def check_target(target: StrPath, inputs: Iterable[StrPath | None]) -> None:
+    """Check that nothing of ``inputs`` would be lost if ``target`` were written.
+
+    A name counts for the file it leads to, by whatever links. Of an input that is a folder, each
+    file in it counts; of a target that is one, all that it replaces. None is no input.
+
+    Raises:
+        ConfigError: an input would be.
+    """
+    place = Path(target)
+    if not place.exists():
+        return
+    for name in inputs:
+        if name is None or not Path(name).exists():
+            continue
+        if any(_would_be_lost(file, place) for file in _files_of(Path(name))):
+            raise ConfigError(
+                f"this would be written over {os.fspath(name)}, which is read",
+                where=os.fspath(target),
+                remedy="give another name to write to",
+            )
+
+
+def _files_of(source: Path) -> Iterator[Path]:
+    yield source
+    if source.is_dir():
+        yield from (file for file in source.iterdir() if file.is_file())
+
+
+def _would_be_lost(file: Path, target: Path) -> bool:
+    if target.is_dir():
+        return target.resolve() in (file.resolve(), *file.resolve().parents)
+    return target.is_file() and file.samefile(target)
+
+
+def write_text(path: StrPath, text: str) -> None:
+    """Write ``text`` as UTF-8. What UTF-8 cannot express becomes a question mark.
+
+    Raises:
+        OSError: the file cannot be written; what stood there is as it was.
+    """
+    write_bytes(path, text.encode("utf-8", "replace"))
+
+
+def write_bytes(path: StrPath, data: bytes) -> None:
+    """Write ``data``.
+
+    Raises:
+        OSError: the file cannot be written; what stood there is as it was.
+    """
+    with replace_file(path) as stream:
+        stream.write(data)
+
+
+@contextmanager
+def replace_text(path: StrPath) -> Iterator[TextIO]:
+    """As :func:`replace_file`, for text, as :func:`write_text` writes it, that may take long to
+    come: what was written before an interruption (Ctrl-C) is kept as ``PATH.partial``.
+    """
+    with (
+        _draft_of(path, keep=True) as draft,
+        open(draft, "w", encoding="utf-8", errors="replace") as stream,
+    ):
+        yield stream
+
+
+@contextmanager
+def replace_file(path: StrPath) -> Iterator[BinaryIO]:
+    """A stream whose bytes become the file ``path`` when the context ends without an exception.
+
+    The new file has the mode of the one it replaces, or that of the umask.
+
+    Raises:
+        OSError: the file cannot be written; what stood there is as it was.
+    """
+    with _draft_of(path) as draft, open(draft, "wb") as stream:
+        yield stream
+
+
+@contextmanager
+def _draft_of(path: StrPath, *, keep: bool = False) -> Iterator[Path]:
+    """A file beside ``path`` that replaces it, or ``path`` itself if it is no file."""
+    given = Path(path)
+    if given.exists() and not given.is_file():
+        yield given  # a folder says so when it is opened
+        return
+    target = Path(os.path.realpath(given))  # the file is replaced, not a link to it
+    draft = _beside(target)
+    try:
+        with _named(path):
+            draft.touch(exist_ok=False)
+            if target.exists():
+                shutil.copymode(target, draft)
+        yield draft
+        with _named(path):
+            draft.replace(target)
+    except KeyboardInterrupt:
+        if keep and draft.stat().st_size:
+            draft.replace(target.with_name(target.name + ".partial"))
+        raise
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def replace_folder(path: StrPath) -> Iterator[Path]:
+    """An empty folder that becomes ``path``, with what is written into it, when the context ends
+    without an exception. A folder that stands there is put back should that fail.
+
+    Raises:
+        OSError: the folder cannot be written; what stood there is as it was.
+    """
+    target = Path(os.path.realpath(path))
+    draft, old = _beside(target), _beside(target)
+    try:
+        with _named(path):
+            draft.mkdir()
+        yield draft
+        _give_to_read(draft)
+        if not target.exists():
+            draft.rename(target)
+            return
+        target.rename(old)
+        try:
+            draft.rename(target)
+        except OSError:
+            old.rename(target)
+            raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        if target.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _give_to_read(folder: Path) -> None:
+    """Give the files in ``folder``, which libraries may have made private, the umask's mode.
+
+    The folder itself was made with it.
+    """
+    mode = folder.stat().st_mode & 0o777
+    for path in folder.rglob("*"):
+        path.chmod(mode if path.is_dir() else mode & 0o666)
+
+
+def _beside(target: Path) -> Path:
+    """A name that is free, in the same folder and so on the same disk.
+
+    It is short, for the longest name that a disk takes cannot grow.
+    """
+    return target.with_name(f".{secrets.token_hex(8)}.partial")
+
+
+@contextmanager
+def _named(path: StrPath) -> Iterator[None]:
+    """Errors that name what the user knows, not the draft."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
