@@ -102,13 +102,17 @@ class FailedError(Exception):
     pass
 
 
+def write_and_fail(write: Callable[..., object], what: object, error: type[BaseException]) -> None:
+    write(what)
+    raise error
+
+
 @pytest.mark.parametrize("replace", [replace_file, replace_text])
 def test_a_failure_leaves_what_stood_there_and_nothing_else(tmp_path, replace):
     path = tmp_path / "result"
     path.write_text("old")
     with pytest.raises(FailedError), replace(path) as stream:
-        stream.write(b"new" if replace is replace_file else "new")
-        raise FailedError
+        write_and_fail(stream.write, b"new" if replace is replace_file else "new", FailedError)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["result"]
 
@@ -117,8 +121,7 @@ def test_an_interruption_keeps_what_was_done_beside(tmp_path):
     path = tmp_path / "result"
     path.write_text("old")
     with pytest.raises(KeyboardInterrupt), replace_text(path) as stream:
-        stream.write("half")
-        raise KeyboardInterrupt
+        write_and_fail(stream.write, "half", KeyboardInterrupt)
     assert (path.read_text(), (tmp_path / "result.partial").read_text()) == ("old", "half")
 
 
@@ -127,8 +130,7 @@ def test_a_folder_that_fails_leaves_what_stood_there(tmp_path):
     with replace_folder(folder) as draft:
         (draft / "file").write_text("old")
     with pytest.raises(FailedError), replace_folder(folder) as draft:
-        (draft / "file").write_text("new")
-        raise FailedError
+        write_and_fail((draft / "file").write_text, "new", FailedError)
     assert (folder / "file").read_text() == "old"
     assert os.listdir(tmp_path) == ["folder"]
 
