@@ -193,22 +193,22 @@ def _draw_tokens(axes: Any, hypothesis: Hypothesis, colours: dict[str, str]) -> 
 
 
 def draw_surface(
-    lm_weights: Sequence[float], bonuses: Sequence[float], rates: Sequence[float]
+    lm_weights: Sequence[float], word_scores: Sequence[float], rates: Sequence[float]
 ) -> Figure:
-    """The error rate over the language model's weight and the bonus, the best marked.
+    """The error rate over the language model's weight and the word score, the best marked.
 
     ``rates`` are fractions, those of the first weight first.
     """
-    surface = 100.0 * np.array(rates).reshape(len(lm_weights), len(bonuses)).T
-    figure = Figure(figsize=(1.5 + 0.7 * len(lm_weights), 1.5 + 0.5 * len(bonuses)))
+    surface = 100.0 * np.array(rates).reshape(len(lm_weights), len(word_scores)).T
+    figure = Figure(figsize=(1.5 + 0.7 * len(lm_weights), 1.5 + 0.5 * len(word_scores)))
     figure.set_layout_engine("constrained")
     axes = figure.add_subplot()
     image = axes.imshow(surface, origin="lower", aspect="auto", cmap="viridis_r")
     figure.colorbar(image, label="error rate, %")
     axes.set_xticks(range(len(lm_weights)), [f"{weight:g}" for weight in lm_weights])
-    axes.set_yticks(range(len(bonuses)), [f"{bonus:g}" for bonus in bonuses])
+    axes.set_yticks(range(len(word_scores)), [f"{score:g}" for score in word_scores])
     axes.set_xlabel("weight of the language model")
-    axes.set_ylabel("bonus")
+    axes.set_ylabel("score added for a word")
     middle = (surface.min() + surface.max()) / 2
     for (row, column), rate in np.ndenumerate(surface):
         best = rate == surface.min()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,12 +14,25 @@ from torch import Tensor
 from asr.audio import AudioLimits, resample
 from asr.backends import AUTO, choose_backend, make_backend
 from asr.bundle import Bundle, load_bundle
-from asr.decoding import DecoderConfig, Phrase, Stop, make_decoder
+from asr.decoding import Decoder, DecoderOptions, Phrase, make_decoder
 from asr.device import select_device
 from asr.tokens import Tokenizer
-from asr.types import AudioError, DeviceMemoryError, Hypothesis, Transcript, Waveform
+from asr.types import AudioError, DeviceMemoryError, Transcript, Waveform
 
-__all__ = ["Recognizer"]
+__all__ = ["PreparedWaveform", "Recognizer"]
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedWaveform:
+    """Audio that one recogniser has checked and brought to its rate, for that recogniser alone.
+
+    ``samples`` is float32 ``(N,)``, ``sample_rate`` the model's in hertz; ``duration`` is in
+    seconds, as the audio came.
+    """
+
+    samples: NDArray[np.float32]
+    sample_rate: int
+    duration: float
 
 
 class Recognizer:
@@ -87,7 +101,26 @@ class Recognizer:
         """Seconds from one row of the log-probabilities to the next."""
         return self._extractor.config.seconds_per_frame
 
-    def prepare(self, waveform: Waveform) -> Waveform:
+    def decoder(
+        self, options: DecoderOptions | None = None, phrases: Sequence[Phrase] = ()
+    ) -> Decoder:
+        """The decoder of ``options``, or of the bundle's, for this model's tokens and frames.
+
+        It is made once for many utterances. Beam search uses the bundle's language model and
+        lexicon, and expects ``phrases``.
+
+        Raises:
+            ConfigError, DecodingError, GraphError: see :func:`asr.decoding.make_decoder`.
+        """
+        return make_decoder(
+            options or self.bundle.decoder,
+            self.tokenizer,
+            self.seconds_per_frame,
+            self.bundle.language,
+            phrases,
+        )
+
+    def prepare(self, waveform: Waveform) -> PreparedWaveform:
         """``waveform`` at the model's rate, known to be usable.
 
         Raises:
@@ -102,6 +135,7 @@ class Recognizer:
                 f"sample {int(finite.argmin())} is NaN or infinite",
                 remedy="repair the audio where it is made",
             )
+        duration = waveform.duration
         if waveform.sample_rate != self.sample_rate and len(samples):
             waveform = resample(waveform, self.sample_rate)
         if len(waveform.samples) < self._min_samples:
@@ -109,21 +143,21 @@ class Recognizer:
                 f"{waveform.duration:.3f} s of audio is too short to recognise",
                 remedy=f"give at least {self._min_samples / self.sample_rate:.3f} s",
             )
-        return waveform
+        return PreparedWaveform(waveform.samples, self.sample_rate, duration)
 
-    def log_probs(self, waveforms: Sequence[Waveform]) -> tuple[Tensor, Tensor]:
+    def log_probs(self, waveforms: Sequence[Waveform | PreparedWaveform]) -> tuple[Tensor, Tensor]:
         """Log-probabilities of tokens by frame.
 
         Returns:
             float32 ``(B, T, V)``, natural logarithm, and int64 lengths ``(B,)``, both on the CPU.
 
         Raises:
-            AudioError: see :meth:`prepare`.
+            AudioError: see :meth:`prepare`, which is left out for what it gave.
             DeviceMemoryError: the device has not enough memory for the batch.
         """
         if not waveforms:
             return torch.zeros(0, 0, self.tokenizer.size), torch.zeros(0, dtype=torch.int64)
-        samples, lengths = _pad([self.prepare(waveform).samples for waveform in waveforms])
+        samples, lengths = _pad([self._prepared(waveform).samples for waveform in waveforms])
         try:
             with torch.inference_mode():
                 features, frames = self._extractor(samples.to(self.device), lengths.to(self.device))
@@ -138,54 +172,26 @@ class Recognizer:
 
     def recognize(
         self,
-        waveforms: Sequence[Waveform],
-        decoder: DecoderConfig | None = None,
-        *,
-        phrases: Sequence[Phrase] = (),
+        waveforms: Sequence[Waveform | PreparedWaveform],
+        decoder: Decoder | None = None,
     ) -> list[Transcript]:
         """Transcripts, in the order of ``waveforms``; ``decoder`` None: the bundle's default.
 
         Raises:
             AudioError, DeviceMemoryError: see :meth:`log_probs`.
-            DecodingError: see :meth:`decode`.
+            DecodingError: see :meth:`asr.decoding.Decoder.decode`.
         """
-        log_probs, lengths = self.log_probs(waveforms)
+        decoder = decoder or self.decoder()
+        prepared = [self._prepared(waveform) for waveform in waveforms]
         return [
             Transcript(tuple(hypotheses), waveform.duration)
             for waveform, hypotheses in zip(
-                waveforms,
-                self.decode(log_probs, lengths, decoder, phrases=phrases),
-                strict=True,
+                prepared, decoder.decode(*self.log_probs(prepared)), strict=True
             )
         ]
 
-    def decode(
-        self,
-        log_probs: Tensor,
-        lengths: Tensor,
-        decoder: DecoderConfig | None = None,
-        stop: Stop | None = None,
-        *,
-        phrases: Sequence[Phrase] = (),
-    ) -> list[list[Hypothesis]]:
-        """Hypotheses, best first, of each row of :meth:`log_probs`'s result.
-
-        Any number of threads may call it at once. Beam search uses the bundle's language model and
-        lexicon, which were made ready once, and expects ``phrases``.
-
-        Raises:
-            DecodingError: there are phrases and the decoder is another than beam search; one cannot
-                be spelled, or has words that the lexicon refuses; or no text in words of the
-                lexicon is possible.
-            StoppedError: another thread asked for it by ``stop``.
-        """
-        if not len(lengths):
-            return []
-        config = decoder or self.bundle.decoder
-        language = self.bundle.language
-        return make_decoder(
-            config, self.tokenizer, self.seconds_per_frame, language, phrases
-        ).decode(log_probs, lengths, stop)
+    def _prepared(self, waveform: Waveform | PreparedWaveform) -> PreparedWaveform:
+        return waveform if isinstance(waveform, PreparedWaveform) else self.prepare(waveform)
 
     def _shortest(self) -> int:
         """The least number of samples that make a frame, by bisection (more never make fewer)."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from asr.audio import probe, read_audio
-from asr.decoding import DecoderConfig, Phrase
+from asr.decoding import Decoder
 from asr.options import BATCH_SECONDS
-from asr.recognizer import Recognizer
+from asr.recognizer import PreparedWaveform, Recognizer
 from asr.types import AsrError, ConfigError, Transcript, Waveform
 
 __all__ = ["Outcome", "in_order", "plan_batches", "transcribe_files", "transcribe_utterances"]
@@ -38,9 +38,8 @@ def plan_batches(durations: Sequence[float], batch_seconds: float) -> list[list[
 def transcribe_files(
     recognizer: Recognizer,
     files: Sequence[str],
-    decoder: DecoderConfig | None = None,
+    decoder: Decoder | None = None,
     *,
-    phrases: Sequence[Phrase] = (),
     batch_seconds: float = BATCH_SECONDS,
     on_done: Callable[[int], None] = lambda count: None,
 ) -> Iterator[tuple[int, Outcome]]:
@@ -64,7 +63,6 @@ def transcribe_files(
         [durations[index] for index in known],
         lambda position: read_audio(names[position], limits=recognizer.limits),
         decoder,
-        phrases=phrases,
         batch_seconds=batch_seconds,
         on_done=on_done,
     )
@@ -77,9 +75,8 @@ def transcribe_utterances(
     names: Sequence[str],
     durations: Sequence[float],
     load: Callable[[int], Waveform],
-    decoder: DecoderConfig | None = None,
+    decoder: Decoder | None = None,
     *,
-    phrases: Sequence[Phrase] = (),
     batch_seconds: float = BATCH_SECONDS,
     on_done: Callable[[int], None] = lambda count: None,
 ) -> Iterator[tuple[int, Outcome]]:
@@ -87,8 +84,9 @@ def transcribe_utterances(
 
     ``names`` place errors, ``durations`` (seconds) plan the batches.
     """
+    decoder = decoder or recognizer.decoder()
     for batch in plan_batches(durations, batch_seconds):
-        yield from _transcribe_batch(recognizer, names, batch, load, decoder, phrases)
+        yield from _transcribe_batch(recognizer, names, batch, load, decoder)
         on_done(len(batch))
 
 
@@ -108,34 +106,31 @@ def _transcribe_batch(
     names: Sequence[str],
     indices: Sequence[int],
     load: Callable[[int], Waveform],
-    decoder: DecoderConfig | None,
-    phrases: Sequence[Phrase],
+    decoder: Decoder,
 ) -> Iterator[tuple[int, Outcome]]:
-    waveforms: dict[int, Waveform] = {}
+    waveforms: dict[int, PreparedWaveform] = {}
     for index in indices:
         try:
-            waveform = load(index)
-            recognizer.prepare(waveform)  # a file that cannot be used must not fail the batch
-            waveforms[index] = waveform
+            # A file that cannot be used must not fail the batch.
+            waveforms[index] = recognizer.prepare(load(index))
         except AsrError as error:
             yield index, error.at(names[index])
     try:
-        transcripts = recognizer.recognize(list(waveforms.values()), decoder, phrases=phrases)
+        transcripts = recognizer.recognize(list(waveforms.values()), decoder)
         yield from zip(waveforms, transcripts, strict=True)
     except AsrError:
         for index, waveform in waveforms.items():
-            yield index, _transcribe_alone(recognizer, names[index], waveform, decoder, phrases)
+            yield index, _transcribe_alone(recognizer, names[index], waveform, decoder)
 
 
 def _transcribe_alone(
     recognizer: Recognizer,
     file: str,
-    waveform: Waveform,
-    decoder: DecoderConfig | None,
-    phrases: Sequence[Phrase],
+    waveform: PreparedWaveform,
+    decoder: Decoder,
 ) -> Outcome:
     """What one file gives by itself, after its batch failed."""
     try:
-        return recognizer.recognize([waveform], decoder, phrases=phrases)[0]
+        return recognizer.recognize([waveform], decoder)[0]
     except AsrError as own:
         return own.at(file)

@@ -23,7 +23,7 @@ from fast_ctc_decode import beam_search as fast_ctc_decode
 from numpy.typing import NDArray
 from rich.progress import track
 
-from asr.decoding import DecoderConfig, Stop, make_decoder
+from asr.decoding import BeamOptions, DecoderOptions, GreedyOptions, Stop, make_decoder
 from asr.decoding.beam.decoder import BeamDecoder
 from asr.decoding.beam.language import Language
 from asr.lm.arpa import write_arpa
@@ -122,10 +122,10 @@ def _corpus(run: Path, data: Path) -> Iterator[Corpus]:
 
 
 def _greedy(corpus: Corpus) -> Search:
-    return _whole(corpus, DecoderConfig(name="greedy"))
+    return _whole(corpus, GreedyOptions())
 
 
-def _ours(corpus: Corpus, config: DecoderConfig) -> Search:
+def _ours(corpus: Corpus, config: DecoderOptions) -> Search:
     """The search alone, as that of the others."""
     language = corpus.language if config.lm_weight else None
     decoder = BeamDecoder(config, corpus.tokenizer, corpus.seconds_per_frame, language)
@@ -137,7 +137,7 @@ def _ours(corpus: Corpus, config: DecoderConfig) -> Search:
     return search
 
 
-def _whole(corpus: Corpus, config: DecoderConfig) -> Search:
+def _whole(corpus: Corpus, config: DecoderOptions) -> Search:
     """All of it: checks, times, confidences."""
     decoder = make_decoder(config, corpus.tokenizer, corpus.seconds_per_frame, corpus.language)
 
@@ -150,13 +150,13 @@ def _whole(corpus: Corpus, config: DecoderConfig) -> Search:
 
 
 def _python(corpus: Corpus, width: int) -> Search:
-    least = DecoderConfig().token_min_log_prob
+    least = GreedyOptions().token_min_log_prob
     return lambda frames: corpus.tokenizer.decode(in_python(frames, width, least)[0][0])
 
 
 def _fast_ctc(corpus: Corpus, width: int) -> Search:
     alphabet = [token if len(token) == 1 else " " for token in corpus.tokenizer.tokens]
-    least = math.exp(DecoderConfig().token_min_log_prob)
+    least = math.exp(GreedyOptions().token_min_log_prob)
 
     def search(frames: Frames) -> str:
         found, _ = fast_ctc_decode(np.exp(frames), alphabet, width, least)
@@ -170,7 +170,7 @@ def _fast_ctc(corpus: Corpus, width: int) -> Search:
 
 def _print_without(corpus: Corpus, width: int, rounds: int) -> None:
     V = corpus.tokenizer.size
-    config = DecoderConfig(name="beam", beam_width=width, beam_threshold=THRESHOLD, lm_weight=0.0)
+    config = BeamOptions(beam_width=width, beam_threshold=THRESHOLD, lm_weight=0.0)
     searches = {
         "greedy, `Decoder.decode`": _greedy(corpus),
         OURS: _ours(corpus, config),
@@ -188,10 +188,10 @@ def _print_without(corpus: Corpus, width: int, rounds: int) -> None:
 
 def _print_with(corpus: Corpus, width: int, rounds: int) -> None:
     V = corpus.tokenizer.size
-    base = DecoderConfig(name="beam", beam_width=width, beam_threshold=THRESHOLD)
+    base = BeamOptions(beam_width=width, beam_threshold=THRESHOLD)
 
-    def config(lm_weight: float, bonus: float, penalty: float | None = None) -> DecoderConfig:
-        return replace(base, lm_weight=lm_weight, word_bonus=bonus, unknown_penalty=penalty)
+    def config(lm_weight: float, score: float, unk_score: float | None = None) -> BeamOptions:
+        return replace(base, lm_weight=lm_weight, word_score=score, unk_score=unk_score)
 
     def peer(lm_weight: float, bonus: float, tokens: int = V) -> Search:
         return corpus.words.decoder(lm_weight, bonus, width, tokens, THRESHOLD)

@@ -2,11 +2,15 @@
 
 import torch
 
-from asr.decoding import DecoderConfig, Phrase, make_decoder
+from asr.decoding import BeamOptions, Phrase, PrefixOptions, make_decoder
 from asr.tokens import Tokenizer
 
 tokenizer = Tokenizer(["<blank>", "<space>", "a", "b"])
 log_probs = torch.randn(1, 20, tokenizer.size).log_softmax(dim=2)  # (B, T, V)
-for name, phrases in (("beam", ()), ("beam", (Phrase("ab"),)), ("prefix", ())):
-    decoder = make_decoder(DecoderConfig(name=name), tokenizer, 0.01, phrases=phrases)
+for options, phrases in (
+    (BeamOptions(), ()),
+    (BeamOptions(), (Phrase("ab"),)),
+    (PrefixOptions(), ()),
+):
+    decoder = make_decoder(options, tokenizer, 0.01, phrases=phrases)
     decoder.decode(log_probs, torch.tensor([20]))

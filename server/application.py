@@ -12,8 +12,8 @@ from pathlib import Path
 from torch import Tensor
 
 from asr.audio import AudioLimits
-from asr.recognizer import Recognizer
-from asr.types import AsrError, Waveform
+from asr.recognizer import PreparedWaveform, Recognizer
+from asr.types import AsrError
 from server.api.pipeline import Pipeline
 from server.api.service import SpeechService
 from server.audio.pool import AudioWorkers
@@ -163,10 +163,10 @@ def _admission(capacity: CapacityOptions) -> Admission:
     )
 
 
-def _compute(recognizer: Recognizer) -> Callable[[Sequence[Waveform]], list[Tensor]]:
+def _compute(recognizer: Recognizer) -> Callable[[Sequence[PreparedWaveform]], list[Tensor]]:
     """Log-probabilities ``(T, V)`` of each waveform of a batch."""
 
-    def compute(waveforms: Sequence[Waveform]) -> list[Tensor]:
+    def compute(waveforms: Sequence[PreparedWaveform]) -> list[Tensor]:
         log_probs, lengths = recognizer.log_probs(waveforms)  # (B, T, V), (B,)
         return [log_probs[b, :length] for b, length in enumerate(lengths.tolist())]
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from asr.decoding import DecoderConfig
+from asr.decoding import DecoderOptions
 from asr.features import FeatureExtractor
 from asr.nn.model import AcousticModel
 from asr.tokens import Tokenizer
@@ -63,7 +63,7 @@ class Bundle:
     extractor: FeatureExtractor
     model: AcousticModel
     tokenizer: Tokenizer
-    decoder: DecoderConfig
+    decoder: DecoderOptions
     name: str
     facts: dict[str, Any] = field(default_factory=dict)
     language: Language | None = None

@@ -31,7 +31,7 @@ from asr.bundle.contents import (
     parts_of,
 )
 from asr.bundle.golden import compute_golden, find_difference
-from asr.decoding import DecoderConfig
+from asr.decoding import read_options
 from asr.device import select_device
 from asr.features import FeatureConfig, FeatureExtractor
 from asr.nn.model import AcousticModel, AcousticModelConfig
@@ -68,7 +68,7 @@ def load_bundle(path: str | os.PathLike[str], device: str = "cpu") -> Bundle:
         extractor=_build(_extractor, config["features"], where, "features"),
         model=_build(_model, config["model"], where, "model"),
         tokenizer=_read_tokens(folder / TOKENS),
-        decoder=_build(DecoderConfig.from_dict, config["decoder"], where, "decoder"),
+        decoder=_build(read_options, config["decoder"], where, "decoder"),
         name=str(config["name"]),
         facts=config["facts"],
     )

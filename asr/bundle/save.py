@@ -29,6 +29,7 @@ from asr.bundle.contents import (
     parts_of,
 )
 from asr.bundle.golden import compute_golden
+from asr.decoding import plain_values
 from asr.files.write import replace_folder, write_text
 from asr.types import BundleError
 
@@ -77,7 +78,7 @@ def _write_files(bundle: Bundle, weights: dict[str, Tensor], folder: Path) -> No
         "features": bundle.extractor.config.to_dict(),
         # Which kernel is fastest depends on where the bundle runs, not on where it was trained.
         "model": replace(bundle.model.config, kernel="auto").to_dict(),
-        "decoder": bundle.decoder.to_dict(),
+        "decoder": plain_values(bundle.decoder),
         "versions": _versions(),
         "facts": bundle.facts,
         "checksums": {path.name: checksum_of(path) for path in sorted(folder.iterdir())},

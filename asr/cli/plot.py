@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asr.cli.recognition import add_recognition, chosen_decoder, chosen_phrases, load_recognizer
+from asr.cli.recognition import add_recognition, chosen_decoder, load_recognizer
 
 __all__ = ["add_plot"]
 
@@ -26,14 +26,14 @@ def _plot(options: argparse.Namespace) -> int:
 
     check_picture_path(options.output)
     recognizer = load_recognizer(options)
-    decoder = chosen_decoder(options, recognizer.bundle.decoder)
+    decoder = chosen_decoder(options, recognizer)
     waveform = read_audio(options.file, limits=recognizer.limits)
     log_probs, lengths = recognizer.log_probs([waveform])
     figure = draw_utterance(
         waveform,
         log_probs[0, : int(lengths[0])].numpy(),
         recognizer.tokenizer.tokens,
-        recognizer.decode(log_probs, lengths, decoder, phrases=chosen_phrases(options))[0][0],
+        decoder.decode(log_probs, lengths)[0][0],
         recognizer.seconds_per_frame,
         title=Path(options.file).name,
     )

@@ -3,60 +3,73 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from asr.files.read import read_lines
 from asr.types import ConfigError, DecodingError
 
 if TYPE_CHECKING:
-    from asr.decoding import DecoderConfig, Phrase
+    from asr.decoding import Decoder, DecoderOptions, Phrase
     from asr.recognizer import Recognizer
 
 __all__ = [
+    "add_decoding",
     "add_language",
     "add_model",
     "add_recognition",
     "chosen_decoder",
+    "chosen_options",
     "chosen_phrases",
     "load_recognizer",
 ]
 
-OF_PREFIX = ("blank_threshold", "max_expansions")
-OF_GRAPH = ("graph", "acoustic_scale", "search_beam", "max_active")
-OF_BEAM = (
-    "beam_width",
-    "beam_threshold",
-    "lm_weight",
-    "word_bonus",
-    "token_bonus",
-    "unknown_penalty",
-)
+# Options of decoders that had other names before: what they are now, and how to read them.
+RENAMED: dict[str, tuple[str, Callable[[str], object]]] = {
+    "--alternatives": ("nbest", int),
+    "--word-bonus": ("word_score", float),
+    "--token-bonus": ("token_score", float),
+    "--unknown-penalty": ("unk_score", lambda text: -float(text)),
+}
 
 
 def add_recognition(parser: argparse.ArgumentParser) -> None:
-    """Give ``parser`` the options of the decoders, and those of :func:`add_model`."""
-    add = parser.add_argument_group("decoding").add_argument
-    add("--decoder", help="greedy, beam, prefix or wfst (default: the bundle's)")
-    add("--alternatives", type=int, metavar="N", help="hypotheses to give")
-    add("--beam-width", type=int, metavar="K", help="beam: prefixes kept after each frame")
-    add(
-        "--beam-threshold",
-        type=float,
-        metavar="X",
-        help="beam: drop prefixes that score this much less than the best",
-    )
-    add(
-        "--blank-threshold",
-        type=float,
-        metavar="P",
-        help="prefix search: sections end where a blank is more probable; 1.0: no sections",
-    )
-    add("--max-expansions", type=int, metavar="N", help="prefix search: its budget in a section")
+    """Give ``parser`` the options of decoders, language, phrases and :func:`add_model`."""
+    add_decoding(parser)
     add_language(parser)
-    _add_weights(parser)
-    _add_graph(parser)
+    _add_phrases(parser)
     add_model(parser)
+
+
+def add_decoding(parser: argparse.ArgumentParser) -> None:
+    """Give ``parser`` ``--decoder``, and an option for each field of each decoder's options."""
+    from asr.decoding.config import NAMES, OPTIONS
+
+    group = parser.add_argument_group("decoding")
+    group.add_argument(
+        "--decoder",
+        metavar="NAME",
+        help=f"{', '.join(NAMES)} (default: the bundle's, or the one that has the options given)",
+    )
+    done: set[str] = set()
+    for name, options in OPTIONS.items():
+        own = [f for f in fields(options) if f.name not in done]
+        if own:
+            group = parser.add_argument_group(f"decoding, {name}")
+        for f in own:
+            done.add(f.name)
+            users = [each for each in NAMES if f.name in {g.name for g in fields(OPTIONS[each])}]
+            also = f"; also {', '.join(users[1:])}" if users[1:] else ""
+            default = "" if f.default in (None, "") else f" (default: {f.default:g})"
+            group.add_argument(
+                f"--{f.name.replace('_', '-')}",
+                type=f.metadata["kind"],
+                metavar=f.metadata["metavar"],
+                help=f"{f.metadata['help']}{default}{also}",
+            )
+    for old, (new, kind) in RENAMED.items():
+        group.add_argument(old, dest=new, type=kind, help=argparse.SUPPRESS)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -81,17 +94,8 @@ def add_language(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_weights(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("weights, for the decoder beam").add_argument
-    add("--lm-weight", type=float, metavar="W", help="of the language model; 0: none")
-    add("--word-bonus", type=float, metavar="X", help="for each word")
-    add("--token-bonus", type=float, metavar="X", help="for each token")
-    add(
-        "--unknown-penalty",
-        type=float,
-        metavar="X",
-        help="allow words outside the lexicon, at this price",
-    )
+def _add_phrases(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("phrases (hot words), for the decoder beam").add_argument
     add("--phrase", action="append", metavar="TEXT", help="words that may be said; may be repeated")
     add("--phrases", metavar="FILE", help="a phrase a line, perhaps with a tab and its weight")
     add(
@@ -100,24 +104,6 @@ def _add_weights(parser: argparse.ArgumentParser) -> None:
         metavar="W",
         help="what a phrase adds for each of its tokens (default: 1.5)",
     )
-
-
-def _add_graph(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("search in a graph, the decoder wfst").add_argument
-    add("--graph", metavar="GRAPH", help="the folder that asr graph made")
-    add(
-        "--acoustic-scale",
-        type=float,
-        metavar="A",
-        help="weight of the audio against the words (default: 1)",
-    )
-    add(
-        "--search-beam",
-        type=float,
-        metavar="X",
-        help="leave what is less probable than the best by this (default: 16)",
-    )
-    add("--max-active", type=int, metavar="N", help="states kept (default: 7000)")
 
 
 def load_recognizer(options: argparse.Namespace) -> Recognizer:
@@ -138,36 +124,34 @@ def load_recognizer(options: argparse.Namespace) -> Recognizer:
     return Recognizer(bundle, options.device, backend=options.backend)
 
 
-def chosen_decoder(options: argparse.Namespace, default: DecoderConfig) -> DecoderConfig:
-    """The bundle's decoder with what the command line changes.
+def chosen_options(options: argparse.Namespace, default: DecoderOptions) -> DecoderOptions:
+    """The decoder that the command line asks for, where the bundle or recipe has ``default``.
 
-    An option of one decoder asks for that decoder; alternatives ask for a beam where the bundle's
-    decoder has but one.
+    Raises:
+        DecodingError: see :func:`asr.decoding.choice.choose_options`.
     """
-    from asr.decoding import DecoderConfig
+    from asr.decoding.choice import choose_options
+    from asr.decoding.config import OPTIONS
 
-    names = (*OF_BEAM, *OF_PREFIX, *OF_GRAPH, "alternatives")
-    chosen = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    language = [options.lm, options.lexicon, options.phrase, options.phrases]
-    for_beam = any(name in chosen for name in OF_BEAM) or any(language)
-    if options.decoder is None and not chosen and not for_beam:
-        return default
-    if any(name in chosen for name in OF_GRAPH):
-        asked = "wfst"
-    elif any(name in chosen for name in OF_PREFIX):
-        asked = "prefix"
-    elif for_beam or default.name == "greedy":
-        asked = "beam"
-    else:
-        asked = default.name
-    name = options.decoder or asked
-    if name != "beam" and (options.lm or options.lexicon):
-        raise ConfigError(
-            f"{name} decoding uses no language model or lexicon",
-            remedy="choose --decoder beam, or leave --lm and --lexicon away",
-        )
-    kept = default.to_dict() if name == default.name else {}
-    return DecoderConfig.from_dict({**kept, "name": name, **chosen})
+    names = {f.name for each in OPTIONS.values() for f in fields(each)}
+    given = {name: getattr(options, name, None) for name in names}
+    return choose_options(
+        default,
+        options.decoder,
+        {name: value for name, value in given.items() if value is not None},
+        language=options.lm is not None or options.lexicon is not None,
+        phrases=bool(getattr(options, "phrase", None) or getattr(options, "phrases", None)),
+    )
+
+
+def chosen_decoder(options: argparse.Namespace, recognizer: Recognizer) -> Decoder:
+    """The decoder that the command line asks for, with its phrases, ready.
+
+    Raises:
+        AsrError: it cannot be made, before any audio is read.
+    """
+    chosen = chosen_options(options, recognizer.bundle.decoder)
+    return recognizer.decoder(chosen, chosen_phrases(options))
 
 
 def chosen_phrases(options: argparse.Namespace) -> list[Phrase]:

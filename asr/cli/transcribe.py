@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from asr.cli.recognition import add_recognition, chosen_decoder, chosen_phrases, load_recognizer
+from asr.cli.recognition import add_recognition, chosen_decoder, load_recognizer
 from asr.cli.terminal import FAILURE, complain, one_line, open_output, progress
 from asr.cli.writers import file_ids, to_ctm, to_json, to_srt, to_text
 from asr.options import BATCH_SECONDS
@@ -47,23 +47,18 @@ def add_transcribe(parser: argparse.ArgumentParser) -> None:
 
 
 def _transcribe(options: argparse.Namespace) -> int:
-    from asr.decoding.wfst.graph import load_graph
     from asr.transcribe import in_order, transcribe_files
 
     files: list[str] = options.files
     with _writer(options) as write:
         recognizer = load_recognizer(options)
-        decoder = chosen_decoder(options, recognizer.bundle.decoder)
-        phrases = chosen_phrases(options)
-        if decoder.graph is not None:
-            load_graph(decoder.graph, recognizer.tokenizer)  # fails once, not for each file
+        decoder = chosen_decoder(options, recognizer)
         failures = 0
         with progress(len(files), "transcribing") as (advance, hidden):
             outcomes = transcribe_files(
                 recognizer,
                 files,
                 decoder,
-                phrases=phrases,
                 batch_seconds=options.batch_seconds,
                 on_done=advance,
             )

@@ -14,7 +14,7 @@ from asr.types import ConfigError
 
 if TYPE_CHECKING:
     from asr.cli.segments import Passage
-    from asr.decoding import DecoderConfig
+    from asr.decoding import BeamOptions, DecoderOptions
     from asr.decoding.tuning import Development, Grid, Trial
     from asr.recognizer import Recognizer
 
@@ -24,10 +24,10 @@ __all__ = ["add_tune"]
 def add_tune(parser: argparse.ArgumentParser) -> None:
     """Give ``parser`` the options and its function as the default ``run``."""
     parser.description = (
-        "Find the weight of the language model, the bonus for words and the width of the beam that "
-        "make the fewest errors on recordings whose texts are known, and write them into the "
-        "bundle, with the language model. Use recordings that the model was not trained on, and "
-        "others to measure the result."
+        "Find the weight of the language model, the score added for words and the width of the "
+        "beam that make the fewest errors on recordings whose texts are known, and write them "
+        "into the bundle, with the language model. Use recordings that the model was not trained "
+        "on, and others to measure the result."
     )
     parser.set_defaults(run=_tune)
     parser.add_argument("bundle", metavar="BUNDLE", help="folder of the model bundle")
@@ -46,9 +46,16 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument_group("what is tried").add_argument
     add("--lm-weights", type=float, nargs="+", metavar="W")
-    add("--bonuses", type=float, nargs="+", metavar="X", help="for each word (or phone)")
+    add("--scores", type=float, nargs="+", metavar="X", help="added for each word (or phone)")
+    add("--bonuses", dest="scores", type=float, nargs="+", help=argparse.SUPPRESS)
     add("--beam-widths", type=int, nargs="+", metavar="K")
-    add("--unknown-penalty", type=float, metavar="X", help="as in transcribe; not tried, but used")
+    add("--unk-score", type=float, metavar="X", help="as in transcribe; not tried, but used")
+    add(
+        "--unknown-penalty",
+        dest="unk_score",
+        type=lambda text: -float(text),
+        help=argparse.SUPPRESS,
+    )
     add_language(parser)
     add_model(parser)
 
@@ -65,7 +72,7 @@ def _tune(options: argparse.Namespace) -> int:
     passages = read_pairs(options.pairs)
     recognizer = load_recognizer(options)
     development = _development(recognizer, passages, options.batch_seconds)
-    base = _base(recognizer.bundle.decoder, options.unknown_penalty)
+    base = _base(recognizer.bundle.decoder, options.unk_score)
     trials: list[Trial] = []
     try:
         with progress(grid.size, "tuning") as (advance, _):
@@ -79,11 +86,11 @@ def _tune(options: argparse.Namespace) -> int:
         raise
     _print(trials)
     if options.picture is not None:
-        pairs = len(grid.lm_weights) * len(grid.bonuses)
+        pairs = len(grid.lm_weights) * len(grid.scores)
         rates = [trial.errors.rate for trial in trials[:pairs]]
-        save_picture(draw_surface(grid.lm_weights, grid.bonuses, rates), options.picture)
+        save_picture(draw_surface(grid.lm_weights, grid.scores, rates), options.picture)
     if not options.dry_run:
-        best = replace(best_trial(trials).decoder, alternatives=base.alternatives)
+        best = replace(best_trial(trials).decoder, nbest=base.nbest)
         save_bundle(replace(recognizer.bundle, decoder=best), options.output or options.bundle)
     return 0
 
@@ -91,16 +98,16 @@ def _tune(options: argparse.Namespace) -> int:
 def _grid(options: argparse.Namespace) -> Grid:
     from asr.decoding.tuning import Grid
 
-    names = ("lm_weights", "bonuses", "beam_widths")
+    names = ("lm_weights", "scores", "beam_widths")
     given = {name: tuple(getattr(options, name)) for name in names if getattr(options, name)}
     return Grid(**given)
 
 
-def _base(default: DecoderConfig, unknown_penalty: float | None) -> DecoderConfig:
-    from asr.decoding import DecoderConfig
+def _base(default: DecoderOptions, unk_score: float | None) -> BeamOptions:
+    from asr.decoding import BeamOptions
 
-    base = default if default.name == "beam" else DecoderConfig(name="beam")
-    return base if unknown_penalty is None else replace(base, unknown_penalty=unknown_penalty)
+    base = default if isinstance(default, BeamOptions) else BeamOptions()
+    return base if unk_score is None else replace(base, unk_score=unk_score)
 
 
 def _development(
@@ -142,7 +149,7 @@ def _print(trials: Sequence[Trial]) -> None:
         f"error rate   {best.errors.rate:.2%} ({best.errors.total} of "
         f"{best.errors.reference_length})\n"
         f"lm_weight    {config.lm_weight:g}\n"
-        f"word_bonus   {config.word_bonus:g}\n"
-        f"token_bonus  {config.token_bonus:g}\n"
+        f"word_score   {config.word_score:g}\n"
+        f"token_score  {config.token_score:g}\n"
         f"beam_width   {config.beam_width}"
     )

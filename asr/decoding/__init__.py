@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from torch import Tensor
-
 from asr.decoding.beam.decoder import BeamDecoder
 from asr.decoding.beam.phrases import Phrase
-from asr.decoding.config import NAMES, DecoderConfig
+from asr.decoding.choice import choose_options
+from asr.decoding.config import (
+    NAMES,
+    BeamOptions,
+    DecoderOptions,
+    GreedyOptions,
+    PrefixOptions,
+    WfstOptions,
+    plain_values,
+    read_options,
+)
 from asr.decoding.greedy import GreedyDecoder
 from asr.decoding.prefix import PrefixDecoder
 from asr.decoding.stopping import Stop, StoppedError
@@ -18,22 +26,35 @@ from asr.tokens import Tokenizer
 from asr.types import DecodingError, Hypothesis
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from asr.decoding.beam.language import Language
 
 __all__ = [
-    "DECODERS",
     "NAMES",
+    "BeamOptions",
     "Decoder",
-    "DecoderConfig",
+    "DecoderOptions",
+    "GreedyOptions",
     "Phrase",
+    "PrefixOptions",
     "Stop",
     "StoppedError",
+    "WfstOptions",
+    "choose_options",
     "make_decoder",
+    "plain_values",
+    "read_options",
 ]
 
 
 class Decoder(Protocol):
-    """What every decoder does."""
+    """What every decoder does. It is made once, and used for any number of utterances."""
+
+    @property
+    def options(self) -> DecoderOptions:
+        """What it was made with."""
+        ...
 
     def decode(
         self, log_probs: Tensor, lengths: Tensor, stop: Stop | None = None
@@ -46,34 +67,31 @@ class Decoder(Protocol):
         ...
 
 
-DECODERS: dict[
-    str, type[GreedyDecoder] | type[BeamDecoder] | type[PrefixDecoder] | type[WfstDecoder]
-] = {
-    "greedy": GreedyDecoder,
-    "beam": BeamDecoder,
-    "prefix": PrefixDecoder,
-    "wfst": WfstDecoder,
-}
-
-
 def make_decoder(
-    config: DecoderConfig,
+    options: DecoderOptions,
     tokenizer: Tokenizer,
     seconds_per_frame: float,
     language: Language | None = None,
     phrases: Sequence[Phrase] = (),
 ) -> Decoder:
-    """Return the decoder that ``config`` names, for one vocabulary and frame rate.
+    """Return the decoder that ``options`` are for, ready for one vocabulary and frame rate.
 
-    Only beam search uses ``language`` and ``phrases``.
+    Only beam search uses ``language`` and ``phrases``. Whatever cannot be used is refused here,
+    before there is audio to decode. Any number of threads may decode at once.
 
     Raises:
-        DecodingError: there are phrases, and the decoder is another.
+        DecodingError: there are phrases, and the decoder is another; one cannot be spelled, or has
+            words that the lexicon refuses; or an option does not fit the vocabulary.
+        ConfigError, GraphError: the decoding graph cannot be used.
     """
-    if config.name == "beam":
-        return BeamDecoder(config, tokenizer, seconds_per_frame, language, tuple(phrases))
+    if isinstance(options, BeamOptions):
+        return BeamDecoder(options, tokenizer, seconds_per_frame, language, tuple(phrases))
     if phrases:
         raise DecodingError(
-            f"{config.name} decoding knows no phrases", remedy="choose the decoder beam"
+            f"{options.name} decoding knows no phrases", remedy="choose the decoder beam"
         )
-    return DECODERS[config.name](config, tokenizer, seconds_per_frame)
+    if isinstance(options, WfstOptions):
+        return WfstDecoder(options, tokenizer, seconds_per_frame)
+    if isinstance(options, PrefixOptions):
+        return PrefixDecoder(options, tokenizer, seconds_per_frame)
+    return GreedyDecoder(options, tokenizer, seconds_per_frame)

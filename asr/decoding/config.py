@@ -1,135 +1,201 @@
-"""Which decoder, and its options."""
+"""Which decoder, and its options: one class a decoder, plain values in bundles.
+
+Each field says what it is for, and its place on the command line, in its metadata.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, TypeAlias
 
 from asr.options import from_values
 from asr.types import DecodingError
 
-__all__ = ["MAX_BEAM_WIDTH", "NAMES", "DecoderConfig"]
+__all__ = [
+    "MAX_BEAM_WIDTH",
+    "NAMES",
+    "OPTIONS",
+    "BeamOptions",
+    "DecoderOptions",
+    "GreedyOptions",
+    "PrefixOptions",
+    "WfstOptions",
+    "plain_values",
+    "read_options",
+]
 
-NAMES = ("greedy", "beam", "prefix", "wfst")
 MAX_BEAM_WIDTH = 1024
 MAX_EXPANSIONS = 100_000
 MAX_ACTIVE = 30_000  # more would make frames so long that a search could not be stopped at once
 MAX_WEIGHT = 100.0
 
 
-@dataclass(frozen=True)
-class DecoderConfig:
-    """Options of decoding.
+def _option(default: Any, metavar: str, text: str) -> Any:
+    """A field with its help and its kind, which is that of the default unless that is None."""
+    kind = float if default is None else type(default)
+    return field(default=default, metadata={"help": text, "metavar": metavar, "kind": kind})
 
-    Attributes:
-        name: ``"greedy"`` takes the best token of each frame, ``"beam"`` searches over prefixes
-            and keeps the likely ones, ``"prefix"`` searches over prefixes best-first, ``"wfst"``
-            searches in a decoding graph.
-        beam_width: K, prefixes kept after each frame; beam search only.
-        alternatives: hypotheses to return at most; greedy search has one.
-        token_min_log_prob: beam search extends prefixes in a frame only by tokens at least this
-            probable (natural logarithm), and by the best one in any case.
-        blank_threshold: prefix search takes a frame whose blank is more probable than this for the
-            end of a section, as Graves et al. (2006) do; 1.0 searches the utterance as a whole.
-        max_expansions: prefixes that prefix search extends in a section at most. An extension costs
-            time and memory in proportion to the section's frames.
-        graph: folder of the decoding graph; search in a graph only, which needs it.
-        acoustic_scale: what the model's log-probabilities are multiplied by before those of words
-            are added; search in a graph only.
-        search_beam: search in a graph leaves states that are less probable than the best by more
-            than this (natural logarithm).
-        max_active: states that search in a graph goes on from in a frame at most.
-        beam_threshold: beam search drops prefixes that score this much less than the best one, in
-            natural logarithm; None: it drops none for that.
-        lm_weight: beam search weights the language model's log-probabilities by it, if there is a
-            model; 0 leaves it out.
-        word_bonus, token_bonus: beam search adds them for each word and each token, since language
-            models prefer few.
-        unknown_penalty: what beam search subtracts for each word outside the lexicon, which is that
-            of the language model unless one is given; None: there are no such words.
+
+NBEST = "hypotheses to give at most"
+
+
+@dataclass(frozen=True)
+class GreedyOptions:
+    """The best token of each frame. There is nothing to choose."""
+
+    name: ClassVar[str] = "greedy"
+    nbest: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class BeamOptions:
+    """Search over prefixes that keeps the likely ones after each frame.
+
+    All scores and thresholds are natural logarithms. ``unk_score`` None means that there are no
+    words outside the lexicon.
     """
 
-    name: str = "greedy"
-    beam_width: int = 16
-    alternatives: int = 1
-    token_min_log_prob: float = -8.0
-    blank_threshold: float = 0.9999
-    max_expansions: int = 1000
-    graph: str | None = None
-    acoustic_scale: float = 1.0
-    search_beam: float = 16.0
-    max_active: int = 7000
-    beam_threshold: float | None = 20.0
-    lm_weight: float = 0.5
-    word_bonus: float = 0.0
-    token_bonus: float = 0.0
-    unknown_penalty: float | None = None
+    name: ClassVar[str] = "beam"
+    beam_width: int = _option(16, "K", "prefixes kept after each frame")
+    nbest: int = _option(1, "N", NBEST)
+    token_min_log_prob: float = _option(
+        -8.0, "X", "try tokens only that are at least this probable in a frame, and the best one"
+    )
+    beam_threshold: float | None = _option(
+        20.0, "X", "drop prefixes that score this much less than the best"
+    )
+    lm_weight: float = _option(0.5, "W", "weight of the language model; 0 leaves it out")
+    word_score: float = _option(0.0, "X", "added for each word")
+    token_score: float = _option(0.0, "X", "added for each token")
+    unk_score: float | None = _option(
+        None, "X", "allow words outside the lexicon; added for each, 0 or less"
+    )
 
     def __post_init__(self) -> None:
-        if self.name not in NAMES:
-            raise DecodingError(
-                f"unknown decoder {self.name!r}", remedy=f"choose one of {', '.join(NAMES)}"
-            )
-        self._check_graph()
-        most = self.beam_width if self.name == "beam" else MAX_BEAM_WIDTH
-        self._check_integer("beam_width", MAX_BEAM_WIDTH)
-        self._check_integer("alternatives", most, ", no more than the beam is wide")
-        self._check_integer("max_expansions", MAX_EXPANSIONS)
-        self._check_number(
-            "token_min_log_prob", -math.inf, 0.0, "a natural logarithm of a probability, 0 or less"
+        _check_integer(self, "beam_width", MAX_BEAM_WIDTH)
+        _check_integer(self, "nbest", self.beam_width, ", no more than the beam is wide")
+        _check_number(
+            self,
+            "token_min_log_prob",
+            -math.inf,
+            0.0,
+            "a natural logarithm of a probability, 0 or less",
         )
-        self._check_number(
-            "blank_threshold", 0.5, 1.0, "a probability from 0.5 to 1.0; 1.0 makes no sections"
-        )
-        self._check_number("lm_weight", 0.0, MAX_WEIGHT, f"a number from 0 to {MAX_WEIGHT:g}")
-        for name in ("word_bonus", "token_bonus"):
-            self._check_number(
-                name, -MAX_WEIGHT, MAX_WEIGHT, f"a number from -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}"
-            )
+        _check_number(self, "lm_weight", 0.0, MAX_WEIGHT, f"a number from 0 to {MAX_WEIGHT:g}")
+        for name in ("word_score", "token_score"):
+            what = f"a number from -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}"
+            _check_number(self, name, -MAX_WEIGHT, MAX_WEIGHT, what)
         if self.beam_threshold is not None:
-            self._check_number("beam_threshold", 0.0, 1e9, "a number, 0 or more, or None")
-        if self.unknown_penalty is not None:
-            self._check_number("unknown_penalty", 0.0, 1e3, "a number from 0 to 1000, or None")
+            _check_number(self, "beam_threshold", 0.0, 1e9, "a number, 0 or more, or None")
+        if self.unk_score is not None:
+            _check_number(self, "unk_score", -1e3, 0.0, "a number from -1000 to 0, or None")
 
-    def _check_integer(self, name: str, most: int, more: str = "", least: int = 1) -> None:
-        value = getattr(self, name)
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+
+@dataclass(frozen=True)
+class PrefixOptions:
+    """Best-first search over prefixes (Graves et al. 2006, section 3.2)."""
+
+    name: ClassVar[str] = "prefix"
+    nbest: int = _option(1, "N", NBEST)
+    blank_threshold: float = _option(
+        0.9999, "P", "sections end where a blank is more probable; 1.0 makes no sections"
+    )
+    max_expansions: int = _option(
+        1000, "N", "prefixes extended in a section at most, each at a cost of the section's frames"
+    )
+
+    def __post_init__(self) -> None:
+        _check_integer(self, "nbest", MAX_BEAM_WIDTH)
+        _check_integer(self, "max_expansions", MAX_EXPANSIONS)
+        what = "a probability from 0.5 to 1.0; 1.0 makes no sections"
+        _check_number(self, "blank_threshold", 0.5, 1.0, what)
+
+
+@dataclass(frozen=True)
+class WfstOptions:
+    """Search in a decoding graph, the folder ``graph``. It finds one hypothesis."""
+
+    name: ClassVar[str] = "wfst"
+    nbest: ClassVar[int] = 1
+    graph: str = _option("", "GRAPH", "folder of the graph, which asr graph made")
+    acoustic_scale: float = _option(1.0, "A", "weight of the audio against the words")
+    search_beam: float = _option(16.0, "X", "leave states that are this much less probable")
+    max_active: int = _option(7000, "N", "states kept after each frame")
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.graph, str) or not self.graph:
             raise DecodingError(
-                f"{name} is {value!r}", remedy=f"give an integer from {least} to {most}{more}"
+                f"the graph is {self.graph!r}", remedy="give a folder that asr graph made"
             )
+        _check_number(self, "acoustic_scale", 0.01, 100.0, "a number from 0.01 to 100")
+        _check_number(self, "search_beam", 0.1, 1000.0, "a number from 0.1 to 1000")
+        _check_integer(self, "max_active", MAX_ACTIVE, least=2)
 
-    def _check_graph(self) -> None:
-        if (self.name == "wfst") != isinstance(self.graph, str):
-            raise DecodingError(
-                f"the decoder is {self.name!r} and the graph {self.graph!r}",
-                remedy="give the decoder wfst a folder that asr graph made, and others none",
-            )
-        if self.name == "wfst" and self.alternatives != 1:
-            raise DecodingError(
-                f"alternatives is {self.alternatives!r}, but search in a graph finds one",
-                remedy="give 1, or choose beam",
-            )
-        self._check_number("acoustic_scale", 0.01, 100.0, "a number from 0.01 to 100")
-        self._check_number("search_beam", 0.1, 1000.0, "a number from 0.1 to 1000")
-        self._check_integer("max_active", MAX_ACTIVE, least=2)
 
-    def _check_number(self, name: str, least: float, most: float, what: str) -> None:
-        value = getattr(self, name)
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not least <= value <= most:
-            raise DecodingError(f"{name} is {value!r}", remedy=f"give {what}")
+DecoderOptions: TypeAlias = GreedyOptions | BeamOptions | PrefixOptions | WfstOptions
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
+OPTIONS: dict[str, type[DecoderOptions]] = {
+    options.name: options for options in (GreedyOptions, BeamOptions, PrefixOptions, WfstOptions)
+}
+NAMES = tuple(OPTIONS)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> DecoderConfig:
-        """Inverse of :meth:`to_dict`.
+# Bundles from before each decoder had options of its own hold those of all, by these names.
+OLD_NAMES = {"alternatives": "nbest", "word_bonus": "word_score", "token_bonus": "token_score"}
+OLD_PENALTY = "unknown_penalty"  # what is now added was subtracted then
 
-        Raises:
-            DecodingError: these are not named values, a key is unknown, or a value impossible.
-        """
-        return from_values(cls, values, "decoder", DecodingError)
+
+def plain_values(options: DecoderOptions) -> dict[str, Any]:
+    """``options`` and their decoder's name, for JSON."""
+    return {"name": options.name, **asdict(options)}
+
+
+def read_options(values: Mapping[str, Any]) -> DecoderOptions:
+    """Inverse of :func:`plain_values`; old bundles' values are understood as well.
+
+    Raises:
+        DecodingError: these are not named values, a key is unknown, or a value impossible.
+    """
+    if not isinstance(values, Mapping):
+        raise DecodingError(
+            f"decoder options are {values!r}", remedy="give values by name, that of the decoder too"
+        )
+    name = values.get("name", GreedyOptions.name)
+    if not isinstance(name, str) or name not in OPTIONS:
+        raise DecodingError(f"unknown decoder {name!r}", remedy=f"choose one of {', '.join(NAMES)}")
+    own = {key: value for key, value in values.items() if key != "name"}
+    if _is_old(own):
+        own = _renewed(own, name)
+    return from_values(OPTIONS[name], own, f"{name} decoder", DecodingError)
+
+
+def _is_old(values: Mapping[str, Any]) -> bool:
+    return any(key in values for key in (*OLD_NAMES, OLD_PENALTY))
+
+
+def _renewed(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Old values by their new names, without those of other decoders."""
+    renewed = {OLD_NAMES.get(key, key): value for key, value in values.items()}
+    penalty = renewed.pop(OLD_PENALTY, None)
+    renewed["unk_score"] = -penalty if isinstance(penalty, (int, float)) else penalty
+    others = {f.name for options in OPTIONS.values() for f in fields(options)}
+    foreign = others - {f.name for f in fields(OPTIONS[name])}
+    return {key: value for key, value in renewed.items() if key not in foreign}
+
+
+def _check_integer(
+    options: DecoderOptions, name: str, most: int, more: str = "", least: int = 1
+) -> None:
+    value = getattr(options, name)
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise DecodingError(
+            f"{name} is {value!r}", remedy=f"give an integer from {least} to {most}{more}"
+        )
+
+
+def _check_number(options: DecoderOptions, name: str, least: float, most: float, what: str) -> None:
+    value = getattr(options, name)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not least <= value <= most:
+        raise DecodingError(f"{name} is {value!r}", remedy=f"give {what}")

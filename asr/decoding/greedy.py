@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from asr.decoding.config import DecoderConfig
+from asr.decoding.config import GreedyOptions
 from asr.decoding.inputs import check_possible, fitting_lengths
 from asr.decoding.spans import path_spans, spelled
 from asr.decoding.stopping import Stop
 from asr.tokens import Tokenizer
 from asr.types import Hypothesis
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["GreedyDecoder"]
 
@@ -25,7 +28,7 @@ class GreedyDecoder:
     The score is the log-probability of that one path, a lower bound of the labelling's.
     """
 
-    config: DecoderConfig
+    options: GreedyOptions
     tokenizer: Tokenizer
     seconds_per_frame: float
 

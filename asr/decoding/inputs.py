@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from asr.types import DecodingError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["check_possible", "checked", "fitting_lengths"]
 

@@ -15,18 +15,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import count as numbers
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from asr.decoding.beam.decoder import prefix_beam_search
-from asr.decoding.config import DecoderConfig
+from asr.decoding.config import BeamOptions, PrefixOptions
 from asr.decoding.inputs import checked
 from asr.decoding.spans import best_alignment, hypothesis, path_spans
 from asr.decoding.stopping import Stop
 from asr.tokens import BLANK_ID, Tokenizer
 from asr.types import Hypothesis, Search
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Found", "PrefixDecoder", "labelling_log_prob", "prefix_search"]
 
@@ -34,7 +37,7 @@ Labels = tuple[int, ...]
 Floats = NDArray[np.float64]
 _Tree = dict[int, "_Tree"]
 
-FIRST = DecoderConfig(name="beam")  # gives a section its first answer
+FIRST = BeamOptions()  # gives a section its first answer
 
 
 @dataclass(frozen=True)
@@ -50,14 +53,14 @@ class Found:
 class PrefixDecoder:
     """Finds the most probable labellings; the score is the exact log-probability of each."""
 
-    config: DecoderConfig
+    options: PrefixOptions
     tokenizer: Tokenizer
     seconds_per_frame: float
 
     def decode(
         self, log_probs: Tensor, lengths: Tensor, stop: Stop | None = None
     ) -> list[list[Hypothesis]]:
-        """Return up to ``alternatives`` hypotheses for each utterance of ``(B, T, V)``, best first.
+        """Return up to ``nbest`` hypotheses for each utterance of ``(B, T, V)``, best first.
 
         Raises:
             DecodingError: see :func:`asr.decoding.inputs.checked`.
@@ -69,10 +72,10 @@ class PrefixDecoder:
         ]
 
     def _decode_one(self, frames: NDArray[np.float32], stop: Stop) -> list[Hypothesis]:
-        config = self.config
+        config = self.options
         results = []
         for found in prefix_search(
-            frames, config.alternatives, config.blank_threshold, config.max_expansions, stop
+            frames, config.nbest, config.blank_threshold, config.max_expansions, stop
         ):
             spans = best_alignment(frames, found.labels, stop)
             spelled = hypothesis(

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from asr.decoding import DecoderConfig, make_decoder
+from asr.decoding import BeamOptions, make_decoder
 from asr.decoding.beam.language import Language
 from asr.scoring import ErrorCounts, token_errors
 from asr.tokens import Tokenizer
 from asr.types import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Development", "Grid", "Trial", "best_trial", "count_errors", "run_trials"]
 
@@ -22,17 +24,17 @@ class Grid:
     """What is tried.
 
     Attributes:
-        lm_weights, bonuses: all pairs; bonuses for each word, or for each token where the
+        lm_weights, scores: all pairs; scores for each word, or for each token where the
             vocabulary has no separator of words.
         beam_widths: tried with the best pair; the narrowest is taken that is as good as any.
     """
 
     lm_weights: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0)
-    bonuses: tuple[float, ...] = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
+    scores: tuple[float, ...] = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
     beam_widths: tuple[int, ...] = (8, 16, 32, 64, 128)
 
     def __post_init__(self) -> None:
-        for name in ("lm_weights", "bonuses", "beam_widths"):
+        for name in ("lm_weights", "scores", "beam_widths"):
             values = getattr(self, name)
             if not values or not all(math.isfinite(value) for value in values):
                 raise ConfigError(f"{name} are {values!r}", remedy="give one number or more")
@@ -40,7 +42,7 @@ class Grid:
     @property
     def size(self) -> int:
         """How many trials there are."""
-        return len(self.lm_weights) * len(self.bonuses) + len(self.beam_widths)
+        return len(self.lm_weights) * len(self.scores) + len(self.beam_widths)
 
 
 @dataclass(frozen=True)
@@ -63,23 +65,24 @@ class Development:
 class Trial:
     """A decoder and its errors: words, or what stands between spaces."""
 
-    decoder: DecoderConfig
+    decoder: BeamOptions
     errors: ErrorCounts
 
 
-def run_trials(development: Development, base: DecoderConfig, grid: Grid) -> Iterator[Trial]:
-    """Yield trials as they end: all pairs of weight and bonus, then the beam widths.
+def run_trials(development: Development, base: BeamOptions, grid: Grid) -> Iterator[Trial]:
+    """Yield trials as they end: all pairs of weight and score, then the beam widths.
 
     ``base`` has what is not tried; its beam is as wide as it says while the pairs are.
     """
     separated = development.tokenizer.word_separator is not None
-    bonus = "word_bonus" if separated else "token_bonus"
-    base = replace(base, name="beam", alternatives=1)
+    base = replace(base, nbest=1)
     trials = []
     for lm_weight in grid.lm_weights:
-        for value in grid.bonuses:
-            config = DecoderConfig.from_dict(
-                {**base.to_dict(), "lm_weight": lm_weight, bonus: value}
+        for value in grid.scores:
+            config = (
+                replace(base, lm_weight=lm_weight, word_score=value)
+                if separated
+                else replace(base, lm_weight=lm_weight, token_score=value)
             )
             trials.append(Trial(config, count_errors(development, config)))
             yield trials[-1]
@@ -94,13 +97,13 @@ def best_trial(trials: Sequence[Trial]) -> Trial:
 
     def cost(trial: Trial) -> tuple[float, ...]:
         config = trial.decoder
-        bonus = abs(config.word_bonus) + abs(config.token_bonus)
+        bonus = abs(config.word_score) + abs(config.token_score)
         return trial.errors.total, config.beam_width, config.lm_weight, bonus
 
     return min(trials, key=cost)
 
 
-def count_errors(development: Development, config: DecoderConfig) -> ErrorCounts:
+def count_errors(development: Development, config: BeamOptions) -> ErrorCounts:
     """The errors of a decoder on all utterances."""
     decoder = make_decoder(
         config, development.tokenizer, development.seconds_per_frame, development.language

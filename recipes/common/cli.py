@@ -5,14 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from asr.backends import AUTO, BACKENDS
-from asr.decoding import DECODERS, DecoderConfig
+from asr.cli.recognition import (
+    add_decoding,
+    add_language,
+    add_recognition,
+    chosen_options,
+    chosen_phrases,
+)
+from asr.decoding import GreedyOptions
 from asr.tokens import Tokenizer
 from asr.types import AsrError, CorpusError
 from recipes.common.data import manifest_path, tokens_path
@@ -76,21 +81,16 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
     _add_corpus(part, recipe, required=False)
     part.add_argument("--data", type=Path, default=recipe.paths.data, help="prepared folder")
     part.add_argument("--split", default="dev", help="train, dev or test (default: dev)")
-    part.add_argument("--decoder", choices=sorted(DECODERS), help="default: greedy")
-    part.add_argument("--beam-width", type=int, default=DecoderConfig().beam_width)
-    part.add_argument("--graph", help="decoding graph to search in")
-    part.add_argument("--acoustic-scale", type=float, default=DecoderConfig().acoustic_scale)
-    _add_language(part)
     part.add_argument("--batch-seconds", type=float, default=60.0, help="audio in a batch")
-    part.add_argument("--device", default="cpu", help="cpu or cuda")
-    part.add_argument("--backend", choices=BACKENDS, default=AUTO, help="what computes")
     part.add_argument("--output", type=Path, help="file for each utterance's result (JSON lines)")
+    add_recognition(part)
     part.set_defaults(run=_evaluate)
 
     part = commands.add_parser("export", help="write the model bundle that `asr-server` serves")
     _add_model(part, recipe)
     part.add_argument("--output", type=Path, default=recipe.paths.bundle, help="bundle to write")
-    _add_language(part)
+    add_decoding(part)
+    add_language(part)
     part.set_defaults(run=_export)
     return parser
 
@@ -104,30 +104,10 @@ def _add_model(part: argparse.ArgumentParser, recipe: Recipe) -> None:
     part.add_argument("--checkpoint", type=Path, help="default: the best one of the run")
 
 
-def _add_language(part: argparse.ArgumentParser) -> None:
-    """What beam search knows beside the sound."""
-    default = DecoderConfig()
-    part.add_argument("--lm", type=Path, help="language model for beam search, an ARPA file")
-    part.add_argument("--lm-units", default="words", help="words or tokens (default: words)")
-    part.add_argument("--lexicon", type=Path, help="the words that may be said, one a line")
-    part.add_argument("--lm-weight", type=float, default=default.lm_weight)
-    part.add_argument("--word-bonus", type=float, default=default.word_bonus)
-    part.add_argument("--unknown-penalty", type=float, help="allow other words, at this price")
-
-
 def _language_files(arguments: argparse.Namespace) -> LanguageFiles | None:
     if arguments.lm is None and arguments.lexicon is None:
         return None
     return LanguageFiles(arguments.lm, arguments.lexicon, arguments.lm_units)
-
-
-def _beam(arguments: argparse.Namespace, name: str) -> DecoderConfig:
-    return DecoderConfig(
-        name=name,
-        lm_weight=arguments.lm_weight,
-        word_bonus=arguments.word_bonus,
-        unknown_penalty=arguments.unknown_penalty,
-    )
 
 
 def _prepare(recipe: Recipe, arguments: argparse.Namespace) -> None:
@@ -175,12 +155,6 @@ def _check_speakers(splits: dict[str, list[Utterance]]) -> None:
 
 
 def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
-    name = arguments.decoder or ("wfst" if arguments.graph else "greedy")
-    decoder = replace(
-        _beam(arguments, name) if name != "wfst" else DecoderConfig(name, graph=arguments.graph),
-        beam_width=arguments.beam_width,
-        acoustic_scale=arguments.acoustic_scale,
-    )
     evaluate(
         recipe,
         EvaluateOptions(
@@ -188,8 +162,9 @@ def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
             split=arguments.split,
             data=arguments.data,
             corpus=arguments.corpus,
-            decoder=decoder,
-            language_files=_language_files(arguments),
+            decoder=chosen_options(arguments, GreedyOptions()),
+            phrases=tuple(chosen_phrases(arguments)),
+            language=_language_files(arguments),
             batch_seconds=arguments.batch_seconds,
             device=arguments.device,
             backend=arguments.backend,
@@ -200,7 +175,6 @@ def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
 
 def _export(recipe: Recipe, arguments: argparse.Namespace) -> None:
     checkpoint = arguments.checkpoint or best_checkpoint(arguments.run_dir)
-    language_files = _language_files(arguments)
-    decoder = _beam(arguments, "greedy" if language_files is None else "beam")
-    export(checkpoint, arguments.output, recipe.name, decoder, language_files)
+    options = chosen_options(arguments, GreedyOptions())
+    export(checkpoint, arguments.output, recipe.name, options, _language_files(arguments))
     print(f"{checkpoint} → {arguments.output}")

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from asr.decoding import DecoderConfig
+from asr.decoding import Decoder, DecoderOptions, Phrase
 from asr.recognizer import Recognizer
 from asr.scoring import ErrorCounts, bootstrap_interval, confusions, token_errors
 from asr.transcribe import transcribe_utterances
@@ -35,12 +35,13 @@ class EvaluateOptions:
     split: str
     data: Path
     corpus: Path | None
-    decoder: DecoderConfig
+    decoder: DecoderOptions
     batch_seconds: float
     device: str
     backend: str
     output: Path
-    language_files: LanguageFiles | None = None
+    language: LanguageFiles | None = None
+    phrases: tuple[Phrase, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,13 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> list[Scored]:
         AsrError: a missing checkpoint, split or corpus, or audio that cannot be read.
     """
     bundle = bundle_from_checkpoint(options.checkpoint, recipe.name)
-    if options.language_files is not None:
-        bundle = options.language_files.add_to(bundle)
+    if options.language is not None:
+        bundle = options.language.add_to(bundle)
     recognizer = Recognizer(bundle, options.device, backend=options.backend)
+    decoder = recognizer.decoder(options.decoder, options.phrases)
     cuts = _cuts(recipe, options)
     started = time.monotonic()
-    scored = score_cuts(recipe, recognizer, cuts, options.decoder, options.batch_seconds)
+    scored = score_cuts(recipe, recognizer, cuts, decoder, options.batch_seconds)
     seconds = time.monotonic() - started
     title = f"{recipe.title}, {options.split}, {options.decoder.name}, {recognizer.backend}"
     print_scores(recipe, scored, title=title, seconds=seconds)
@@ -91,7 +93,7 @@ def score_cuts(
     recipe: Recipe,
     recognizer: Recognizer,
     cuts: CutSet,
-    decoder: DecoderConfig,
+    decoder: Decoder,
     batch_seconds: float,
 ) -> list[Scored]:
     """Recognise ``cuts`` in batches of like duration, with progress; in the order given.

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from asr.bundle import Bundle, save_bundle
-from asr.decoding import DecoderConfig
+from asr.decoding import DecoderOptions, GreedyOptions
 from asr.features import FeatureConfig, FeatureExtractor
 from asr.nn.model import AcousticModel, AcousticModelConfig
 from asr.tokens import Tokenizer
@@ -50,7 +50,7 @@ def bundle_from_checkpoint(path: Path, name: str) -> Bundle:
         extractor=extractor,
         model=model.eval(),
         tokenizer=Tokenizer(plain["tokens"], plain["token_kind"]),
-        decoder=DecoderConfig(name="greedy"),
+        decoder=GreedyOptions(),
         name=name,
         facts={
             "recipe": name,
@@ -84,7 +84,7 @@ def _part(state: dict[str, Any], prefix: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class LanguageFiles:
-    """Files of what beam search knows of the language."""
+    """A language model and a lexicon for beam search, as files."""
 
     lm: Path | None
     lexicon: Path | None
@@ -107,11 +107,11 @@ def export(
     checkpoint: Path,
     output: Path,
     name: str,
-    decoder: DecoderConfig | None = None,
-    language_files: LanguageFiles | None = None,
+    decoder: DecoderOptions | None = None,
+    language: LanguageFiles | None = None,
 ) -> None:
     """Write the checkpoint's model as a bundle at ``output``, with its decoder's defaults."""
     bundle = bundle_from_checkpoint(checkpoint, name)
-    if language_files is not None:
-        bundle = language_files.add_to(bundle)
+    if language is not None:
+        bundle = language.add_to(bundle)
     save_bundle(replace(bundle, decoder=decoder or bundle.decoder), output)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from asr.augment import SpecAugment, SpecAugmentConfig
-from asr.decoding import DecoderConfig, make_decoder
+from asr.decoding import GreedyOptions, make_decoder
 from asr.features import FeatureConfig, FeatureExtractor
 from asr.nn.ctc import AllBlankDetector, CTCLoss
 from asr.nn.model import AcousticModel, AcousticModelConfig
@@ -100,9 +100,7 @@ class SpeechModule(pl.LightningModule):
         self.warmup_steps = warmup_steps
         self.final_fraction = final_fraction
         self.metric: Metric = WER
-        self.greedy = make_decoder(
-            DecoderConfig(name="greedy"), self.tokenizer, features.seconds_per_frame
-        )
+        self.greedy = make_decoder(GreedyOptions(), self.tokenizer, features.seconds_per_frame)
         self.all_blank = AllBlankDetector()
         self._errors = ErrorCounts()
         self._token_errors = ErrorCounts()

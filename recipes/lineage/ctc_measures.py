@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from asr.decoding.beam.decoder import prefix_beam_search
-from asr.decoding.config import DecoderConfig
+from asr.decoding.config import BeamOptions
 from asr.decoding.spans import path_spans
 from asr.scoring import ErrorCounts, align, token_errors
 from asr.tokens import BLANK_ID
@@ -203,7 +203,7 @@ def decoding(
 
 
 def _searched(log_y: Floats, beam_width: int) -> Sequence[int]:
-    return prefix_beam_search(log_y, beam_width, DecoderConfig().token_min_log_prob)[0][0]
+    return prefix_beam_search(log_y, beam_width, BeamOptions().token_min_log_prob)[0][0]
 
 
 def _gain(log_y: Floats, best: Sequence[int], searched: Sequence[int]) -> float:

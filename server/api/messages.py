@@ -7,7 +7,7 @@ from dataclasses import replace
 from google.protobuf.duration_pb2 import Duration
 
 from asr.bundle import Bundle
-from asr.decoding import DecoderConfig, Phrase
+from asr.decoding import DecoderOptions, Phrase, PrefixOptions, choose_options
 from asr.types import AudioError, DecodingError, Hypothesis, Search, Transcript, Word
 from server.audio.pool import AudioJob
 from server.engine.models import ServedModel
@@ -52,8 +52,8 @@ from server.pb.v1.speech_pb2 import (
 
 __all__ = [
     "check_duration",
-    "read_decoder",
     "read_job",
+    "read_options",
     "read_phrases",
     "write_model",
     "write_result",
@@ -88,8 +88,8 @@ PROOFS: dict[Search | None, SearchProof] = {
 }
 
 
-def read_decoder(config: RecognitionConfig, bundle: Bundle) -> DecoderConfig:
-    """The decoder of the model ``bundle`` with what ``config`` changes.
+def read_options(config: RecognitionConfig, bundle: Bundle) -> DecoderOptions:
+    """The decoder that ``config`` asks for of the model ``bundle``, and its options.
 
     Raises:
         DecodingError: an unknown decoder, options out of range, or options that it does not have.
@@ -100,43 +100,33 @@ def read_decoder(config: RecognitionConfig, bundle: Bundle) -> DecoderConfig:
         raise DecodingError(
             f"unknown decoder {config.decoder!r}", remedy=f"choose one of {', '.join(DECODERS)}"
         )
-    default = bundle.decoder
-    changes: dict[str, float] = {}
-    if config.HasField("lm_weight"):
-        changes["lm_weight"] = config.lm_weight
-    given = {"beam_width": config.beam_width, "alternatives": config.max_alternatives}
-    changes.update({key: value for key, value in given.items() if value})
-    for_beam = bool(config.beam_width or config.HasField("lm_weight") or config.speech_contexts)
-    needs_beam = for_beam or (default.name == "greedy" and config.max_alternatives > 1)
-    name = config.decoder or ("beam" if needs_beam else default.name)
-    if name != "beam" and (config.HasField("lm_weight") or config.speech_contexts):
-        raise DecodingError(
-            f"{name} decoding knows neither phrases nor a language model",
-            remedy='choose the decoder "beam", or leave lm_weight and speech_contexts out',
-        )
     if config.lm_weight and bundle.language is None:
         raise DecodingError(
             "lm_weight is given, and the model has no language model",
             remedy="leave it out, or choose another model",
         )
-    if not changes and name == default.name != "prefix":
-        return default
-    kept = default.to_dict() if name == default.name else {}
-    decoder = DecoderConfig.from_dict({**kept, "name": name, **changes})
-    if name == "prefix":
-        _check_range("max_alternatives", decoder.alternatives, PREFIX_ALTERNATIVES)
-        return replace(decoder, max_expansions=min(decoder.max_expansions, PREFIX_EXPANSIONS))
-    return decoder
+    changes: dict[str, float] = {}
+    if config.HasField("lm_weight"):
+        changes["lm_weight"] = config.lm_weight
+    given = {"beam_width": config.beam_width, "nbest": config.max_alternatives}
+    changes.update({key: value for key, value in given.items() if value})
+    options = choose_options(
+        bundle.decoder, config.decoder or None, changes, phrases=bool(config.speech_contexts)
+    )
+    if isinstance(options, PrefixOptions):
+        _check_range("max_alternatives", options.nbest, PREFIX_ALTERNATIVES)
+        return replace(options, max_expansions=min(options.max_expansions, PREFIX_EXPANSIONS))
+    return options
 
 
-def check_duration(decoder: DecoderConfig, seconds: float) -> None:
-    """Raise DecodingError if ``decoder`` would take too long for so much audio."""
-    if decoder.alternatives > 1 and decoder.alternatives * seconds > ALTERNATIVE_SECONDS:
+def check_duration(options: DecoderOptions, seconds: float) -> None:
+    """Raise DecodingError if a decoder of ``options`` would take too long for so much audio."""
+    if options.nbest > 1 and options.nbest * seconds > ALTERNATIVE_SECONDS:
         raise DecodingError(
-            f"{decoder.alternatives} alternatives of {seconds:.0f} s of audio are too many",
+            f"{options.nbest} alternatives of {seconds:.0f} s of audio are too many",
             remedy=f"give at most {ALTERNATIVE_SECONDS:g} divided by the seconds, or 1",
         )
-    if decoder.name == "prefix" and seconds > PREFIX_SECONDS:
+    if options.name == "prefix" and seconds > PREFIX_SECONDS:
         raise DecodingError(
             f"prefix search is for up to {PREFIX_SECONDS:g} s of audio",
             remedy='choose the decoder "beam", or cut the audio into shorter pieces',

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, tensor
 
-from asr.decoding import DecoderConfig, Phrase, Stop
-from asr.types import Transcript, Waveform
-from server.api.messages import check_duration, read_decoder, read_job, read_phrases, write_result
+from asr.decoding import Decoder, DecoderOptions, Phrase, Stop
+from asr.recognizer import PreparedWaveform, Recognizer
+from asr.types import Transcript
+from server.api.messages import check_duration, read_job, read_options, read_phrases, write_result
 from server.audio.pool import AudioJob, AudioWorkers
 from server.engine.admission import Place
 from server.engine.models import Models, ServedModel
@@ -24,8 +25,7 @@ class Plan:
     """What a request asks for, known to be possible before its audio is read."""
 
     model: ServedModel
-    decoder: DecoderConfig
-    phrases: tuple[Phrase, ...]
+    decoder: Decoder
     job: AudioJob
     with_words: bool
 
@@ -38,20 +38,20 @@ class Pipeline:
         self._audio = audio
         self._searches = searches
 
-    def plan(self, config: RecognitionConfig, record: CallRecord) -> Plan:
-        """Check what ``config`` asks for.
+    async def plan(self, config: RecognitionConfig, record: CallRecord) -> Plan:
+        """Check what ``config`` asks for, and make its decoder.
 
         Raises:
             Refusal: there is no such model.
-            AudioError, DecodingError: an option is out of range.
+            AudioError, DecodingError: an option is out of range, or a phrase cannot be used.
         """
         model = self.models.get(config.model)
         record.model = model.name
-        decoder = read_decoder(config, model.recognizer.bundle)
-        record.decoder = decoder.name
+        options = read_options(config, model.recognizer.bundle)
+        record.decoder = options.name
         job = read_job(config, model.recognizer.sample_rate)
-        words = config.enable_word_time_offsets
-        return Plan(model, decoder, read_phrases(config), job, words)
+        decoder = await self._decoder(model.recognizer, options, read_phrases(config))
+        return Plan(model, decoder, job, config.enable_word_time_offsets)
 
     async def transcribe(
         self, plan: Plan, audio: bytes | bytearray, place: Place, record: CallRecord
@@ -67,15 +67,23 @@ class Pipeline:
         with plan.model.batcher.coming():
             with record.stage("audio"):
                 waveform, duration = await self._audio.decode(plan.job, audio)
-                waveform = plan.model.recognizer.prepare(waveform)
+                prepared = plan.model.recognizer.prepare(waveform)
             record.audio_seconds = duration
-            check_duration(plan.decoder, duration)
-        log_probs = await self._log_probs(plan.model, waveform, record)
+            check_duration(plan.decoder.options, duration)
+        log_probs = await self._log_probs(plan.model, prepared, record)
         with record.stage("search"):
             return await self._search(plan, log_probs, duration)
 
+    async def _decoder(
+        self, recognizer: Recognizer, options: DecoderOptions, phrases: tuple[Phrase, ...]
+    ) -> Decoder:
+        """Many phrases take their time, so not on the event loop."""
+        if not phrases:
+            return recognizer.decoder(options)
+        return await self._searches.run(lambda _: recognizer.decoder(options, phrases))
+
     async def _log_probs(
-        self, model: ServedModel, waveform: Waveform, record: CallRecord
+        self, model: ServedModel, waveform: PreparedWaveform, record: CallRecord
     ) -> Tensor:
         """Log-probabilities ``(T, V)``."""
         batched = await model.batcher.submit(waveform)
@@ -89,10 +97,7 @@ class Pipeline:
     ) -> SpeechRecognitionResult:
         def search(stop: Stop) -> SpeechRecognitionResult:
             batch, lengths = log_probs[None], tensor([len(log_probs)])  # (1, T, V), (1,)
-            recognizer = plan.model.recognizer
-            [hypotheses] = recognizer.decode(
-                batch, lengths, plan.decoder, stop, phrases=plan.phrases
-            )
+            [hypotheses] = plan.decoder.decode(batch, lengths, stop)
             return write_result(Transcript(tuple(hypotheses), duration), words=plan.with_words)
 
         return await self._searches.run(search)

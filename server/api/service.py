@@ -40,7 +40,7 @@ class SpeechService(SpeechServicer):
         """Audio in one message."""
         async with Call(context) as record:
             with self._admission.place() as place:
-                plan = self._pipeline.plan(request.config, record)
+                plan = await self._pipeline.plan(request.config, record)
                 result = await self._pipeline.transcribe(plan, request.audio, place, record)
             return TranscribeResponse(results=[result])
 
@@ -51,7 +51,7 @@ class SpeechService(SpeechServicer):
         async with Call(context) as record:
             with self._admission.place() as place:
                 upload = Upload(requests, place, self._idle_seconds)
-                plan = self._pipeline.plan(await upload.config(), record)
+                plan = await self._pipeline.plan(await upload.config(), record)
                 audio = await upload.audio()
                 result = await self._pipeline.transcribe(plan, audio, place, record)
             return TranscribeChunksResponse(results=[result])
@@ -63,7 +63,7 @@ class SpeechService(SpeechServicer):
         async with Call(context) as record:
             with self._admission.place() as place:
                 upload = Upload(requests, place, self._idle_seconds)
-                plan = self._pipeline.plan(await upload.config(), record)
+                plan = await self._pipeline.plan(await upload.config(), record)
                 yield TranscribeStreamResponse(started=write_started(plan.model))
                 audio = await upload.audio()
                 result = await self._pipeline.transcribe(plan, audio, place, record)

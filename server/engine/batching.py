@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
 
-from asr.types import AsrError, Waveform
+from asr.recognizer import PreparedWaveform
+from asr.types import AsrError
 from server.options import BatchOptions
 
 __all__ = ["Batched", "Batcher"]
@@ -37,7 +38,7 @@ class Batched(Generic[R]):
 
 @dataclass(eq=False)
 class _Waiting(Generic[R]):
-    waveform: Waveform
+    waveform: PreparedWaveform
     future: asyncio.Future[Batched[R]]
     arrived: float
 
@@ -61,7 +62,7 @@ class Batcher(Generic[R]):
 
     def __init__(
         self,
-        compute: Callable[[Sequence[Waveform]], Sequence[R]],
+        compute: Callable[[Sequence[PreparedWaveform]], Sequence[R]],
         executor: Executor,
         options: BatchOptions,
         observe: Callable[[int, float], None] = lambda size, seconds: None,
@@ -92,7 +93,7 @@ class Batcher(Generic[R]):
             self._coming -= 1
             self._arrival.set()  # perhaps it was the last, and there is nothing to wait for
 
-    async def submit(self, waveform: Waveform) -> Batched[R]:
+    async def submit(self, waveform: PreparedWaveform) -> Batched[R]:
         """The result for ``waveform``. A call cancelled before its batch begins costs nothing.
 
         Raises:

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from asr.bundle.contents import CONFIG
-from asr.decoding import DecoderConfig
+from asr.decoding import BeamOptions
 from asr.recognizer import Recognizer
 from asr.types import BundleError, ConfigError, Waveform
 from server.engine.batching import Batcher
@@ -217,7 +217,8 @@ def _warm_up(recognizer: Recognizer) -> None:
     """
     count = int(WARM_UP_SECONDS * recognizer.sample_rate)
     noise = np.random.default_rng(0).normal(scale=1e-3, size=count).astype(np.float32)
-    for decoder in (None, DecoderConfig(name="beam")):
+    for options in (None, BeamOptions()):
+        decoder = recognizer.decoder(options)
         recognizer.recognize([Waveform(noise, recognizer.sample_rate)], decoder)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from asr.bundle import Bundle, save_bundle
-from asr.decoding import DecoderConfig
+from asr.decoding import read_options
 from asr.features import FeatureConfig, FeatureExtractor
 from asr.nn.model import AcousticModel, AcousticModelConfig
 from asr.recognizer import Recognizer
@@ -35,7 +35,7 @@ def make_bundle(seed: int = 0, **decoder: object) -> Bundle:
         extractor=extractor.eval(),
         model=model.eval(),
         tokenizer=Tokenizer(TOKENS, "characters"),
-        decoder=DecoderConfig.from_dict({"name": "greedy", **decoder}),
+        decoder=read_options({"name": "greedy", **decoder}),
         name="tiny",
         facts={"corpus": "none", "rates": [0.5, 1.0]},
     )

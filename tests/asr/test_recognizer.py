@@ -8,13 +8,15 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from asr import audio
+from asr import recognizer as recognizer_module
 from asr.audio import AudioLimits, resample
-from asr.decoding import DecoderConfig
+from asr.decoding import BeamOptions, GreedyOptions, Phrase, plain_values
 from asr.recognizer import Recognizer
 from asr.types import AsrError, AudioError, ConfigError, DecodingError, Waveform
 
-GREEDY = DecoderConfig(name="greedy")
-BEAM = DecoderConfig(name="beam", beam_width=4, alternatives=3)
+GREEDY = GreedyOptions()
+BEAM = BeamOptions(beam_width=4, nbest=3)
 
 utterances = st.lists(
     st.tuples(
@@ -41,10 +43,13 @@ def test_same_transcript_alone_in_any_batch_in_any_order(
     recognizer, waveform_of, decoder, recipe, order
 ):
     waveforms = [waveform_of(*one) for one in recipe]
-    alone = [recognizer.recognize([waveform], decoder)[0].text for waveform in waveforms]
+    alone = [
+        recognizer.recognize([waveform], recognizer.decoder(decoder))[0].text
+        for waveform in waveforms
+    ]
     shuffled = list(range(len(waveforms)))
     order.shuffle(shuffled)
-    batch = recognizer.recognize([waveforms[i] for i in shuffled], decoder)
+    batch = recognizer.recognize([waveforms[i] for i in shuffled], recognizer.decoder(decoder))
     assert [transcript.text for transcript in batch] == [alone[i] for i in shuffled]
 
 
@@ -85,7 +90,9 @@ def test_log_probs_are_normalised(tiny_recognizer, waveform_of):
 
 
 def test_the_transcript_knows_its_duration_and_alternatives(tiny_recognizer, waveform_of):
-    (transcript,) = tiny_recognizer.recognize([waveform_of(3, 0.7, 8000)], BEAM)
+    (transcript,) = tiny_recognizer.recognize(
+        [waveform_of(3, 0.7, 8000)], tiny_recognizer.decoder(BEAM)
+    )
     assert transcript.duration == pytest.approx(0.7)
     assert 1 <= len(transcript.hypotheses) <= 3
     scores = [hypothesis.score for hypothesis in transcript.hypotheses]
@@ -93,9 +100,11 @@ def test_the_transcript_knows_its_duration_and_alternatives(tiny_recognizer, wav
 
 
 def test_the_bundles_decoder_is_the_default(bundle_of, waveform_of):
-    recognizer = Recognizer(bundle_of(**BEAM.to_dict()))
+    recognizer = Recognizer(bundle_of(**plain_values(BEAM)))
     waveform = waveform_of(4, 1.0)
-    assert recognizer.recognize([waveform]) == recognizer.recognize([waveform], BEAM)
+    assert recognizer.recognize([waveform]) == recognizer.recognize(
+        [waveform], recognizer.decoder(BEAM)
+    )
 
 
 def test_nothing_in_nothing_out(tiny_recognizer):
@@ -147,9 +156,25 @@ def test_silence_is_no_failure(tiny_recognizer):
     assert transcript.duration == 1.0
 
 
-def test_an_unknown_decoder_lists_the_known(tiny_recognizer, waveform_of):
-    with pytest.raises(DecodingError, match="greedy"):
-        tiny_recognizer.recognize([waveform_of(1, 0.5)], DecoderConfig(name="oracle"))
+def test_audio_is_checked_and_resampled_once(tiny_recognizer, waveform_of, monkeypatch):
+    resampled = []
+
+    def count(waveform, rate):
+        resampled.append(rate)
+        return audio.resample(waveform, rate)
+
+    monkeypatch.setattr(recognizer_module, "resample", count)
+    waveform = waveform_of(3, 0.7, 8000)
+    (whole,) = tiny_recognizer.recognize([waveform])
+    assert len(resampled) == 1
+    (again,) = tiny_recognizer.recognize([tiny_recognizer.prepare(waveform)])
+    assert len(resampled) == 2
+    assert again == whole
+
+
+def test_a_phrase_that_cannot_be_spelled_is_refused_before_there_is_audio(tiny_recognizer):
+    with pytest.raises(DecodingError, match="%"):
+        tiny_recognizer.decoder(BEAM, [Phrase("100 %")])
 
 
 def test_an_unknown_device(bundle_of):

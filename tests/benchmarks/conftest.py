@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from asr.bundle import Bundle, save_bundle
-from asr.decoding import DecoderConfig
+from asr.decoding import GreedyOptions
 from asr.features import FeatureConfig, FeatureExtractor
 from asr.nn.model import AcousticModel, AcousticModelConfig
 from asr.tokens import Tokenizer
@@ -22,5 +22,5 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     extractor = FeatureExtractor(FeatureConfig(num_mels=13, stack=2, subsample=2))
     model = AcousticModel(AcousticModelConfig(extractor.config.size, len(TOKENS), 16, 1))
     path = tmp_path_factory.mktemp("bundles") / "tiny"
-    save_bundle(Bundle(extractor, model, Tokenizer(TOKENS), DecoderConfig(), "tiny"), path)
+    save_bundle(Bundle(extractor, model, Tokenizer(TOKENS), GreedyOptions(), "tiny"), path)
     return path

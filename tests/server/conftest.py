@@ -26,7 +26,7 @@ import soundfile
 import torch
 
 from asr.bundle import Bundle, save_bundle
-from asr.decoding import DecoderConfig, Phrase, Stop
+from asr.decoding import DecoderOptions, GreedyOptions, Phrase, Stop
 from asr.features import FeatureConfig, FeatureExtractor
 from asr.nn.model import AcousticModel, AcousticModelConfig
 from asr.recognizer import Recognizer
@@ -75,11 +75,9 @@ class StandIn:
 
     def __init__(self, before: Callable[[str, object], None] = lambda stage, given: None) -> None:
         self.before = before
-        self.bundle = SimpleNamespace(decoder=DecoderConfig(), language=None)
+        self.bundle = SimpleNamespace(decoder=GreedyOptions(), language=None)
 
-    def recognize(
-        self, waveforms: list[Waveform], decoder: DecoderConfig | None = None
-    ) -> list[Transcript]:
+    def recognize(self, waveforms: list[Waveform], decoder: object = None) -> list[Transcript]:
         return [Transcript((Hypothesis("", 0.0, 1.0),), w.duration) for w in waveforms]
 
     def prepare(self, waveform: Waveform) -> Waveform:
@@ -90,20 +88,33 @@ class StandIn:
         lengths = torch.tensor([len(waveform.samples) // 320 for waveform in waveforms])
         return torch.zeros(len(waveforms), int(lengths.max()), len(TOKENS)), lengths
 
+    def decoder(self, options: DecoderOptions, phrases: Sequence[Phrase] = ()) -> StandInDecoder:
+        return StandInDecoder(self, options, tuple(phrases))
+
     def decode(
-        self,
-        log_probs: torch.Tensor,
-        lengths: torch.Tensor,
-        config: DecoderConfig,
-        stop: Stop,
-        *,
-        phrases: tuple[Phrase, ...],
+        self, decoder: StandInDecoder, lengths: torch.Tensor, stop: Stop
     ) -> list[list[Hypothesis]]:
         self.before("decode", stop)
-        text = f"{config.name} {config.beam_width} {config.alternatives} {int(lengths[0])}"
-        text += "".join(f" {phrase.text}:{phrase.weight:g}" for phrase in phrases)
+        options = decoder.options
+        width = getattr(options, "beam_width", "-")
+        text = f"{options.name} {width} {options.nbest} {int(lengths[0])}"
+        text += "".join(f" {phrase.text}:{phrase.weight:g}" for phrase in decoder.phrases)
         words = (Word("one", 0.125, 0.5, 0.75), Word("two", 0.5, 1.0, 0.25))
         return [[Hypothesis(text, score=-1.5, confidence=0.5, words=words)]]
+
+
+@dataclass(frozen=True)
+class StandInDecoder:
+    """Says what it was made with."""
+
+    owner: StandIn
+    options: DecoderOptions
+    phrases: tuple[Phrase, ...]
+
+    def decode(
+        self, log_probs: torch.Tensor, lengths: torch.Tensor, stop: Stop
+    ) -> list[list[Hypothesis]]:
+        return self.owner.decode(self, lengths, stop)
 
 
 @dataclass(frozen=True)
@@ -295,7 +306,7 @@ def make_bundle(tokens: Sequence[str] = TOKENS, hidden: int = 16, layers: int = 
         for weight in model.recurrent.parameters():
             weight.mul_(2.0)
         model.output.weight.mul_(12.0)
-    return Bundle(extractor, model, Tokenizer(tokens), DecoderConfig(), "tiny")
+    return Bundle(extractor, model, Tokenizer(tokens), GreedyOptions(), "tiny")
 
 
 @pytest.fixture(scope="session")

@@ -126,7 +126,7 @@ def test_a_stop_lets_a_hundred_accepted_calls_finish_and_takes_no_new_ones(
             assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
         assert running.thread.is_alive()
         gate.open()
-        assert [text(call.result()) for call in accepted] == ["greedy 16 1 50"] * 100
+        assert [text(call.result()) for call in accepted] == ["greedy - 1 50"] * 100
         running.thread.join(30)
         assert not running.thread.is_alive()
         assert running.in_time == [True]
@@ -167,8 +167,8 @@ def test_models_are_exchanged_without_a_lost_call(serving, stand_in, stand_in_so
     """Calls before the exchange are answered by the old model, calls after it by the new."""
 
     class Loud(stand_in):
-        def decode(self, *arguments, phrases):
-            ((quiet,),) = super().decode(*arguments, phrases=phrases)
+        def decode(self, *arguments):
+            ((quiet,),) = super().decode(*arguments)
             return [[replace(quiet, text=quiet.text.upper())]]
 
     gate = gate_at("model")
@@ -183,7 +183,7 @@ def test_models_are_exchanged_without_a_lost_call(serving, stand_in, stand_in_so
         wait_for_model(running, lambda models: len(models) == 2)
         assert running.stub.GetModel(pb.GetModelRequest()).model.fingerprint != before
         gate.open()
-        assert [text(call.result()) for call in early] == ["greedy 16 1 50"] * 5
+        assert [text(call.result()) for call in early] == ["greedy - 1 50"] * 5
         assert text(running.stub.Transcribe(REQUEST, timeout=30)) == "GREEDY 16 1 50"
 
 
@@ -202,7 +202,7 @@ def test_a_bad_exchange_leaves_what_is_there(serving, stand_in, stand_in_source,
         source.stand_ins, source.stamp = {"it": stand_in(), "more": stand_in()}, "2"
         running.reload()  # asked again: the first was read to its end
         wait_for_model(running, lambda models: len(models) == 2 or _logged(caplog, "not reloaded"))
-        assert text(running.stub.Transcribe(REQUEST, timeout=30)) == "greedy 16 1 50"
+        assert text(running.stub.Transcribe(REQUEST, timeout=30)) == "greedy - 1 50"
 
 
 def _logged(caplog, words: str) -> bool:

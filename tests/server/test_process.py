@@ -17,7 +17,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from asr.audio import decode_audio
 from asr.cli.main import main as asr_main
-from asr.decoding import DecoderConfig
+from asr.decoding import BeamOptions
 from asr.recognizer import Recognizer
 from asr.types import Waveform
 from server.client import Client, ClientError, RecognitionConfig
@@ -37,7 +37,7 @@ FILES = [
     (48000, "OGG", "OPUS"),
     (16000, "NIST", "PCM_16"),
 ]
-BEAM = DecoderConfig(name="beam", beam_width=5, alternatives=3)
+BEAM = BeamOptions(beam_width=5, nbest=3)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_alternatives_words_and_scores_are_the_recognisers(client, recognizer, s
         decoder="beam", beam_width=5, max_alternatives=3, enable_word_time_offsets=True
     )
     transcription = client.transcribe(data, config)
-    (expected,) = recognizer.recognize([Waveform(samples, 16000)], BEAM)
+    (expected,) = recognizer.recognize([Waveform(samples, 16000)], recognizer.decoder(BEAM))
     assert len(transcription.hypotheses) == len(expected.hypotheses) == 3
     for got, wanted in zip(transcription.hypotheses, expected.hypotheses, strict=True):
         assert got.text == wanted.text

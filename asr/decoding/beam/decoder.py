@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from asr.decoding.beam.phrases import Phrase, build_boosts
-from asr.decoding.config import DecoderConfig
+from asr.decoding.config import BeamOptions
 from asr.decoding.inputs import checked
 from asr.decoding.spans import best_alignment, hypothesis
 from asr.decoding.stopping import Stop, StoppedError
@@ -24,6 +23,8 @@ from asr.tokens import BLANK, Tokenizer
 from asr.types import DecodingError, Hypothesis
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from asr.decoding.beam.language import Language
     from asr.decoding.beam.scoring import Boosts, Grammar, Options
     from asr.decoding.beam.tables import Records
@@ -58,20 +59,29 @@ class BeamDecoder:
     are processors.
     """
 
-    config: DecoderConfig
+    options: BeamOptions
     tokenizer: Tokenizer
     seconds_per_frame: float
     language: Language | None = None
     phrases: Sequence[Phrase] = ()
 
+    def __post_init__(self) -> None:
+        """Make everything ready.
+
+        Raises:
+            DecodingError: a phrase cannot be spelled, or has words that the lexicon refuses; or a
+                score for words is set, and the vocabulary has no separator of words.
+        """
+        _ = self._inputs
+
     def decode(
         self, log_probs: Tensor, lengths: Tensor, stop: Stop | None = None
     ) -> list[list[Hypothesis]]:
-        """Return up to ``alternatives`` hypotheses for each utterance of ``(B, T, V)``, best first.
+        """Return up to ``nbest`` hypotheses for each utterance of ``(B, T, V)``, best first.
 
         Raises:
-            DecodingError: see :func:`asr.decoding.inputs.checked`; a phrase cannot be spelled; or
-                no text in words of the lexicon is possible.
+            DecodingError: see :func:`asr.decoding.inputs.checked`; or no text in words of the
+                lexicon is possible.
             StoppedError: asked for by ``stop``.
         """
         utterances = checked(log_probs, lengths, self.tokenizer.size)
@@ -79,15 +89,14 @@ class BeamDecoder:
 
         def decode_one(number: int) -> list[Hypothesis]:
             frames = utterances[number]
-            found = self.search(frames, self.config.alternatives, stop)
+            found = self.search(frames, self.options.nbest, stop)
             if not found:
                 raise DecodingError(
                     f"in utterance {number} of the batch no words of the lexicon are possible",
-                    remedy="set unknown_penalty, or check that lexicon and model belong together",
+                    remedy="set unk_score, or check that lexicon and model belong together",
                 )
             return [self._hypothesis(frames, labelling, stop) for labelling in found]
 
-        _ = self._inputs  # before the threads would all make it ready
         threads = min(len(utterances), _count_processors())
         if threads < 2:
             return [decode_one(number) for number in range(len(utterances))]
@@ -98,18 +107,18 @@ class BeamDecoder:
         """The best ``count`` labellings of ``frames (T, V)``, best first; none if none is possible.
 
         Raises:
-            DecodingError: a phrase cannot be spelled.
             StoppedError: asked for by ``stop``.
         """
         return _search(frames, count, *self._inputs, stop)
 
     @cached_property
     def _inputs(self) -> tuple[Options, Grammar, Boosts]:
+        """What the compiled search takes beside the frames."""
         from asr.decoding.beam.language import NOTHING, search_options
 
-        grammar = self.language.grammar(self.config) if self.language else NOTHING
-        options = search_options(self.config, self.tokenizer)
-        if grammar.has_lexicon and self.config.unknown_penalty is None and self.language:
+        grammar = self.language.grammar(self.options) if self.language else NOTHING
+        options = search_options(self.options, self.tokenizer)
+        if grammar.has_lexicon and self.options.unk_score is None and self.language:
             self.language.check_phrases(self.phrases)
         return options, grammar, build_boosts(self.phrases, self.tokenizer)
 
@@ -133,8 +142,8 @@ def prefix_beam_search(
     from asr.decoding.beam.language import NOTHING, search_options
 
     anonymous = Tokenizer([BLANK, *map(str, range(1, max(2, log_probs.shape[1])))], "phones")
-    config = DecoderConfig(name="beam", token_min_log_prob=token_min_log_prob, beam_threshold=None)
-    options = search_options(config, anonymous)._replace(beam_width=beam_width)
+    chosen = BeamOptions(token_min_log_prob=token_min_log_prob, beam_threshold=None)
+    options = search_options(chosen, anonymous)._replace(beam_width=beam_width)
     boosts = build_boosts((), anonymous)
     found = _search(log_probs, beam_width, options, NOTHING, boosts, stop or Stop())
     return [(labelling.labels, labelling.score) for labelling in found]

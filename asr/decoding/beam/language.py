@@ -13,7 +13,7 @@ from asr.decoding.beam.lexicon import Lexicon, read_lexicon, spell_words
 from asr.decoding.beam.phrases import Phrase
 from asr.decoding.beam.scoring import NO_LM, NOT_A_WORD, TOKEN_LM, WORD_LM, Grammar, Options
 from asr.decoding.beam.tree import build_tree, highest_below
-from asr.decoding.config import DecoderConfig
+from asr.decoding.config import BeamOptions
 from asr.lm.arpa import write_arpa
 from asr.lm.model import LanguageModel
 from asr.lm.ngrams import BEGIN, END, UNKNOWN
@@ -77,7 +77,7 @@ class Language:
         self._with_lm = self._grammar(lm)
         self._without = self._grammar(None) if lexicon is not None else NOTHING
 
-    def grammar(self, config: DecoderConfig) -> Grammar:
+    def grammar(self, config: BeamOptions) -> Grammar:
         """The compiled search's view of it; a weight of 0 leaves the language model out."""
         return self._with_lm if config.lm_weight > 0.0 else self._without
 
@@ -92,7 +92,7 @@ class Language:
                 if self._closed and tuple(self._tokenizer.encode(word)) not in self._closed.words:
                     raise DecodingError(
                         f"the word {word!r} of the phrase {phrase.text!r} is not in the lexicon",
-                        remedy="allow such words by unknown_penalty, or extend the lexicon",
+                        remedy="allow such words by unk_score, or extend the lexicon",
                     )
 
     def _grammar(self, lm: LanguageModel | None) -> Grammar:
@@ -165,28 +165,28 @@ NOTHING = Grammar(
 )
 
 
-def search_options(config: DecoderConfig, tokenizer: Tokenizer) -> Options:
+def search_options(config: BeamOptions, tokenizer: Tokenizer) -> Options:
     """``config`` for compiled code.
 
     Raises:
-        DecodingError: a word bonus is set and the vocabulary has no separator of words.
+        DecodingError: a score for words is set and the vocabulary has no separator of words.
     """
     separator = tokenizer.word_separator
-    if separator is None and config.word_bonus:
+    if separator is None and config.word_score:
         raise DecodingError(
-            "the model's vocabulary has no separator of words, so there is no bonus for them",
-            remedy="use token_bonus",
+            "the model's vocabulary has no separator of words, so there is no score for them",
+            remedy="use token_score",
         )
-    penalty, threshold = config.unknown_penalty, config.beam_threshold
+    unk_score, threshold = config.unk_score, config.beam_threshold
     return Options(
         beam_width=config.beam_width,
         token_min_log_prob=float(config.token_min_log_prob),
         beam_threshold=math.inf if threshold is None else float(threshold),
         separator=-1 if separator is None else separator,
         lm_weight=config.lm_weight * LN10,
-        word_score=float(config.word_bonus),
-        token_score=float(config.token_bonus),
-        unk_score=-math.inf if penalty is None else -float(penalty),
+        word_score=float(config.word_score),
+        token_score=float(config.token_score),
+        unk_score=-math.inf if unk_score is None else float(unk_score),
     )
 
 

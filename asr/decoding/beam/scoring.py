@@ -37,7 +37,7 @@ NOT_A_WORD = -1
 
 
 class Options(NamedTuple):
-    """What :class:`asr.decoding.config.DecoderConfig` says, ready for compiled code.
+    """What :class:`asr.decoding.config.BeamOptions` say, ready for compiled code.
 
     ``lm_weight`` turns the model's log10 into weighted natural logarithms. ``separator`` is the
     token between words, -1 where there is none.

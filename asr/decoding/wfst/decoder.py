@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from asr.decoding.config import DecoderConfig
+from asr.decoding.config import WfstOptions
 from asr.decoding.inputs import checked
 from asr.decoding.spans import hypothesis, path_spans, word_of
 from asr.decoding.stopping import Stop
@@ -23,6 +23,9 @@ from asr.decoding.wfst.kaldi import kaldi
 from asr.decoding.wfst.pronunciations import Lexicon
 from asr.tokens import Tokenizer
 from asr.types import DecodingError, Hypothesis
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["WfstDecoder"]
 
@@ -53,18 +56,22 @@ class WfstDecoder:
     the end, as in audio cut within a word, the best part of one is given; its last word may be cut.
     """
 
-    config: DecoderConfig
+    options: WfstOptions
     tokenizer: Tokenizer
     seconds_per_frame: float
 
-    @cached_property
-    def graph(self) -> Graph:
-        """Read when it is needed first.
+    def __post_init__(self) -> None:
+        """Read the graph.
 
         Raises:
             ConfigError, GraphError: see :func:`asr.decoding.wfst.graph.load_graph`.
         """
-        return load_graph(self.config.graph or "", self.tokenizer)
+        _ = self.graph
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The decoding graph."""
+        return load_graph(self.options.graph, self.tokenizer)
 
     def decode(
         self, log_probs: Tensor, lengths: Tensor, stop: Stop | None = None
@@ -74,7 +81,6 @@ class WfstDecoder:
         Raises:
             DecodingError: see :func:`asr.decoding.inputs.checked`; or no path through the graph is
                 possible because log-probabilities are minus infinity.
-            ConfigError, GraphError: see :attr:`graph`.
             StoppedError: asked for by ``stop``.
         """
         utterances = checked(log_probs, lengths, self.tokenizer.size)
@@ -86,7 +92,7 @@ class WfstDecoder:
     def _search(self, frames: NDArray[np.float32], utterance: int, stop: Stop) -> _Path:
         """The best path through ``frames (T, V)``."""
         decoder, fst = kaldi("kaldi_decoder"), kaldi("kaldifst")
-        config, graph = self.config, self.graph
+        config, graph = self.options, self.graph
         options = decoder.FasterDecoderOptions(
             beam=config.search_beam,
             max_active=config.max_active,
@@ -120,7 +126,7 @@ class WfstDecoder:
             spans = spans[: ends[-1]] if ends else []
         elif spans and not path.whole and spans[-1][0] == self.tokenizer.word_separator:
             spans = spans[:-1]
-        score = self.config.acoustic_scale * path.acoustic + path.language_model
+        score = self.options.acoustic_scale * path.acoustic + path.language_model
         found = hypothesis(frames, spans, score, self.tokenizer, self.seconds_per_frame)
         found = replace(found, lm_score=path.language_model)
         if lexicon is None:

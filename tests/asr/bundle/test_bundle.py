@@ -69,7 +69,7 @@ def test_loaded_bundle_gives_identical_log_probs(bundle_of, waveform_of, tmp_pat
 
 
 def test_all_parts_come_back(bundle_of, tmp_path):
-    bundle = bundle_of(name="beam", beam_width=5, alternatives=2)
+    bundle = bundle_of(name="beam", beam_width=5, nbest=2)
     save_bundle(bundle, tmp_path / "b")
     loaded = load_bundle(tmp_path / "b")
     assert loaded.extractor.config == bundle.extractor.config

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from asr.bundle import load_bundle, save_bundle
-from asr.decoding import DecoderConfig, Phrase
+from asr.decoding import BeamOptions, Phrase
 from asr.decoding.beam.language import Language
 from asr.decoding.beam.lexicon import read_lexicon
 from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
@@ -27,7 +27,7 @@ TEXT = ("ab ba", "ab cad", "dab", "cad ab dab", "bed")
 @pytest.fixture
 def path(bundle_of, tmp_path) -> Path:
     """A bundle with both."""
-    bundle = bundle_of(name="beam", unknown_penalty=1.0)
+    bundle = bundle_of(name="beam", unk_score=-1.0)
     units = [[word.encode() for word in sentence.split()] for sentence in TEXT]
     lm = LanguageModel(estimate(units, KneserNeyConfig(2, discount_fallback=FALLBACK)))
     (tmp_path / "words").write_text("ab\ncad\nbed b e d\ndeed\n")
@@ -54,13 +54,13 @@ def test_model_and_lexicon_come_back_and_decide(path, waveform_of):
     assert set(language.lexicon.words.values()) == {"ab", "cad", "bed", "deed"}
     assert language.lm.score_sentence(["ab", "cad"]).sum() > -3
     waveforms = [waveform_of(1, 1.5)]
-    closed = DecoderConfig(name="beam", lm_weight=1.0)
-    (transcript,) = recognizer.recognize(waveforms, closed)
+    closed = BeamOptions(lm_weight=1.0)
+    (transcript,) = recognizer.recognize(waveforms, recognizer.decoder(closed))
     assert set(transcript.text.split()) <= {"ab", "cad", "bed", "deed"}
     assert transcript.hypotheses[0].lm_score < 0
-    (without,) = recognizer.recognize(waveforms, replace(closed, lm_weight=0.0))
+    (without,) = recognizer.recognize(waveforms, recognizer.decoder(replace(closed, lm_weight=0.0)))
     assert without.hypotheses[0].lm_score == 0
-    (boosted,) = recognizer.recognize(waveforms, closed, phrases=[Phrase("deed", 20.0)])
+    (boosted,) = recognizer.recognize(waveforms, recognizer.decoder(closed, [Phrase("deed", 20.0)]))
     assert "deed" in boosted.text.split()
 
 
@@ -96,7 +96,7 @@ def test_an_old_bundle_loads(path, bundle_of):
     save_bundle(bundle_of(), path)
     old = {"name": "beam", "beam_width": 9, "alternatives": 2, "token_min_log_prob": -7.0}
     edit(path, lambda config: config.update(decoder=old))
-    assert load_bundle(path).decoder == DecoderConfig("beam", 9, 2, -7.0)
+    assert load_bundle(path).decoder == BeamOptions(9, 2, -7.0)
 
 
 @pytest.mark.parametrize("name", [LM, LEXICON])

@@ -97,7 +97,7 @@ def test_what_cannot_be_is_said_in_one_line(
         ((*make[:3], tmp_path / "none.arpa", "--output", graph), "none.arpa: cannot read"),
         (("graph", tmp_path / "none", *make[2:], graph), "none"),
         ((*say, *files, "--graph", tmp_path / "none"), "there is no decoding graph"),
-        ((*say, "--decoder", "wfst"), "the decoder is 'wfst' and the graph None"),
+        ((*say, "--decoder", "wfst"), "the graph is ''"),
         ((*say, "--decoder", "beam", "--graph", graph), "the decoder is 'beam'"),
         ((*say, "--graph", graph, "--alternatives", 3), "search in a graph finds one"),
         ((*say, "--graph", graph, "--max-active", 0), "max_active is 0"),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 import asr.decoding.tuning
+from asr import transcribe
 from asr.audio import write_wav
 from asr.bundle import load_bundle
 from asr.cli.main import main
-from asr.decoding import DecoderConfig
+from asr.cli.recognition import RENAMED
+from asr.decoding import DecoderOptions
+from asr.decoding.config import OPTIONS
 
 TEXT = "ab ba\nab cad\ndab\ncad ab dab\nbed\n"
 
@@ -94,11 +98,11 @@ def test_phrases_from_the_line_and_from_a_file(capsys, tiny_bundle_path, audio, 
         (["--lexicon", "bad"], "line 2: the word 'xyz'"),
         (["--phrase", "xyz"], "'xyz' has unknown symbols 'x', 'y', 'z'"),
         (["--phrase", "ab", "--phrase-weight", "nan"], "weight of the phrase 'ab'"),
-        (["--phrase", "ab", "--decoder", "greedy"], "knows no phrases"),
+        (["--phrase", "ab", "--decoder", "greedy"], "or phrases (choose the decoder beam"),
         (["--phrases", "nowhere"], "nowhere"),
         (["--phrases", "text2"], "line 1: the weight 'ba' is no number"),
         (["--phrase", "bb", "--lm", "lm.arpa"], "'bb' is not in the lexicon"),
-        (["--unknown-penalty", "-1"], "unknown_penalty"),
+        (["--unk-score", "1"], "unk_score"),
         (["--beam-threshold", "-1"], "beam_threshold"),
     ],
 )
@@ -144,7 +148,7 @@ def test_tuning_writes_what_was_best_and_the_model_into_the_bundle(
     assert f"lm_weight    {bundle.decoder.lm_weight:g}\n" in out
     assert f"beam_width   {bundle.decoder.beam_width}\n" in out
     decoder = bundle.decoder
-    options = ["--lm-weight", decoder.lm_weight, "--word-bonus", decoder.word_bonus]
+    options = ["--lm-weight", decoder.lm_weight, "--word-score", decoder.word_score]
     options += ["--beam-width", decoder.beam_width]
     expected = run(capsys, "transcribe", tiny_bundle_path, audio, "--lm", lm, *options)
     assert run(capsys, "transcribe", output, audio) == expected
@@ -153,7 +157,7 @@ def test_tuning_writes_what_was_best_and_the_model_into_the_bundle(
 def test_the_best_is_the_one_with_the_fewest_errors(
     capsys, tiny_bundle_path, tmp_path, lm, pairs, monkeypatch
 ):
-    counts: list[tuple[DecoderConfig, int]] = []
+    counts: list[tuple[DecoderOptions, int]] = []
     honest = asr.decoding.tuning.count_errors
 
     def noted(development, config):
@@ -202,7 +206,7 @@ def test_a_dry_run_writes_nothing(capsys, tiny_bundle_path, tmp_path, lm, pairs)
     [
         ([], "asr lm train"),
         (["--lm", "lm.arpa", "--lm-weights", "-1"], "lm_weight"),
-        (["--lm", "lm.arpa", "--bonuses", "nan"], "bonuses"),
+        (["--lm", "lm.arpa", "--scores", "nan"], "scores"),
         (["--lm", "lm.arpa", "--beam-widths", "0"], "beam_width"),
         (["--lm", "lm.arpa", "--picture", "x.jpg"], "PNG"),
     ],
@@ -214,3 +218,33 @@ def test_tuning_that_cannot_work(
     status, out, err = run(capsys, "tune", tiny_bundle_path, "--pairs", pairs, *options)
     assert (status, out, len(err.splitlines())) == (2, "", 1)
     assert named in err
+
+
+def test_former_names_of_options_still_work(capsys, tiny_bundle_path, audio):
+    new = ["--nbest", 3, "--word-score", 1.5, "--token-score", -0.5, "--unk-score", -2]
+    old = ["--alternatives", 3, "--word-bonus", 1.5, "--token-bonus", -0.5, "--unknown-penalty", 2]
+    command = ["transcribe", tiny_bundle_path, audio, "--format", "json"]
+    assert run(capsys, *command, *old) == run(capsys, *command, *new)
+
+
+def test_help_has_every_option_of_every_decoder_and_no_former_name(capsys):
+    with pytest.raises(SystemExit):
+        main(["transcribe", "--help"])
+    shown = capsys.readouterr().out
+    for options in OPTIONS.values():
+        assert all(f"--{field.name.replace('_', '-')} " in shown for field in fields(options))
+    assert not any(former in shown for former in RENAMED)
+
+
+def test_a_phrase_that_cannot_be_spelled_is_said_once_and_before_any_file(
+    capsys, tiny_bundle_path, audio, monkeypatch
+):
+    def no_audio(*_: object, **__: object) -> None:
+        raise AssertionError("audio was read")
+
+    monkeypatch.setattr(transcribe, "read_audio", no_audio)
+    monkeypatch.setattr(transcribe, "probe", no_audio)
+    files = [audio] * 3
+    status, out, err = run(capsys, "transcribe", tiny_bundle_path, *files, "--phrase", "100 %")
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert "100 %" in err

@@ -20,7 +20,7 @@ from asr import __version__
 from asr.audio import read_audio, write_wav
 from asr.backends import make_backend
 from asr.cli.main import main
-from asr.decoding import DecoderConfig
+from asr.decoding import BeamOptions
 from asr.recognizer import Recognizer
 from asr.transcribe import in_order, plan_batches, transcribe_files
 from asr.types import AsrError, ConfigError
@@ -169,8 +169,10 @@ def test_output_to_a_file(capsys, tiny_bundle_path, files, texts, tmp_path):
 
 
 def test_beam_alternatives(capsys, tiny_bundle_path, tiny_recognizer, files):
-    config = DecoderConfig(name="beam", beam_width=8, alternatives=3)
-    (transcript,) = tiny_recognizer.recognize([read_audio(files[0])], config)
+    config = BeamOptions(beam_width=8, nbest=3)
+    (transcript,) = tiny_recognizer.recognize(
+        [read_audio(files[0])], tiny_recognizer.decoder(config)
+    )
     status, out, _ = run(
         capsys,
         *("transcribe", tiny_bundle_path, files[0]),
@@ -226,7 +228,7 @@ def test_beam_options_ask_for_the_beam(capsys, tiny_bundle_path, files):
     [
         (["--decoder", "oracle"], "greedy"),
         (["--beam-width", "0"], "beam"),
-        (["--beam-width", "2", "--alternatives", "3"], "alternatives"),
+        (["--beam-width", "2", "--nbest", "3"], "nbest"),
         (["--device", "abacus"], "choose cpu"),
         (["--device", "cuda:77"], "choose cpu"),
         (["--backend", "abacus"], "onnx-int8"),

@@ -10,16 +10,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.decoding import DecoderConfig, make_decoder
+from asr.decoding import BeamOptions, GreedyOptions, PrefixOptions, make_decoder
 from asr.decoding.spans import hypothesis
 from asr.tokens import Tokenizer
 from asr.types import DecodingError
 
 LETTERS = Tokenizer(["<blank>", "<space>", "a", "b", "c"])
 CONFIGS = [
-    DecoderConfig(name="greedy"),
-    DecoderConfig(name="beam", beam_width=8, alternatives=3),
-    DecoderConfig(name="prefix", alternatives=3, max_expansions=50),
+    GreedyOptions(),
+    BeamOptions(beam_width=8, nbest=3),
+    PrefixOptions(nbest=3, max_expansions=50),
 ]
 each = pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
 
@@ -55,7 +55,7 @@ def test_an_utterance_is_the_same_alone_and_in_any_batch(
 @settings(max_examples=25, deadline=None)
 def test_times_lie_in_the_utterance_in_order(log_probs_of, config, seed, frames):
     (found,) = decoder(config).decode(log_probs_of(seed, frames, 5)[None], torch.tensor([frames]))
-    assert 1 <= len(found) <= config.alternatives
+    assert 1 <= len(found) <= config.nbest
     for h in found:
         assert 0.0 <= h.confidence <= 1.0
         assert LETTERS.decode([LETTERS.tokens.index(t.token) for t in h.tokens]) == h.text

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.decoding import DecoderConfig, Stop, StoppedError, make_decoder
+from asr.decoding import BeamOptions, PrefixOptions, Stop, StoppedError, make_decoder
 from asr.decoding.beam.decoder import prefix_beam_search
 from asr.decoding.prefix import labelling_log_prob, prefix_search
 from asr.tokens import Tokenizer
@@ -200,8 +200,8 @@ def test_probabilities_below_the_smallest_float_are_no_obstacle(log_probs_of, co
 def test_the_decoder_is_exact_where_beam_search_with_every_prefix_is(log_probs_of):
     tokenizer = Tokenizer(["<blank>", "<space>", "a", "b"])
     log_probs, lengths = log_probs_of(5, 9, 4, 2.0)[None], torch.tensor([9])
-    config = DecoderConfig(name="prefix", alternatives=6, blank_threshold=1.0)
-    wide = DecoderConfig(name="beam", beam_width=1024, alternatives=6, token_min_log_prob=-math.inf)
+    config = PrefixOptions(nbest=6, blank_threshold=1.0)
+    wide = BeamOptions(beam_width=1024, nbest=6, token_min_log_prob=-math.inf)
     (found,), (beam,) = (
         make_decoder(c, tokenizer, 0.01).decode(log_probs, lengths) for c in (config, wide)
     )

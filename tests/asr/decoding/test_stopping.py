@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from asr.decoding import NAMES, DecoderConfig, Stop, StoppedError, make_decoder
+from asr.decoding import BeamOptions, GreedyOptions, PrefixOptions, Stop, StoppedError, make_decoder
 from asr.decoding.spans import best_alignment
 from asr.tokens import Tokenizer
 
 TOKENIZER = Tokenizer(["<blank>", "<space>", *"abcdefghijklmnopqrstuvwxyz"])
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "wfst"])
-def test_a_request_that_came_before_ends_it_at_once(name):
-    decoder = make_decoder(DecoderConfig(name=name), TOKENIZER, 0.02)
+@pytest.mark.parametrize("options", [GreedyOptions(), BeamOptions(), PrefixOptions()])
+def test_a_request_that_came_before_ends_it_at_once(options):
+    decoder = make_decoder(options, TOKENIZER, 0.02)
     stop = Stop()
     log_probs = torch.randn(2, 50, TOKENIZER.size).log_softmax(2)
     lengths = torch.tensor([50, 20])
@@ -28,12 +28,15 @@ def test_a_request_that_came_before_ends_it_at_once(name):
         decoder.decode(log_probs, lengths, stop)
 
 
-@pytest.mark.parametrize("name", ["beam", "prefix"])
-def test_a_search_of_minutes_ends_within_a_tenth_of_a_second(name):
+@pytest.mark.parametrize(
+    "config",
+    [
+        BeamOptions(beam_width=1024, token_min_log_prob=-1e9),
+        PrefixOptions(max_expansions=100_000),
+    ],
+)
+def test_a_search_of_minutes_ends_within_a_tenth_of_a_second(config):
     torch.manual_seed(0)
-    config = DecoderConfig(
-        name=name, beam_width=1024, token_min_log_prob=-1e9, max_expansions=100_000
-    )
     log_probs = torch.randn(1, 30_000, TOKENIZER.size).log_softmax(2)
     # Compiled before: that cannot be stopped.
     make_decoder(config, TOKENIZER, 0.02).decode(log_probs[:, :2], torch.tensor([2]))

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from asr.decoding import DecoderConfig, Phrase
+from asr.decoding import BeamOptions, DecoderOptions, GreedyOptions, Phrase, PrefixOptions
 from asr.types import (
     AudioError,
     DecodingError,
@@ -18,7 +18,7 @@ from asr.types import (
     Transcript,
     Word,
 )
-from server.api.messages import read_decoder, read_job, read_phrases, write_result
+from server.api.messages import read_job, read_options, read_phrases, write_result
 from server.audio.pool import AudioJob
 from server.limits import (
     MAX_ALTERNATIVES,
@@ -31,41 +31,41 @@ from server.limits import (
 )
 from server.pb.v1 import speech_pb2 as pb
 
-GREEDY = DecoderConfig(name="greedy")
-PREFIX = DecoderConfig(name="prefix", max_expansions=PREFIX_EXPANSIONS)
-BEAM = DecoderConfig(name="beam", beam_width=7, alternatives=2, token_min_log_prob=-5.0)
+GREEDY = GreedyOptions()
+PREFIX = PrefixOptions(max_expansions=PREFIX_EXPANSIONS)
+BEAM = BeamOptions(beam_width=7, nbest=2, token_min_log_prob=-5.0)
 
 
-def bundle(decoder: DecoderConfig, language: object = None) -> SimpleNamespace:
+def bundle(decoder: DecoderOptions, language: object = None) -> SimpleNamespace:
     """What is asked of a bundle."""
     return SimpleNamespace(decoder=decoder, language=language)
 
 
 @pytest.mark.parametrize("default", [GREEDY, BEAM])
 def test_without_options_the_model_decides(default):
-    assert read_decoder(pb.RecognitionConfig(), bundle(default)) == default
+    assert read_options(pb.RecognitionConfig(), bundle(default)) == default
 
 
 @pytest.mark.parametrize(
     ("given", "default", "expected"),
     [
-        ({"decoder": "beam"}, GREEDY, DecoderConfig(name="beam")),
+        ({"decoder": "beam"}, GREEDY, BeamOptions()),
         ({"decoder": "greedy"}, BEAM, GREEDY),
-        ({"beam_width": 9}, GREEDY, DecoderConfig(name="beam", beam_width=9)),
-        ({"max_alternatives": 3}, GREEDY, DecoderConfig(name="beam", alternatives=3)),
+        ({"beam_width": 9}, GREEDY, BeamOptions(beam_width=9)),
+        ({"max_alternatives": 3}, GREEDY, BeamOptions(nbest=3)),
         ({"max_alternatives": 1}, GREEDY, GREEDY),
-        ({"max_alternatives": 1}, BEAM, DecoderConfig("beam", 7, 1, -5.0)),
-        ({"beam_width": 9}, BEAM, DecoderConfig("beam", 9, 2, -5.0)),
+        ({"max_alternatives": 1}, BEAM, BeamOptions(7, 1, -5.0)),
+        ({"beam_width": 9}, BEAM, BeamOptions(9, 2, -5.0)),
         ({"decoder": "prefix"}, GREEDY, PREFIX),
-        ({"max_alternatives": 3}, PREFIX, replace(PREFIX, alternatives=3)),
-        ({"beam_width": 9}, PREFIX, DecoderConfig(name="beam", beam_width=9)),
-        ({"lm_weight": 0.0}, GREEDY, DecoderConfig(name="beam", lm_weight=0.0)),
-        ({"lm_weight": 0.0}, BEAM, DecoderConfig("beam", 7, 2, -5.0, lm_weight=0.0)),
-        ({"speech_contexts": [pb.SpeechContext(phrases=["a"])]}, GREEDY, DecoderConfig("beam")),
+        ({"max_alternatives": 3}, PREFIX, replace(PREFIX, nbest=3)),
+        ({"beam_width": 9}, PREFIX, BeamOptions(beam_width=9)),
+        ({"lm_weight": 0.0}, GREEDY, BeamOptions(lm_weight=0.0)),
+        ({"lm_weight": 0.0}, BEAM, BeamOptions(7, 2, -5.0, lm_weight=0.0)),
+        ({"speech_contexts": [pb.SpeechContext(phrases=["a"])]}, GREEDY, BeamOptions()),
     ],
 )
 def test_options_change_the_models_decoder(given, default, expected):
-    assert read_decoder(pb.RecognitionConfig(**given), bundle(default)) == expected
+    assert read_options(pb.RecognitionConfig(**given), bundle(default)) == expected
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,14 @@ def test_options_change_the_models_decoder(given, default, expected):
 )
 def test_impossible_decoder_options_are_refused(given):
     with pytest.raises(DecodingError):
-        read_decoder(pb.RecognitionConfig(**given), bundle(GREEDY))
+        read_options(pb.RecognitionConfig(**given), bundle(GREEDY))
 
 
 def test_the_weight_of_a_language_model_is_the_requests_or_the_models():
-    tuned = DecoderConfig(name="beam", lm_weight=0.75)
+    tuned = BeamOptions(lm_weight=0.75)
     for given, weight in (({}, 0.75), ({"lm_weight": 2.0}, 2.0), ({"lm_weight": 0.0}, 0.0)):
         config = pb.RecognitionConfig(**given)
-        assert read_decoder(config, bundle(tuned, language="a model")).lm_weight == weight
+        assert read_options(config, bundle(tuned, language="a model")).lm_weight == weight
 
 
 def test_phrases_have_the_boost_of_their_context():
@@ -130,7 +130,7 @@ def test_impossible_phrases_are_refused(context):
 
 def test_the_documented_ranges_are_accepted():
     config = pb.RecognitionConfig(beam_width=MAX_BEAM_WIDTH, max_alternatives=MAX_ALTERNATIVES)
-    assert read_decoder(config, bundle(GREEDY)).alternatives == MAX_ALTERNATIVES
+    assert read_options(config, bundle(GREEDY)).nbest == MAX_ALTERNATIVES
 
 
 @pytest.mark.parametrize(

@@ -119,10 +119,10 @@ def test_options_arrive_by_every_way(running):
 
 def test_the_model_is_the_one_named(running):
     for result in answers(running, with_options(model="other")):
-        assert result.alternatives[0].transcript == "greedy 16 1 25", "resampled to 8 kHz"
+        assert result.alternatives[0].transcript == "greedy - 1 25", "resampled to 8 kHz"
     for config in (RAW, with_options(model="main")):
         for result in answers(running, config):
-            assert result.alternatives[0].transcript == "greedy 16 1 50"
+            assert result.alternatives[0].transcript == "greedy - 1 50"
 
 
 def test_models_are_listed_and_described(running):

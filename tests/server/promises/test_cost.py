@@ -67,7 +67,7 @@ def test_the_dearest_options_cost_less_than_ten_times_the_default(
         log_probs, lengths = recognizer.log_probs([waveform])
         decoder, phrases = read_decoder(config, recognizer.bundle), read_phrases(config)
         check_duration(decoder, seconds)
-        [found] = recognizer.decode(log_probs, lengths, decoder, Stop(), phrases=phrases)
+        [found] = recognizer.decoder(decoder, phrases).decode(log_probs, lengths, Stop())
         transcript = Transcript(tuple(found), waveform.duration)
         write_result(transcript, words=config.enable_word_time_offsets).SerializeToString()
 

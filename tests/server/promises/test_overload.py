@@ -46,7 +46,7 @@ def test_exactly_those_that_fit_are_answered_and_the_rest_refused_at_once(
     with serving(stand_in(before=gate), running=C, waiting=Q) as running:
         for _ in range(waves):
             texts, refused, seconds = wave(running, gate, 3 * (C + Q))
-            assert texts == ["greedy 16 1 50"] * (C + Q)
+            assert texts == ["greedy - 1 50"] * (C + Q)
             for call in refused:
                 assert call.code() == EXHAUSTED
                 assert "try again later" in call.details()
@@ -83,7 +83,7 @@ def test_streams_and_messages_share_the_places(serving, stand_in):
         assert caught.value.code() == EXHAUSTED
         end.set()
         for stream in [*streams, third]:
-            assert next(stream).result.alternatives[0].transcript == "greedy 16 1 50"
+            assert next(stream).result.alternatives[0].transcript == "greedy - 1 50"
         assert running.stub.Transcribe(REQUEST, timeout=30).results
 
 
@@ -139,7 +139,7 @@ def test_a_thousand_large_calls_on_one_channel_are_each_answered_right(serving, 
 
     with serving(stand_in(), running=8, waiting=1000) as running:
         texts = asyncio.run(live(running.address))
-    assert texts == [f"greedy 16 1 {count}" for count in frames]
+    assert texts == [f"greedy - 1 {count}" for count in frames]
 
 
 @pytest.mark.parametrize("pace", [0.0, 0.1], ids=["silent", "a byte at a time"])

@@ -105,10 +105,11 @@ def test_a_stop_under_a_hundred_calls_answers_all_of_them_and_no_new_one(begin, 
 
 STUCK = """
 import ctypes, sys
+from asr.decoding.greedy import GreedyDecoder
 from asr.recognizer import Recognizer
 from server.main import main
 warming_up = []
-recognize, honest = Recognizer.recognize, Recognizer.METHOD
+recognize, honest = Recognizer.recognize, METHOD
 def warm_up(self, *given, **more):
     warming_up.append(True)
     try:
@@ -120,12 +121,15 @@ def stuck(self, *given, **more):
         print("stuck", flush=True)
         ctypes.CDLL(None).sleep(1000)  # native code: nothing in Python ends it
     return honest(self, *given, **more)
-Recognizer.recognize, Recognizer.METHOD = warm_up, stuck
+Recognizer.recognize, METHOD = warm_up, stuck
 sys.exit(main())
 """
 
 
-@pytest.mark.parametrize("method", ["log_probs", pytest.param("decode", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "method",
+    ["Recognizer.log_probs", pytest.param("GreedyDecoder.decode", marks=pytest.mark.slow)],
+)
 def test_a_call_stuck_in_native_code_is_left_at_the_end_of_the_grace_time(bundle_path, method):
     command = [sys.executable, "-c", STUCK.replace("METHOD", method), "--model", str(bundle_path)]
     process = subprocess.Popen(

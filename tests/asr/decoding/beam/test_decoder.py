@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.decoding import DecoderConfig, make_decoder
+from asr.decoding import BeamOptions, GreedyOptions, make_decoder, read_options
 from asr.decoding.beam.decoder import prefix_beam_search
 from asr.tokens import Tokenizer
 from benchmarks.python_beam import prefix_beam_search as in_python
@@ -76,8 +76,8 @@ def test_summing_paths_beats_the_best_path():
     log_probs = torch.tensor([[[0.6, 0.4], [0.6, 0.4]]]).log()
     tokenizer = Tokenizer(["<blank>", "a"])
     lengths = torch.tensor([2])
-    greedy = make_decoder(DecoderConfig(), tokenizer, 0.01).decode(log_probs, lengths)
-    beam = make_decoder(DecoderConfig(name="beam"), tokenizer, 0.01).decode(log_probs, lengths)
+    greedy = make_decoder(GreedyOptions(), tokenizer, 0.01).decode(log_probs, lengths)
+    beam = make_decoder(BeamOptions(), tokenizer, 0.01).decode(log_probs, lengths)
     assert greedy[0][0].text == ""
     assert math.exp(greedy[0][0].score) == pytest.approx(0.36)
     assert beam[0][0].text == "a"
@@ -87,7 +87,7 @@ def test_summing_paths_beats_the_best_path():
 def test_alternatives_are_distinct_sorted_and_as_many_as_asked(log_probs_of):
     tokenizer = Tokenizer(["<blank>", "<space>", "a", "b"])
     log_probs = log_probs_of(5, 30, 4, 2.0)[None]
-    config = DecoderConfig(name="beam", beam_width=20, alternatives=9)
+    config = BeamOptions(beam_width=20, nbest=9)
     (found,) = make_decoder(config, tokenizer, 0.01).decode(log_probs, torch.tensor([30]))
     assert len({h.text for h in found}) == len(found) == 9
     assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
@@ -143,11 +143,11 @@ def test_a_prefix_that_left_the_beam_and_came_back_is_the_same_prefix(log_probs_
 def test_a_threshold_drops_only_what_is_further_behind(log_probs_of, width):
     log_probs = log_probs_of(3, 50, 6, 2.0)[None]
     tokenizer = Tokenizer(["<blank>", "<space>", *"abcd"])
-    config = {"name": "beam", "beam_width": width, "alternatives": width}
+    config = {"name": "beam", "beam_width": width, "nbest": width}
 
     def scores(threshold):
         decoder = make_decoder(
-            DecoderConfig.from_dict({**config, "beam_threshold": threshold}), tokenizer, 0.01
+            read_options({**config, "beam_threshold": threshold}), tokenizer, 0.01
         )
         return [h.score for h in decoder.decode(log_probs, torch.tensor([50]))[0]]
 

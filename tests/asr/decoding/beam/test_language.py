@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.decoding import DecoderConfig, Phrase, make_decoder
+from asr.decoding import BeamOptions, Phrase, make_decoder, read_options
 from asr.decoding.beam.language import Language
 from asr.decoding.beam.lexicon import read_lexicon, spell_words
 from asr.decoding.beam.tree import build_tree, highest_below
@@ -101,8 +101,8 @@ def test_phones_have_no_words():
         with pytest.raises(LanguageModelError, match="lm_units tokens"):
             Language(PHONES, **given_)
     Language(PHONES, lm_of("aa b"), units="tokens")
-    config = DecoderConfig(name="beam", word_bonus=1.0)
-    with pytest.raises(DecodingError, match="token_bonus"):
+    config = BeamOptions(word_score=1.0)
+    with pytest.raises(DecodingError, match="token_score"):
         make_decoder(config, PHONES, 0.01).decode(torch.zeros(1, 2, 3), torch.tensor([2]))
 
 
@@ -121,7 +121,7 @@ def test_impossible_phrases_are_refused(text, weight):
 
 
 def decode(*phrases: Phrase, language: Language | None = None, **options: object) -> object:
-    config = DecoderConfig.from_dict({"name": "beam", **options})
+    config = read_options({"name": "beam", **options})
     decoder = make_decoder(config, LETTERS, 0.01, language, phrases)
     return decoder.decode(torch.zeros(1, 3, 5).log_softmax(2), torch.tensor([3]))
 
@@ -132,7 +132,7 @@ def test_phrases_that_can_never_be_said_are_refused():
     language = Language(LETTERS, lm_of("ab ba"))
     with pytest.raises(DecodingError, match=r"'bb' of the phrase 'ab bb' is not in the lexicon"):
         decode(Phrase("ab bb"), language=language)
-    decode(Phrase("ab bb"), language=language, unknown_penalty=1.0)
+    decode(Phrase("ab bb"), language=language, unk_score=-1.0)
     with pytest.raises(DecodingError, match="100000 tokens"):
         decode(*[Phrase("a" * 1000)] * 101)
 

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.decoding import DecoderConfig, Phrase, make_decoder
+from asr.decoding import BeamOptions, DecoderOptions, Phrase, make_decoder
 from asr.decoding.beam.language import Language
 from asr.decoding.beam.lexicon import Lexicon, spell_words
 from asr.lm.arpa import write_arpa
@@ -23,10 +23,9 @@ from asr.types import DecodingError
 
 LETTERS = Tokenizer(["<blank>", "<space>", "a", "b"])
 PHONES = Tokenizer(["<blank>", "a", "b", "c"], kind="phones")
-EXHAUSTIVE = DecoderConfig(
-    name="beam",
+EXHAUSTIVE = BeamOptions(
     beam_width=1024,
-    alternatives=1024,
+    nbest=1024,
     token_min_log_prob=-math.inf,
     beam_threshold=None,
 )
@@ -45,9 +44,9 @@ LEXICON = spell_words(["a", "ab", "bb", "bab"], LETTERS)  # bb and bab are new t
 options = st.fixed_dictionaries(
     {
         "lm_weight": st.sampled_from([0.0, 0.3, 1.0, 2.5]),
-        "word_bonus": st.sampled_from([0.0, 1.5, -0.7]),
-        "token_bonus": st.sampled_from([0.0, 0.4, -0.9]),
-        "unknown_penalty": st.sampled_from([None, 0.0, 2.5]),
+        "word_score": st.sampled_from([0.0, 1.5, -0.7]),
+        "token_score": st.sampled_from([0.0, 0.4, -0.9]),
+        "unk_score": st.sampled_from([None, 0.0, -2.5]),
     }
 )
 weights = st.sampled_from([2.0, 0.5, -1.5])
@@ -63,7 +62,7 @@ languages = st.sampled_from(
 )
 
 
-def known_words(language: Language | None, config: DecoderConfig) -> set[str] | None:
+def known_words(language: Language | None, config: DecoderOptions) -> set[str] | None:
     """The words that are not unknown; None where nothing tells."""
     if language is None:
         return None
@@ -79,7 +78,7 @@ def expected_parts(text, config, language, phrases, tokenizer):
     words = text.split()
     known = known_words(language, config)
     unknown = [word for word in words if known is not None and word not in known]
-    if unknown and config.unknown_penalty is None:
+    if unknown and config.unk_score is None:
         return None
     separated = tokenizer.kind == "characters"
     lm = 0.0
@@ -90,8 +89,8 @@ def expected_parts(text, config, language, phrases, tokenizer):
             units = ["<space>" if c == " " else c for c in text] if separated else words
         lm = config.lm_weight * math.log(10) * float(language.lm.score_sentence(units).sum())
     tokens = len(text) if separated else len(words)
-    bonus = config.token_bonus * tokens + (config.word_bonus * len(words) if separated else 0.0)
-    bonus -= len(unknown) * (config.unknown_penalty or 0.0)
+    bonus = config.token_score * tokens + (config.word_score * len(words) if separated else 0.0)
+    bonus += len(unknown) * (config.unk_score or 0.0)
     for phrase in phrases:
         parts = phrase.text.split()
         places = range(len(words) - len(parts) + 1)
@@ -137,7 +136,7 @@ def test_a_wide_beam_is_the_enumeration_of_all_labellings(
 ):
     config = replace(EXHAUSTIVE, **options)
     known = known_words(language, config)
-    if config.unknown_penalty is None and known is not None:
+    if config.unk_score is None and known is not None:
         phrases = [p for p in phrases if known.issuperset(p.text.split())]
     log_probs = log_probs_of(seed, frames, 4)
     check_exhaustive(log_probs, every_path, config, language, phrases, LETTERS)
@@ -147,16 +146,16 @@ def test_a_wide_beam_is_the_enumeration_of_all_labellings(
     seed=st.integers(0, 10**6),
     frames=st.integers(0, 5),
     lm_weight=st.sampled_from([0.0, 0.7]),
-    token_bonus=st.sampled_from([0.0, 0.6]),
+    token_score=st.sampled_from([0.0, 0.6]),
     phrases=st.lists(
         st.builds(Phrase, st.sampled_from(["a", "a b", "b a", "a a", "c"]), weights), max_size=4
     ),
 )
 @settings(max_examples=60, deadline=None)
 def test_phones_need_no_words(
-    log_probs_of, every_path, seed, frames, lm_weight, token_bonus, phrases
+    log_probs_of, every_path, seed, frames, lm_weight, token_score, phrases
 ):
-    config = replace(EXHAUSTIVE, lm_weight=lm_weight, token_bonus=token_bonus)
+    config = replace(EXHAUSTIVE, lm_weight=lm_weight, token_score=token_score)
     language = Language(PHONES, PHONE_LM, units="tokens")
     log_probs = log_probs_of(seed, frames, 4)
     check_exhaustive(log_probs, every_path, config, language, phrases, PHONES)
@@ -167,15 +166,13 @@ def test_phones_need_no_words(
     frames=st.integers(1, 40),
     width=st.integers(1, 6),
     language=languages,
-    penalty=st.sampled_from([None, 1.0]),
+    unk_score=st.sampled_from([None, -1.0]),
 )
 @settings(max_examples=100, deadline=None)
 def test_a_narrow_beam_keeps_to_the_lexicon_and_claims_no_more_than_there_is(
-    log_probs_of, seed, frames, width, language, penalty
+    log_probs_of, seed, frames, width, language, unk_score
 ):
-    config = DecoderConfig(
-        name="beam", beam_width=width, alternatives=width, unknown_penalty=penalty
-    )
+    config = BeamOptions(beam_width=width, nbest=width, unk_score=unk_score)
     log_probs = log_probs_of(seed, frames, 4)
     decoder = make_decoder(config, LETTERS, 0.02, language)
     (found,) = decoder.decode(log_probs[None], torch.tensor([frames]))
@@ -198,9 +195,7 @@ def test_where_no_word_is_possible_the_utterance_is_named():
     log_probs = torch.full((2, 3, 4), -math.inf)
     log_probs[0, :, 0] = 0.0
     log_probs[1, :, 3] = 0.0  # "b", which is no word
-    decoder = make_decoder(
-        DecoderConfig(name="beam"), LETTERS, 0.02, Language(LETTERS, None, LEXICON)
-    )
+    decoder = make_decoder(BeamOptions(), LETTERS, 0.02, Language(LETTERS, None, LEXICON))
     with pytest.raises(DecodingError, match=r"utterance 1 .*no words of the lexicon"):
         decoder.decode(log_probs, torch.tensor([3, 3]))
 
@@ -221,7 +216,7 @@ def test_a_language_model_decides_what_the_sound_leaves_open():
     log_probs = torch.tensor([[0.02, 0.02, 0.48, 0.48]]).log()[None]
     language = Language(LETTERS, lm_of("b", "b", "b a", "b b"))
     said = [
-        make_decoder(DecoderConfig(name="beam", lm_weight=w), LETTERS, 0.02, language)
+        make_decoder(BeamOptions(lm_weight=w), LETTERS, 0.02, language)
         .decode(log_probs, torch.tensor([1]))[0][0]
         .text
         for w in (0.0, 1.0)
@@ -234,8 +229,8 @@ def test_a_phrase_brings_up_what_was_too_far_behind():
     log_probs = torch.tensor(rng.normal(0, 1, (1, 12, 4))).float()
     log_probs[0, :, 0] += 1.0
     log_probs = log_probs.log_softmax(2)
-    plain = make_decoder(DecoderConfig(name="beam"), LETTERS, 0.02)
-    config = DecoderConfig(name="beam", beam_width=4)
+    plain = make_decoder(BeamOptions(), LETTERS, 0.02)
+    config = BeamOptions(beam_width=4)
     boosted = make_decoder(config, LETTERS, 0.02, None, [Phrase("bab ab", 6.0)])
     lengths = torch.tensor([12])
     assert "bab ab" not in plain.decode(log_probs, lengths)[0][0].text
@@ -244,7 +239,7 @@ def test_a_phrase_brings_up_what_was_too_far_behind():
 
 @pytest.mark.parametrize("language", [Language(LETTERS, WORDS), Language(LETTERS, None, LEXICON)])
 def test_threads_and_batches_change_nothing(log_probs_of, language):
-    config = DecoderConfig(name="beam", beam_width=8, alternatives=3)
+    config = BeamOptions(beam_width=8, nbest=3)
     phrases = [Phrase("ab", 0.5)]
     decoder = make_decoder(config, LETTERS, 0.02, language, phrases)
     utterances = [log_probs_of(seed, 20 + seed, 4) for seed in range(7)]
@@ -286,7 +281,7 @@ def test_flashlight_finds_no_better_sentence(log_probs_of, tmp_path):
         criterion_type=flashlight.CriterionType.CTC,
     )
     peer = flashlight.LexiconDecoder(options, trie, lm, 1, 0, numbers.get_index("<unk>"), [], False)
-    config = replace(EXHAUSTIVE, lm_weight=0.7, word_bonus=0.4)
+    config = replace(EXHAUSTIVE, lm_weight=0.7, word_score=0.4)
     decoder = make_decoder(config, LETTERS, 0.02, Language(LETTERS, WORDS))
     for seed in range(20):
         log_probs = log_probs_of(seed, 12, 4).numpy()
@@ -304,7 +299,7 @@ def test_several_spaces_are_as_good_as_one_for_a_phrase():
     log_probs = torch.full((1, len(labels), 4), -math.inf)
     log_probs[0, range(len(labels)), labels] = 0.0
     decoder = make_decoder(
-        DecoderConfig(name="beam"), LETTERS, 0.02, None, [Phrase("a ab", 1.0), Phrase("a a", 9.0)]
+        BeamOptions(), LETTERS, 0.02, None, [Phrase("a ab", 1.0), Phrase("a a", 9.0)]
     )
     ((found,),) = decoder.decode(log_probs, torch.tensor([len(labels)]))
     assert (found.text, found.bonus_score) == (" a  ab ", 4.0)

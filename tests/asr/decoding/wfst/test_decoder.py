@@ -15,7 +15,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asr.decoding import DecoderConfig, Stop, StoppedError, make_decoder
+from asr.decoding import Stop, StoppedError, WfstOptions, make_decoder, read_options
 from asr.decoding.wfst.graph import save_graph
 from asr.decoding.wfst.make import make_graph
 from asr.lm.arpa import write_arpa
@@ -149,9 +149,7 @@ def test_the_best_of_all_sentences_and_paths(
     tmp_path, log_probs_of, every_path, task, seed, order, scale
 ):
     arpa = Arpa.random(seed, list(task.ways), order)
-    config = DecoderConfig(
-        name="wfst", graph=task.graph(arpa, tmp_path), acoustic_scale=scale, **EXACT
-    )
+    config = WfstOptions(graph=task.graph(arpa, tmp_path), acoustic_scale=scale, **EXACT)
     decoder = make_decoder(config, task.tokenizer, 0.02)
     for frames in range(6):
         log_probs = log_probs_of(100 * seed + frames, frames, task.tokenizer.size, 2.0)
@@ -183,7 +181,7 @@ def spoken(tokenizer: Tokenizer, tokens: str, sure: float = 0.96) -> torch.Tenso
 
 def heard(graph: str, tokenizer: Tokenizer, tokens: str, **options: object):
     log_probs = spoken(tokenizer, tokens)
-    config = DecoderConfig.from_dict({"name": "wfst", "graph": graph, **options})
+    config = read_options({"name": "wfst", "graph": graph, **options})
     lengths = torch.tensor([log_probs.shape[1]])
     ((found,),) = make_decoder(config, tokenizer, 0.02).decode(log_probs, lengths)
     return found
@@ -255,7 +253,7 @@ def graphs(tmp_path_factory) -> dict[str, str]:
 def test_an_utterance_is_the_same_alone_and_in_any_batch(
     graphs, log_probs_of, name, seed, lengths, data
 ):
-    config = DecoderConfig(name="wfst", graph=graphs[name], search_beam=6.0, max_active=20)
+    config = WfstOptions(graph=graphs[name], search_beam=6.0, max_active=20)
     decode = make_decoder(config, LETTERS, 0.02).decode
     alone = [log_probs_of(seed + i, n, 5) for i, n in enumerate(lengths)]
     expected = [decode(x[None], torch.tensor([len(x)]))[0] for x in alone]
@@ -275,9 +273,7 @@ def test_a_narrow_search_finds_nothing_better_than_a_wide_one(graphs, log_probs_
     scores = []
     log_probs = log_probs_of(3, 60, 5, 1.0)[None]
     for beam, active in ((1.0, 2), (16.0, 7000), (1000.0, 30_000)):
-        config = DecoderConfig(
-            name="wfst", graph=graphs["spelled"], search_beam=beam, max_active=active
-        )
+        config = WfstOptions(graph=graphs["spelled"], search_beam=beam, max_active=active)
         ((found,),) = make_decoder(config, LETTERS, 0.02).decode(log_probs, torch.tensor([60]))
         scores.append(found.score)
     assert scores[0] < scores[1]
@@ -300,7 +296,7 @@ def test_log_probs_that_leave_no_path_name_their_utterance(graphs):
     log_probs = torch.full((2, 2, 5), -math.inf)
     log_probs[:, 0, 0] = 0.0
     log_probs[0, 1, 0] = log_probs[1, 1, 1] = 0.0  # a space between no words
-    config = DecoderConfig(name="wfst", graph=graphs["spelled"])
+    config = WfstOptions(graph=graphs["spelled"])
     with pytest.raises(DecodingError, match=r"no path .* utterance 1 "):
         make_decoder(config, LETTERS, 0.02).decode(log_probs, torch.tensor([2, 2]))
 
@@ -308,7 +304,7 @@ def test_log_probs_that_leave_no_path_name_their_utterance(graphs):
 def test_values_that_are_not_numbers_name_their_utterance(graphs, log_probs_of):
     log_probs = torch.stack([log_probs_of(i, 4, 5) for i in range(2)])
     log_probs[1, 2, 3] = math.nan
-    config = DecoderConfig(name="wfst", graph=graphs["spelled"])
+    config = WfstOptions(graph=graphs["spelled"])
     with pytest.raises(DecodingError, match=r"utterance 1 .*frame 2"):
         make_decoder(config, LETTERS, 0.02).decode(log_probs, torch.tensor([4, 4]))
 
@@ -316,7 +312,7 @@ def test_values_that_are_not_numbers_name_their_utterance(graphs, log_probs_of):
 def test_a_request_to_stop_that_came_before_ends_it_at_once(graphs, log_probs_of):
     stop = Stop()
     stop.set()
-    config = DecoderConfig(name="wfst", graph=graphs["spelled"])
+    config = WfstOptions(graph=graphs["spelled"])
     with pytest.raises(StoppedError):
         make_decoder(config, LETTERS, 0.02).decode(
             log_probs_of(0, 0, 5)[None], torch.tensor([0]), stop
@@ -328,7 +324,7 @@ def test_a_search_of_minutes_ends_within_a_tenth_of_a_second(tmp_path):
     words = ["".join(letters) for letters in itertools.product("abcdefghij", repeat=3)]
     task = Task(tokenizer, {word: [" ".join(word)] for word in words}, False)
     arpa = Arpa({(w,): -3.0 for w in [*words, "</s>"]} | {("<s>",): -99.0})
-    config = DecoderConfig(name="wfst", graph=task.graph(arpa, tmp_path), **EXACT)
+    config = WfstOptions(graph=task.graph(arpa, tmp_path), **EXACT)
     torch.manual_seed(0)
     log_probs = torch.randn(1, 200_000, tokenizer.size).log_softmax(2)
     stop, ended = Stop(), []
@@ -359,7 +355,7 @@ def test_models_of_lm_train_give_sentences_their_own_probability(tmp_path, log_p
     ngrams = estimate(sentences, KneserNeyConfig(order=order, discount_fallback=(0.5, 1.0, 1.5)))
     write_arpa(ngrams, tmp_path / "lm.arpa")
     save_graph(make_graph(LETTERS, tmp_path / "lm.arpa"), tmp_path / "graph")
-    config = DecoderConfig(name="wfst", graph=str(tmp_path / "graph"))
+    config = WfstOptions(graph=str(tmp_path / "graph"))
     model = LanguageModel.load(tmp_path / "lm.arpa")
     log_probs = torch.stack([log_probs_of(seed, 60, 5) for seed in range(8)])
     for (found,) in make_decoder(config, LETTERS, 0.02).decode(log_probs, torch.full((8,), 60)):
