@@ -47,11 +47,11 @@ log_probs: float32 (B, T, V); frames beyond a length hold no meaning."""
 
 def obstacle(config: AcousticModelConfig, *, int8: bool = False) -> ConfigError | None:
     """What keeps a model of this shape from ONNX, or from its 8-bit form; None if nothing does."""
-    if config.proj_size:
+    if config.network.proj_size:
         return ConfigError(
             "ONNX's LSTM has no projection of its output", remedy="use torch, or proj_size 0"
         )
-    if int8 and config.cell == "rnn":
+    if int8 and config.network.cell == "rnn":
         return ConfigError(
             "ONNX Runtime has an 8-bit LSTM, but no 8-bit simple recurrent network",
             remedy="leave out int8, or choose another cell",

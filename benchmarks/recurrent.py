@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from asr.backends import make_backend
 from asr.nn.kernels import KERNELS
-from asr.nn.model import PEER, AcousticModel, AcousticModelConfig
+from asr.nn.model import PEER, AcousticModel, AcousticModelConfig, NetworkConfig
 from asr.nn.recurrent import RecurrentStack
 from asr.nn.torch_lstm import TorchLSTMStack
 from benchmarks.loops import PythonLoop, script
@@ -238,7 +238,9 @@ def model_table(rounds: int) -> None:
     F, V, seconds = 123, 62, 10
     T = seconds * FRAMES_PER_SECOND
     models = {
-        f"torch, `{cell}`": AcousticModel(AcousticModelConfig(F, V, 320, 3, cell=cell)).eval()
+        f"torch, `{cell}`": AcousticModel(
+            AcousticModelConfig(F, V, NetworkConfig(320, 3, cell))
+        ).eval()
         for cell in (PEER, "peephole")
     }
     runs = {name: make_backend("torch", model) for name, model in models.items()}

@@ -31,6 +31,7 @@ from asr.bundle.contents import (
 from asr.bundle.golden import compute_golden
 from asr.decoding import plain_values
 from asr.files.write import replace_folder, write_text
+from asr.nn.kernels import AUTO
 from asr.types import BundleError
 
 __all__ = ["save_bundle"]
@@ -77,7 +78,7 @@ def _write_files(bundle: Bundle, weights: dict[str, Tensor], folder: Path) -> No
         "name": bundle.name,
         "features": bundle.extractor.config.to_dict(),
         # Which kernel is fastest depends on where the bundle runs, not on where it was trained.
-        "model": replace(bundle.model.config, kernel="auto").to_dict(),
+        "model": {**bundle.model.config.to_dict(), "kernel": AUTO},
         "decoder": plain_values(bundle.decoder),
         "versions": _versions(),
         "facts": bundle.facts,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -16,24 +16,32 @@ from asr.nn.torch_lstm import TorchLSTMStack
 from asr.options import from_values
 from asr.types import ConfigError, ModelError
 
-__all__ = ["PEER", "AcousticModel", "AcousticModelConfig"]
+__all__ = ["PEER", "AcousticModel", "AcousticModelConfig", "NetworkConfig"]
 
 PEER = "torch-lstm"  # `torch.nn.LSTM` in the place of a cell of ours
+SIZES = ("input_size", "vocab_size")
 
 
 @dataclass(frozen=True)
-class AcousticModelConfig:
-    """The shape of an acoustic model and the noise it is trained with.
+class NetworkConfig:
+    """What can be chosen of a network, and the noise it is trained with.
 
-    ``cell`` is a name in :data:`asr.nn.cells.CELLS`, or ``"torch-lstm"`` for the peer;
-    ``proj_size`` and ``recompute`` are those of :class:`asr.nn.recurrent.RecurrentStack`.
-    ``input_noise`` and ``weight_noise`` are standard deviations of Gaussian noise added in
-    training to normalised features (Graves et al. 2006, section 5.1: 0.6) and to weights, once a
-    batch (Graves et al. 2013, section 3: 0.075).
+    Attributes:
+        hidden_size: cells per direction.
+        num_layers: recurrent layers.
+        cell: ``"rnn"``, ``"lstm-1997"``, ``"lstm"``, ``"peephole"`` or ``"coupled"`` (see
+            :mod:`asr.nn.cells`); or ``"torch-lstm"`` for ``torch.nn.LSTM`` of the same size.
+        bidirectional: read each utterance in both directions.
+        dropout: probability, between layers and before the output.
+        input_noise: deviation of Gaussian noise on normalised features, in training (Graves et al.
+            2006, section 5.1: 0.6).
+        weight_noise: deviation of Gaussian noise on recurrent weights, drawn once a batch (Graves
+            et al. 2013, section 3: 0.075).
+        kernel: the recurrence's kernel, ``"auto"`` for the fastest.
+        proj_size: size of a projection of each layer's output, 0 for none.
+        recompute: run each layer again in the backward pass instead of keeping its states.
     """
 
-    input_size: int
-    vocab_size: int
     hidden_size: int = 192
     num_layers: int = 3
     cell: str = "peephole"
@@ -46,15 +54,8 @@ class AcousticModelConfig:
     recompute: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("input_size", 1),
-            ("vocab_size", 2),
-            ("hidden_size", 1),
-            ("num_layers", 1),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ConfigError(f"{name} is {value!r}", remedy=f"give an integer from {least} up")
+        for name in ("hidden_size", "num_layers"):
+            _check_integer(name, getattr(self, name), 1)
         if self.cell not in (*CELLS, PEER):
             raise ConfigError(
                 f"unknown cell {self.cell!r}", remedy=f"choose one of {', '.join((*CELLS, PEER))}"
@@ -82,33 +83,55 @@ class AcousticModelConfig:
         """Size of the recurrent stack's output."""
         return (self.proj_size or self.hidden_size) * (2 if self.bidirectional else 1)
 
+
+def _check_integer(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or value < least:
+        raise ConfigError(f"{name} is {value!r}", remedy=f"give an integer from {least} up")
+
+
+@dataclass(frozen=True)
+class AcousticModelConfig:
+    """A network and the sizes that front end and vocabulary give it."""
+
+    input_size: int
+    vocab_size: int
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+
+    def __post_init__(self) -> None:
+        _check_integer("input_size", self.input_size, 1)
+        _check_integer("vocab_size", self.vocab_size, 2)
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
+        """Plain values, for JSON: the sizes and the network's options side by side."""
+        return {**{name: getattr(self, name) for name in SIZES}, **asdict(self.network)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> AcousticModelConfig:
-        """Inverse of :meth:`to_dict`.
+        """Inverse of :meth:`to_dict`; options that an earlier version lacked have their default.
 
         Raises:
             ConfigError: a key is unknown or missing, or a value is out of range.
         """
-        return from_values(cls, values, "model", ConfigError)
+        sizes = {name: value for name, value in values.items() if name in SIZES}
+        options = {name: value for name, value in values.items() if name not in SIZES}
+        network = from_values(NetworkConfig, options, "network", ConfigError)
+        return from_values(cls, {**sizes, "network": network}, "model", ConfigError)
 
 
 def _recurrent(config: AcousticModelConfig) -> nn.Module:
-    sizes = config.input_size, config.hidden_size, config.num_layers
-    if config.cell == PEER:
-        return TorchLSTMStack(*sizes, dropout=config.dropout, bidirectional=config.bidirectional)
+    network = config.network
+    sizes = config.input_size, network.hidden_size, network.num_layers
+    if network.cell == PEER:
+        return TorchLSTMStack(*sizes, dropout=network.dropout, bidirectional=network.bidirectional)
     return RecurrentStack(
         *sizes,
         batch_first=True,
-        dropout=config.dropout,
-        bidirectional=config.bidirectional,
-        proj_size=config.proj_size,
-        cell=config.cell,
-        kernel=config.kernel,
-        recompute=config.recompute,
+        dropout=network.dropout,
+        bidirectional=network.bidirectional,
+        proj_size=network.proj_size,
+        cell=network.cell,
+        kernel=network.kernel,
+        recompute=network.recompute,
     )
 
 
@@ -123,8 +146,8 @@ class AcousticModel(nn.Module):
         super().__init__()
         self.config = config
         self.recurrent = _recurrent(config)
-        self.dropout = nn.Dropout(config.dropout)
-        self.output = nn.Linear(config.output_size, config.vocab_size)
+        self.dropout = nn.Dropout(config.network.dropout)
+        self.output = nn.Linear(config.network.output_size, config.vocab_size)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Map ``features (B, T, F)`` with ``lengths (B,)`` to log-probabilities ``(B, T, V)``.
@@ -136,10 +159,11 @@ class AcousticModel(nn.Module):
             ModelError: the shapes do not fit the model.
         """
         self._check(features, lengths)
-        if self.training and self.config.input_noise > 0:
-            features = features + self.config.input_noise * torch.randn_like(features)
+        network = self.config.network
+        if self.training and network.input_noise > 0:
+            features = features + network.input_noise * torch.randn_like(features)
         weights = {}
-        if self.training and self.config.weight_noise > 0:
+        if self.training and network.weight_noise > 0:
             weights = self._noisy_weights()
         hidden, _ = functional_call(self.recurrent, weights, features, {"lengths": lengths})
         logits = self.output(self.dropout(hidden))  # (B, T, V)
@@ -148,8 +172,9 @@ class AcousticModel(nn.Module):
 
     def _noisy_weights(self) -> dict[str, Tensor]:
         """Recurrent weights plus fresh noise; the gradient goes to the weights themselves."""
+        deviation = self.config.network.weight_noise
         return {
-            name: weight + self.config.weight_noise * torch.randn_like(weight)
+            name: weight + deviation * torch.randn_like(weight)
             for name, weight in self.recurrent.named_parameters()
         }
 

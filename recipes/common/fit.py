@@ -27,6 +27,7 @@ from recipes.common.callbacks import SeedEachStep
 from recipes.common.data import SpeechDataModule, tokens_path
 from recipes.common.module import SpeechModule
 from recipes.common.recipe import Recipe
+from recipes.common.renamed import with_new_names
 
 __all__ = ["fit"]
 
@@ -73,7 +74,7 @@ class SpeechCLI(LightningCLI):
         super().__init__(
             SpeechModule,
             SpeechDataModule,
-            args=argv,
+            args=with_new_names(argv),
             run=False,
             seed_everything_default=0,
             save_config_callback=RunConfigCallback,
@@ -206,7 +207,7 @@ def _print_results(recipe: Recipe, cli: SpeechCLI, seconds: float) -> None:
     checkpoint = cli.trainer.checkpoint_callback
     table = Table("what", "value", title=f"{recipe.title}: training finished")
     weights = sum(p.numel() for p in cli.model.model.parameters())
-    table.add_row("cell", cli.model.model.config.cell)
+    table.add_row("cell", cli.model.model.config.network.cell)
     table.add_row("weights", f"{weights:,}")
     table.add_row("epochs", str(cli.trainer.current_epoch))
     table.add_row("wall time", f"{seconds / 60:.1f} min")

@@ -14,7 +14,7 @@ from asr.augment import SpecAugment, SpecAugmentConfig
 from asr.decoding import GreedyOptions, make_decoder
 from asr.features import FeatureConfig, FeatureExtractor
 from asr.nn.ctc import AllBlankDetector, CTCLoss
-from asr.nn.model import AcousticModel, AcousticModelConfig
+from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
 from asr.scoring import ErrorCounts, token_errors
 from asr.tokens import Tokenizer
 from asr.types import ConfigError
@@ -34,17 +34,7 @@ class SpeechModule(pl.LightningModule):
         tokens: the token list, set from the data folder.
         token_kind: ``"characters"`` or ``"phones"``, set from the data folder.
         features: the front end.
-        hidden_size: cells per direction.
-        num_layers: recurrent layers.
-        cell: ``"rnn"``, ``"lstm-1997"``, ``"lstm"``, ``"peephole"`` or ``"coupled"``; or
-            ``"torch-lstm"`` for ``torch.nn.LSTM`` of the same size.
-        bidirectional: read each utterance in both directions.
-        dropout: between layers and before the output.
-        input_noise: deviation of Gaussian noise on normalised features.
-        weight_noise: deviation of Gaussian noise on recurrent weights.
-        kernel: the recurrence's kernel, ``"auto"`` for the fastest.
-        proj_size: size of a projection of each layer's output, 0 for none.
-        recompute: run each layer again in the backward pass instead of keeping its states.
+        network: the recurrent stack, and the noise it is trained with.
         spec_augment: masks on the features.
         learning_rate: peak of the schedule.
         weight_decay: of AdamW, on matrices; biases and peepholes have none.
@@ -57,16 +47,7 @@ class SpeechModule(pl.LightningModule):
         tokens: list[str],
         token_kind: str,
         features: FeatureConfig,
-        hidden_size: int = 192,
-        num_layers: int = 3,
-        cell: str = "peephole",
-        bidirectional: bool = True,
-        dropout: float = 0.0,
-        input_noise: float = 0.0,
-        weight_noise: float = 0.0,
-        kernel: str = "auto",
-        proj_size: int = 0,
-        recompute: bool = False,
+        network: NetworkConfig,
         spec_augment: SpecAugmentConfig | None = None,
         learning_rate: float = 2e-3,
         weight_decay: float = 1e-2,
@@ -78,22 +59,7 @@ class SpeechModule(pl.LightningModule):
         self.tokenizer = Tokenizer(tokens, token_kind)
         self.extractor = FeatureExtractor(features)
         self.augment = SpecAugment(spec_augment) if spec_augment else None
-        self.model = AcousticModel(
-            AcousticModelConfig(
-                input_size=features.size,
-                vocab_size=self.tokenizer.size,
-                hidden_size=hidden_size,
-                num_layers=num_layers,
-                cell=cell,
-                bidirectional=bidirectional,
-                dropout=dropout,
-                input_noise=input_noise,
-                weight_noise=weight_noise,
-                kernel=kernel,
-                proj_size=proj_size,
-                recompute=recompute,
-            )
-        )
+        self.model = AcousticModel(AcousticModelConfig(features.size, self.tokenizer.size, network))
         self.loss = CTCLoss()
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay

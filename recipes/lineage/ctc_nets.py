@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from asr.nn.ctc import CTCLoss
-from asr.nn.model import AcousticModel, AcousticModelConfig
+from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
 from recipes.lineage.ctc_speech import NO_LABEL, Corpus, Spoken
 
 __all__ = ["Plan", "learn", "log_probs"]
@@ -56,9 +56,7 @@ def learn(
         AcousticModelConfig(
             input_size=corpus.train[0].features.shape[1],
             vocab_size=len(corpus.tokens),
-            hidden_size=plan.cells,
-            num_layers=1,
-            input_noise=plan.noise,
+            network=NetworkConfig(plan.cells, num_layers=1, input_noise=plan.noise),
         )
     )
     optimizer = torch.optim.Adam(net.parameters(), lr=plan.learning_rate)

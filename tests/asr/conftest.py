@@ -12,7 +12,7 @@ import torch
 from asr.bundle import Bundle, save_bundle
 from asr.decoding import read_options
 from asr.features import FeatureConfig, FeatureExtractor
-from asr.nn.model import AcousticModel, AcousticModelConfig
+from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
 from asr.recognizer import Recognizer
 from asr.tokens import Tokenizer
 from asr.types import Waveform
@@ -25,7 +25,9 @@ def make_bundle(seed: int = 0, **decoder: object) -> Bundle:
     extractor = FeatureExtractor(
         FeatureConfig(kind="fbank", num_mels=13, stack=2, subsample=2, normalisation="utterance")
     )
-    model = AcousticModel(AcousticModelConfig(extractor.config.size, len(TOKENS), 16, 1))
+    model = AcousticModel(
+        AcousticModelConfig(extractor.config.size, len(TOKENS), NetworkConfig(16, 1))
+    )
     with torch.no_grad():
         model.recurrent.requires_grad_(False)
         for weight in model.recurrent.parameters():

@@ -11,13 +11,13 @@ import torch
 
 from asr import export
 from asr.backends import OnnxInt8Model, OnnxModel, choose_backend, make_backend
-from asr.nn.model import AcousticModel, AcousticModelConfig
+from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
 from asr.types import ConfigError, ModelError
 
 F, V = 13, 7
-PLAIN = AcousticModelConfig(F, V, 16, 2)
-PROJECTED = AcousticModelConfig(F, V, 16, 2, proj_size=8)
-SIMPLE = AcousticModelConfig(F, V, 16, 2, cell="rnn")
+PLAIN = AcousticModelConfig(F, V, NetworkConfig(16, 2))
+PROJECTED = AcousticModelConfig(F, V, NetworkConfig(16, 2, proj_size=8))
+SIMPLE = AcousticModelConfig(F, V, NetworkConfig(16, 2, "rnn"))
 LENGTHS = torch.tensor([40, 1, 23, 40, 7])
 
 

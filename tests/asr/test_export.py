@@ -14,7 +14,7 @@ from onnxruntime import InferenceSession
 from asr import __version__
 from asr.export import quantise, save_onnx, to_onnx
 from asr.nn.cells import CELLS
-from asr.nn.model import PEER, AcousticModel, AcousticModelConfig
+from asr.nn.model import PEER, AcousticModel, AcousticModelConfig, NetworkConfig
 from asr.types import ConfigError
 
 F, V = 5, 7
@@ -26,7 +26,7 @@ def make_model(
     """Random weights; peepholes too, which a new model has at zero."""
     torch.manual_seed(seed)
     options = {"hidden_size": 8, "num_layers": 2, **options}
-    model = AcousticModel(AcousticModelConfig(F, V, cell=cell, **options)).eval()
+    model = AcousticModel(AcousticModelConfig(F, V, NetworkConfig(cell=cell, **options))).eval()
     with torch.no_grad():
         for name, weight in model.recurrent.named_parameters():
             if "peephole" in name:

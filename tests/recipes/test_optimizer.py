@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from asr.nn.model import AcousticModel, AcousticModelConfig
+from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
 from recipes.common.optimizer import parameter_groups, regroup
 
 MATRICES = {
@@ -20,7 +20,7 @@ OTHERS = {
 
 def model_of(cell):
     torch.manual_seed(0)
-    return AcousticModel(AcousticModelConfig(5, 4, 6, 2, cell=cell))
+    return AcousticModel(AcousticModelConfig(5, 4, NetworkConfig(6, 2, cell)))
 
 
 def names_of(model, group):
@@ -41,7 +41,7 @@ def test_biases_and_peepholes_do_not_decay(cell):
 
 
 def test_a_projection_decays():
-    model = AcousticModel(AcousticModelConfig(5, 4, 6, 2, proj_size=3))
+    model = AcousticModel(AcousticModelConfig(5, 4, NetworkConfig(6, 2, proj_size=3)))
     assert any("weight_hr" in name for name in names_of(model, parameter_groups(model, 0.1)[0]))
 
 

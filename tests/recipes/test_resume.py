@@ -18,7 +18,14 @@ pytestmark = [
 # All that is drawn by chance in training.
 CHANCE = [
     *("--data.speed_factors", "[0.8, 0.9, 1.1, 1.2]", "--data.batch_size", "4"),
-    *("--model.dropout", "0.3", "--model.input_noise", "0.1", "--model.weight_noise", "0.01"),
+    *(
+        "--model.network.dropout",
+        "0.3",
+        "--model.network.input_noise",
+        "0.1",
+        "--model.network.weight_noise",
+        "0.01",
+    ),
     *("--model.spec_augment.freq_masks", "1"),
 ]
 RESUME = ["--resume", "true"]

@@ -17,7 +17,14 @@ HERTZ = {"a": 400.0, "b": 1500.0}
 OPTIONS = [
     *("--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"),
     *("--trainer.log_every_n_steps", "1"),
-    *("--model.hidden_size", "16", "--model.num_layers", "1", "--model.dropout", "0"),
+    *(
+        "--model.network.hidden_size",
+        "16",
+        "--model.network.num_layers",
+        "1",
+        "--model.network.dropout",
+        "0",
+    ),
     *("--model.spec_augment", "null", "--model.learning_rate", "0.02"),
     *("--model.warmup_steps", "5", "--data.speed_factors", "[1.0]"),
 ]

@@ -28,7 +28,7 @@ import torch
 from asr.bundle import Bundle, save_bundle
 from asr.decoding import DecoderOptions, GreedyOptions, Phrase, Stop
 from asr.features import FeatureConfig, FeatureExtractor
-from asr.nn.model import AcousticModel, AcousticModelConfig
+from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
 from asr.recognizer import Recognizer
 from asr.tokens import Tokenizer
 from asr.types import Hypothesis, Transcript, Waveform, Word
@@ -301,7 +301,9 @@ def make_bundle(tokens: Sequence[str] = TOKENS, hidden: int = 16, layers: int = 
     """Random weights, large enough to say different things of different audio."""
     torch.manual_seed(0)
     extractor = FeatureExtractor(FeatureConfig(num_mels=13, stack=2, subsample=2))
-    model = AcousticModel(AcousticModelConfig(extractor.config.size, len(tokens), hidden, layers))
+    model = AcousticModel(
+        AcousticModelConfig(extractor.config.size, len(tokens), NetworkConfig(hidden, layers))
+    )
     with torch.no_grad():
         for weight in model.recurrent.parameters():
             weight.mul_(2.0)

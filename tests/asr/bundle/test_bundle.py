@@ -97,9 +97,10 @@ def test_global_statistics_travel(bundle_of, waveform_of, tmp_path):
 
 def test_the_kernel_is_chosen_where_the_bundle_runs(bundle_of, tmp_path):
     bundle = bundle_of()
-    bundle.model.config = replace(bundle.model.config, kernel="reference")
+    config = bundle.model.config
+    bundle.model.config = replace(config, network=replace(config.network, kernel="reference"))
     save_bundle(bundle, tmp_path / "b")
-    assert load_bundle(tmp_path / "b").model.config.kernel == "auto"
+    assert load_bundle(tmp_path / "b").model.config.network.kernel == "auto"
 
 
 def test_saving_leaves_the_training_model_as_it_was(bundle_of, tmp_path):

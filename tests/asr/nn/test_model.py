@@ -1,17 +1,19 @@
 """The acoustic model's size, outputs and noise."""
 
+import json
+
 import pytest
 import torch
 
-from asr.nn.model import AcousticModel, AcousticModelConfig
+from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
 from asr.types import ConfigError, ModelError
 
 
 @pytest.mark.parametrize(
     ("config", "weights"),
     [
-        (AcousticModelConfig(26, 62, hidden_size=100, num_layers=1), 114_662),  # Graves 2006
-        (AcousticModelConfig(123, 62, hidden_size=250, num_layers=3), 3_787_562),  # Graves 2013
+        (AcousticModelConfig(26, 62, NetworkConfig(100, 1)), 114_662),  # Graves 2006
+        (AcousticModelConfig(123, 62, NetworkConfig(250, 3)), 3_787_562),  # Graves 2013
     ],
 )
 def test_sizes_equal_the_papers(config, weights):
@@ -20,7 +22,7 @@ def test_sizes_equal_the_papers(config, weights):
 
 def small(**options):
     torch.manual_seed(0)
-    config = AcousticModelConfig(5, 4, hidden_size=6, num_layers=2, **options)
+    config = AcousticModelConfig(5, 4, NetworkConfig(6, 2, **options))
     return AcousticModel(config)
 
 
@@ -87,16 +89,35 @@ def test_weight_noise_has_the_asked_deviation():
 )
 def test_impossible_options_are_refused(options):
     with pytest.raises(ConfigError):
-        AcousticModelConfig(5, 4, **options)
+        NetworkConfig(**options)
 
 
 def test_configurations_survive_json_and_refuse_unknown_keys():
-    config = AcousticModelConfig(5, 4, dropout=0.2)
+    config = AcousticModelConfig(5, 4, NetworkConfig(dropout=0.2))
     assert AcousticModelConfig.from_dict(config.to_dict()) == config
     with pytest.raises(ConfigError, match="colour"):
         AcousticModelConfig.from_dict({**config.to_dict(), "colour": 1})
     with pytest.raises(ConfigError):
         AcousticModelConfig.from_dict({"input_size": 5})
+
+
+OLD = """{"input_size": 82, "vocab_size": 19, "hidden_size": 128, "num_layers": 2,
+"cell": "peephole", "bidirectional": true, "dropout": 0.15, "input_noise": 0.0, "weight_noise": 0.0,
+"kernel": "auto", "proj_size": 0, "recompute": false}"""
+OLDEST = (
+    """{"input_size": 26, "vocab_size": 62, "hidden_size": 100, "num_layers": 1, "cell": "lstm"}"""
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "config"),
+    [
+        (OLD, AcousticModelConfig(82, 19, NetworkConfig(128, 2, dropout=0.15))),
+        (OLDEST, AcousticModelConfig(26, 62, NetworkConfig(100, 1, "lstm"))),
+    ],
+)
+def test_configurations_of_earlier_bundles_and_checkpoints_are_read(text, config):
+    assert AcousticModelConfig.from_dict(json.loads(text)) == config
 
 
 def test_wrong_shapes_are_refused():
