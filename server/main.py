@@ -1,40 +1,14 @@
-"""The ``asr-server`` command."""
+"""The ``asr-server`` command: listens to signals first, then imports what is slow."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
-import signal
 import sys
-from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from pathlib import Path
 
-import torch
-
-from asr import __version__
-from asr.backends import AUTO, BACKENDS
-from asr.recognizer import Recognizer
-from asr.types import AsrError, ConfigError
-from server.application import LIMITS
-from server.engine.models import ModelSource, Repository, SingleBundle
-from server.lifecycle import Signals, serve
-from server.limits import DEFAULT_PORT
-from server.options import (
-    BatchOptions,
-    CapacityOptions,
-    ListenOptions,
-    ServerOptions,
-)
-from server.resources import processors
-from server.telemetry.logs import setup_logging
+from server.output import check_output
+from server.signals import SignalInbox
 
 __all__ = ["main"]
-
-CANNOT_START = 2
-CUT_OFF = 1
-MIB = 1024 * 1024
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,187 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: stopped by a signal, every accepted call answered. 1: calls were cut off at the end of the
     grace time. 2: it could not start.
     """
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    setup_logging(options.log_format, options.log_level)
-    try:
-        in_time = asyncio.run(_serve_until_signal(_source(options), options))
-    except AsrError as error:
-        print(f"asr-server: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return CANNOT_START
-    if in_time:
-        return 0
-    # A thread that is stuck would keep the interpreter from ending.
-    logging.shutdown()
-    os._exit(CUT_OFF)
+    with SignalInbox() as inbox:
+        from server.command import run  # torch alone takes seconds
 
-
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        prog="asr-server",
-        description="Transcribe speech over gRPC (proto/asr/v1). SIGTERM and SIGINT let accepted "
-        "calls finish, a second signal does not. SIGHUP reads models and tokens again. "
-        "docs/serving.md tells the rest.",
-    )
-    parser.add_argument("--version", action="version", version=f"peephole-asr {__version__}")
-    _add_models(parser)
-    _add_listening(parser)
-    _add_capacity(parser)
-    _add_watching(parser)
-    return parser
-
-
-def _add_models(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("models")
-    which = group.add_mutually_exclusive_group(required=True)
-    which.add_argument("--model", type=Path, metavar="BUNDLE", help="one model bundle, a folder")
-    which.add_argument(
-        "--model-repository",
-        type=Path,
-        metavar="DIR",
-        help="a folder of bundles, named as they are",
-    )
-    group.add_argument(
-        "--default-model", metavar="NAME", help="of the repository, for calls that name none"
-    )
-    group.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    group.add_argument(
-        "--backend",
-        choices=BACKENDS,
-        default=AUTO,
-        help="what computes (default: onnx on cpu if it can run the model, else torch)",
-    )
-
-
-def _add_listening(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("listening")
-    add = group.add_argument
-    default = ListenOptions()
-    add("--host", default=default.host, help="address (default: %(default)s, this machine only)")
-    add(
-        "--port",
-        type=int,
-        default=DEFAULT_PORT,
-        help="port; 0 takes a free one and prints it (default: %(default)s)",
-    )
-    add("--tls-certificate", type=Path, metavar="PEM", help="the server's certificate chain")
-    add("--tls-key", type=Path, metavar="PEM", help="its key")
-    add("--tls-client-ca", type=Path, metavar="PEM", help="clients must have a certificate by it")
-    add("--token-file", type=Path, metavar="FILE", help="bearer tokens that clients must show")
-    add(
-        "--insecure",
-        action="store_true",
-        help="take calls from other machines without TLS, where something in front encrypts",
-    )
-
-
-def _add_capacity(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("capacity")
-    capacity, batch, whole = CapacityOptions(), BatchOptions(), ServerOptions()
-    numbers: list[tuple[str, type, object, str, str]] = [
-        ("--running", int, capacity.running, "C", "calls that work at a time"),
-        ("--waiting", int, capacity.waiting, "Q", "further calls taken in; the next is refused"),
-        (
-            "--memory-mark",
-            int,
-            None,
-            "MIB",
-            "refuse calls above it (default: 80%% of all; 0: none)",
-        ),
-        ("--idle-seconds", float, capacity.idle_seconds, "S", "end uploads that stall as long"),
-        ("--audio-processes", int, capacity.audio_processes, "N", "processes that decode audio"),
-        ("--search-threads", int, capacity.search_threads, "N", "threads that decode text"),
-        ("--parallel-batches", int, None, "N", "at a time (default: processors and one; cuda: 1)"),
-        ("--batch-seconds", float, batch.batch_seconds, "S", "audio in one batch"),
-        ("--batch-wait", float, batch.wait_seconds, "S", "wait for calls on their way"),
-        ("--grace-seconds", float, whole.grace_seconds, "S", "how long a stop waits for calls"),
-    ]
-    for name, kind, default, metavar, text in numbers:
-        suffix = "" if default is None else " (default: %(default)s)"
-        group.add_argument(name, type=kind, default=default, metavar=metavar, help=text + suffix)
-
-
-def _add_watching(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("watching")
-    add = group.add_argument
-    default = ServerOptions()
-    add("--metrics-port", type=int, metavar="PORT", help="serve Prometheus metrics there by HTTP")
-    add("--metrics-host", default=default.metrics_host, help="(default: %(default)s)")
-    add("--tracing", action="store_true", help="send spans by OpenTelemetry; OTEL_* say where to")
-    add("--log-format", choices=("text", "json"), default="text", help="(default: text)")
-    add(
-        "--log-level",
-        choices=("debug", "info", "warning", "error"),
-        default="info",
-        help="info has a line for each call (default: %(default)s)",
-    )
-
-
-def _source(options: Namespace) -> ModelSource:
-    if options.model is not None:
-        if options.default_model is not None:
-            raise ConfigError(
-                "a default model is chosen of several, and --model serves one",
-                remedy="leave --default-model out, or give --model-repository",
-            )
-        return SingleBundle(options.model)
-    return Repository(options.model_repository, options.default_model)
-
-
-def _server_options(options: Namespace) -> ServerOptions:
-    return ServerOptions(
-        listen=ListenOptions(
-            host=options.host,
-            port=options.port,
-            insecure=options.insecure,
-            certificate=options.tls_certificate,
-            key=options.tls_key,
-            client_ca=options.tls_client_ca,
-            token_file=options.token_file,
-        ),
-        capacity=CapacityOptions(
-            running=options.running,
-            waiting=options.waiting,
-            memory_mark=None if options.memory_mark is None else options.memory_mark * MIB,
-            idle_seconds=options.idle_seconds,
-            audio_processes=options.audio_processes,
-            search_threads=options.search_threads,
-        ),
-        batch=BatchOptions(_parallel(options), options.batch_seconds, options.batch_wait),
-        grace_seconds=options.grace_seconds,
-        metrics_host=options.metrics_host,
-        metrics_port=options.metrics_port,
-        tracing=options.tracing,
-    )
-
-
-def _parallel(options: Namespace) -> int:
-    if options.parallel_batches is not None:
-        return int(options.parallel_batches)
-    return BatchOptions().parallel if options.device == "cpu" else 1
-
-
-async def _serve_until_signal(source: ModelSource, options: Namespace) -> bool:
-    signals = Signals()
-    loop = asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        signals.stop.set()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)  # a second one ends the process
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    loop.add_signal_handler(signal.SIGHUP, signals.reload.set)
-    chosen = _server_options(options)
-    torch.set_num_threads(max(1, processors() // chosen.batch.parallel))
-    return await serve(
-        source,
-        lambda path: Recognizer.load(path, options.device, backend=options.backend, limits=LIMITS),
-        chosen,
-        signals,
-        on_ready=lambda address: print(f"listening on {address}", flush=True),
-    )
+        return check_output("asr-server", lambda: run(arguments, inbox))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from asr.audio import AudioLimits
 from asr.types import AudioError, Waveform
 from server.audio.worker import FRAME, READY, AudioJob, pack
+from server.signals import no_signals
 from server.timeout import within
 
 __all__ = ["NotTakenError", "WorkerDiedError", "WorkerProcess"]
@@ -63,17 +64,16 @@ class WorkerProcess:
         ours.setblocking(False)
         with theirs, contextlib.ExitStack() as undo:
             undo.callback(ours.close)
-            process = cls(
-                await asyncio.create_subprocess_exec(
+            with no_signals():  # until it ignores them; no other start begins before it has forked
+                starting = asyncio.create_subprocess_exec(
                     *(sys.executable, "-m", "server.audio.worker"),
                     *(str(theirs.fileno()), json.dumps(asdict(limits))),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(),),
                     env=_environment(),
-                ),
-                ours,
-            )
+                )
+                process = cls(await starting, ours)
             undo.pop_all()
         try:
             theirs.close()  # else its end would go unnoticed

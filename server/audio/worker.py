@@ -26,6 +26,7 @@ import numpy as np
 
 from asr.audio import AudioLimits, decode_audio, decode_pcm, resample
 from asr.types import AudioError, Waveform
+from server.signals import SIGNALS
 
 __all__ = ["FRAME", "READY", "AudioJob", "address_space", "decode", "main", "pack"]
 
@@ -142,8 +143,9 @@ def _answer(
 
 def _confine(limits: AudioLimits) -> None:
     """Give up what decoding does not need, and end when the server does."""
-    # Ctrl-C and a service manager's stop reach the whole group, but the server drains: it ends us.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # Ctrl-C, a hangup and a service manager's stop reach the whole group, but the server drains: it
+    # ends us. It starts us with these signals blocked.
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

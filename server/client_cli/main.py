@@ -12,28 +12,30 @@ from collections.abc import Sequence
 # Read when grpc is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
+from server.output import FAILURE, check_output, complain
+from server.signals import interrupt_quietly
 
-from server.client import (
-    DEFAULT_ADDRESS,
-    DEFAULT_RETRIES,
-    DEFAULT_TIMEOUT,
-    MAX_RETRIES,
-    Client,
-    ClientError,
-    RecognitionConfig,
-    Security,
-    SpeechContext,
-    Transcription,
-    read_token,
-)
-from server.client_cli.batch import SkippedError, transcribe_all
-from server.client_cli.files import STDIN, Source, find_sources
-from server.client_cli.microphone import Microphone, on_interrupt
-from server.client_cli.output import FORMATS, models_text, open_writer
+with interrupt_quietly():  # a traceback out of an import helps nobody
+    from server.client import (
+        DEFAULT_ADDRESS,
+        DEFAULT_RETRIES,
+        DEFAULT_TIMEOUT,
+        MAX_RETRIES,
+        Client,
+        ClientError,
+        RecognitionConfig,
+        Security,
+        SpeechContext,
+        Transcription,
+        read_token,
+    )
+    from server.client_cli.batch import SkippedError, transcribe_all
+    from server.client_cli.files import STDIN, Source, find_sources
+    from server.client_cli.microphone import Microphone, on_interrupt
+    from server.client_cli.output import FORMATS, models_text, open_writer
 
 __all__ = ["main"]
 
-FAILURE = 2  # as argparse
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 ENCODINGS = ("LINEAR16", "FLOAT", "MULAW", "ALAW")
 
@@ -43,6 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: all done. 2: something failed, said on stderr in one line each. 130: interrupted.
     """
+    return check_output("asr-client", lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = _parse(arguments)
     try:
         with _connect(options) as client:
@@ -55,8 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ClientError as error:
         _complain(error)
     except BrokenPipeError:
-        # The reader (say, `head`) has enough; without this Python would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        pass  # the reader (say, `head`) has enough
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _complain(f"{where}{error.strerror or error}")
@@ -291,7 +296,7 @@ def _show_progress(line: str) -> None:
 
 
 def _complain(message: object) -> None:
-    print(f"asr-client: error: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+    complain("asr-client", message)
 
 
 if __name__ == "__main__":

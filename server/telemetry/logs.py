@@ -36,7 +36,7 @@ def setup_logging(format: Format = "text", level: str = "INFO") -> None:
         raise ConfigError(
             f"no log level is called {level!r}", remedy=f"give one of {', '.join(LEVELS)}"
         )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
     handler.setFormatter(forms[format])
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     logging.captureWarnings(True)
@@ -73,6 +73,15 @@ def _parts(record: logging.LogRecord, formatter: logging.Formatter) -> dict[str,
     if record.exc_info:
         parts["exception"] = formatter.formatException(record.exc_info)
     return parts
+
+
+class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
+    """Serving goes on where the log cannot be written, for its disk is full or its reader gone."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Of logging, which prints a traceback where the line could not go."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 class _Json(logging.Formatter):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from server.main import _parser
+from server.command import _parser
 from server.options import ServerOptions
 
 DOCKER = Path(__file__).parents[2] / "docker"

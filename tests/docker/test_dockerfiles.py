@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from server.command import _parser
 from server.limits import DEFAULT_PORT
-from server.main import _parser
+from server.signals import SIGNALS
 
 DOCKER = Path(__file__).parents[2] / "docker"
 
@@ -32,9 +33,11 @@ def test_the_commands_of_the_images_are_the_servers(name):
     text = (DOCKER / name).read_text()
     (entry,) = re.findall(r"^ENTRYPOINT (\[.*\])", text, re.MULTILINE)
     command = re.findall(r"^CMD (\[.*\])", text, re.MULTILINE)[-1]
-    program, *arguments = [*json.loads(entry), *json.loads(command)]
-    options = _parser().parse_args(arguments)
-    assert program == "start.sh"
+    *programs, script = json.loads(entry)[:3]
+    options = _parser().parse_args([*json.loads(entry)[3:], *json.loads(command)])
+    assert (programs, script) == (["env", "--block-signal=HUP,INT,TERM"], "start.sh")
+    blocked = {f"SIG{name}" for name in programs[1].partition("=")[2].split(",")}
+    assert blocked == {number.name for number in SIGNALS}, "all that the server listens to"
     assert (options.host, options.port, options.insecure) == ("0.0.0.0", DEFAULT_PORT, True)
     assert f"EXPOSE {DEFAULT_PORT} {options.metrics_port}" in text
 

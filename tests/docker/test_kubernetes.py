@@ -13,8 +13,8 @@ import pytest
 import yaml
 from kubernetes_validate.utils import ValidationError
 
+from server.command import _parser
 from server.limits import DEFAULT_PORT
-from server.main import _parser
 from server.transport.health import SERVICES
 
 K8S = Path(__file__).parents[2] / "docker" / "k8s"

@@ -1,0 +1,95 @@
+"""Signals, heard from the first moment of a process: before what is slow is imported.
+
+It imports next to nothing, so that the handlers are there some milliseconds after Python is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["SIGNALS", "SignalInbox", "interrupt_quietly", "no_signals"]
+
+STOPS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (*STOPS, signal.SIGHUP)
+
+
+class SignalInbox:
+    """What the outside asks of this process: SIGTERM and SIGINT stop it, SIGHUP reloads.
+
+    ``with SignalInbox() as inbox:`` begins to listen, and takes what came blocked from the parent.
+    Until :meth:`deliver` nothing is served: a stop ends the process at once with status 0, and a
+    reload is kept. A second stop ends the process at once, by the signal.
+    """
+
+    def __init__(self) -> None:
+        self._reload_asked = False
+        self._stop_asked = False
+        self._stop: Callable[[], object] | None = None
+        self._reload: Callable[[], object] | None = None
+        self._before: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> SignalInbox:
+        for number in SIGNALS:
+            self._before[number] = signal.signal(number, self._hear)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def deliver(self, stop: Callable[[], object], reload: Callable[[], object]) -> None:
+        """Hand on from now on; both are called inside a signal handler."""
+        self._stop, self._reload = stop, reload
+        if self._reload_asked:
+            reload()
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self._reload_asked = True
+            if self._reload is not None:
+                self._reload()
+        elif self._stop_asked:
+            _end_by(number)
+        elif self._stop is None:
+            os._exit(0)  # an exception would be caught by whatever is being imported
+        else:
+            self._stop_asked = True
+            self._stop()
+
+
+def _end_by(number: int) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    os._exit(128 + number)  # the first process of a container does not end by a signal
+
+
+@contextmanager
+def no_signals() -> Iterator[None]:
+    """They wait meanwhile, and for good in a process that is started inside: until it takes them.
+
+    Without this a stop that goes to the whole group ends a process that is not yet ready for it.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+@contextmanager
+def interrupt_quietly() -> Iterator[None]:
+    """Ctrl-C inside ends the process by SIGINT, as it ends those not written in Python."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are none of its business
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
