@@ -7,11 +7,13 @@ written by hand from the weights, and a stack of three layers has three recurren
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -26,10 +28,13 @@ from asr.nn.model import AcousticModel, AcousticModelConfig
 from asr.nn.recurrent import RecurrentLayer
 from asr.types import ConfigError
 
+if TYPE_CHECKING:
+    from asr.bundle import Bundle
+
 # ONNX Runtime, from 1.32 on, reports its use to its makers unless told not to before its import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-__all__ = ["obstacle", "quantise", "save_onnx", "to_onnx"]
+__all__ = ["describe_bundle", "obstacle", "quantise", "save_onnx", "to_onnx"]
 
 OPSET = 17
 IR_VERSION = 8  # of the same release of ONNX; helper's default is the newest, which few can read
@@ -86,6 +91,21 @@ def to_onnx(model: AcousticModel, metadata: Mapping[str, str] | None = None) -> 
     proto = _model_proto(graph, model.config, metadata or {})
     onnx.checker.check_model(proto, full_check=True)
     return proto
+
+
+def describe_bundle(bundle: Bundle) -> dict[str, str]:
+    """What another runtime needs beside a bundle's graph, for its metadata.
+
+    ``name``; as JSON, ``tokens`` in the order of V, and ``features`` and ``statistics``, the
+    options and the normalisation of the front end.
+    """
+    statistics = {name: value.tolist() for name, value in bundle.extractor.state_dict().items()}
+    return {
+        "name": bundle.name,
+        "tokens": json.dumps(bundle.tokenizer.tokens, ensure_ascii=False),
+        "features": json.dumps(bundle.extractor.config.to_dict()),
+        "statistics": json.dumps(statistics),
+    }
 
 
 class _Graph:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from torch import Tensor
-
 from asr.audio import AudioLimits
-from asr.recognizer import PreparedWaveform, Recognizer
+from asr.recognizer import Recognizer
 from asr.types import AsrError
 from server.api.pipeline import Pipeline
 from server.api.service import SpeechService
@@ -74,8 +72,8 @@ class Application:
         self.models = Models(
             source,
             read,
-            lambda recognizer: Batcher(
-                _compute(recognizer),
+            lambda compute: Batcher(
+                compute,
                 self._model_threads,
                 options.batch,
                 self.metrics.observe_batch,
@@ -161,13 +159,3 @@ def _admission(capacity: CapacityOptions) -> Admission:
         upload_bytes=capacity.upload_bytes,
         memory_mark=mark or None,
     )
-
-
-def _compute(recognizer: Recognizer) -> Callable[[Sequence[PreparedWaveform]], list[Tensor]]:
-    """Log-probabilities ``(T, V)`` of each waveform of a batch."""
-
-    def compute(waveforms: Sequence[PreparedWaveform]) -> list[Tensor]:
-        log_probs, lengths = recognizer.log_probs(waveforms)  # (B, T, V), (B,)
-        return [log_probs[b, :length] for b, length in enumerate(lengths.tolist())]
-
-    return compute

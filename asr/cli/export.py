@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 __all__ = ["add_export"]
 
@@ -24,16 +23,10 @@ def add_export(parser: argparse.ArgumentParser) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     from asr.bundle import load_bundle
-    from asr.export import save_onnx
+    from asr.export import describe_bundle, save_onnx
 
     bundle = load_bundle(options.bundle)
-    metadata = {
-        "name": bundle.name,
-        "tokens": json.dumps(bundle.tokenizer.tokens, ensure_ascii=False),
-        "features": json.dumps(bundle.extractor.config.to_dict()),
-        "statistics": json.dumps({k: v.tolist() for k, v in bundle.extractor.state_dict().items()}),
-    }
-    save_onnx(bundle.model, options.output, int8=options.int8, metadata=metadata)
+    save_onnx(bundle.model, options.output, int8=options.int8, metadata=describe_bundle(bundle))
     return 0
 
 

@@ -17,11 +17,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from asr.audio import resample
 from asr.augment import AddNoise, SpeedPerturbation
-from asr.nn.ctc import Preflight, preflight
 from asr.tokens import Tokenizer
 from asr.types import ConfigError
 from recipes.common.batches import BatchLimits, BatchSampler, Drawn
 from recipes.common.manifests import load_samples, read_manifest
+from recipes.common.preflight import Preflight, preflight
 
 __all__ = ["Batch", "SpeechDataModule", "SpeechDataset", "manifest_path", "tokens_path"]
 

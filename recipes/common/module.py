@@ -13,7 +13,7 @@ from torch import Tensor
 from asr.augment import SpecAugment, SpecAugmentConfig
 from asr.decoding import GreedyOptions, make_decoder
 from asr.features import FeatureConfig, FeatureExtractor
-from asr.nn.ctc import AllBlankDetector, CTCLoss
+from asr.nn.ctc import CTCLoss
 from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
 from asr.scoring import ErrorCounts, token_errors
 from asr.tokens import Tokenizer
@@ -21,6 +21,7 @@ from asr.types import ConfigError
 from recipes.common.data import Batch
 from recipes.common.metric import WER, Metric
 from recipes.common.optimizer import parameter_groups, regroup
+from recipes.common.plateau import AllBlankDetector
 
 __all__ = ["CHECKPOINT_KEY", "SpeechModule"]
 

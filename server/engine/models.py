@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from asr.bundle.contents import CONFIG
 from asr.decoding import BeamOptions
-from asr.recognizer import Recognizer
+from asr.recognizer import PreparedWaveform, Recognizer
 from asr.types import BundleError, ConfigError, Waveform
 from server.engine.batching import Batcher
 from server.errors import Refusal
@@ -25,6 +25,9 @@ __all__ = ["BundleFolder", "ModelSource", "Models", "Repository", "ServedModel",
 log = logging.getLogger(__name__)
 
 WARM_UP_SECONDS = 1.0
+
+# Log-probabilities (T, V) of each waveform of a batch.
+Compute = Callable[[Sequence[PreparedWaveform]], list[Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,14 +129,14 @@ class Models:
     Args:
         source: where bundles are.
         read: makes a recogniser of a bundle's folder.
-        make_batcher: makes what joins the calls of one recogniser.
+        make_batcher: makes what joins the calls of one model into batches for it.
     """
 
     def __init__(
         self,
         source: ModelSource,
         read: Callable[[Path], Recognizer],
-        make_batcher: Callable[[Recognizer], Batcher[Tensor]],
+        make_batcher: Callable[[Compute], Batcher[Tensor]],
     ) -> None:
         self._source = source
         self._read = read
@@ -207,7 +210,17 @@ class Models:
                 where=str(folder.path),
                 remedy="load again when it is complete",
             )
-        return ServedModel(folder.name, recognizer, fingerprint, self._make_batcher(recognizer))
+        return ServedModel(
+            folder.name, recognizer, fingerprint, self._make_batcher(_compute(recognizer))
+        )
+
+
+def _compute(recognizer: Recognizer) -> Compute:
+    def compute(waveforms: Sequence[PreparedWaveform]) -> list[Tensor]:
+        log_probs, lengths = recognizer.log_probs(waveforms)  # (B, T, V), (B,)
+        return [log_probs[b, :length] for b, length in enumerate(lengths.tolist())]
+
+    return compute
 
 
 def _warm_up(recognizer: Recognizer) -> None:

@@ -1,4 +1,4 @@
-"""CTC: the loss against enumeration, the pre-flight against the loss, the plateau's alarm."""
+"""The CTC loss against enumeration."""
 
 import itertools
 import math
@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.nn.ctc import AllBlankDetector, CTCLoss, preflight
+from asr.nn.ctc import CTCLoss
 from asr.tokens import min_frames
-from asr.types import AlignmentError, TrainingError
+from asr.types import TrainingError
 
 
 def collapse(path):
@@ -66,50 +66,3 @@ def test_half_precision_log_probs_give_a_float32_loss():
     log_probs = torch.randn(1, 5, 4).log_softmax(-1).bfloat16()
     loss = CTCLoss()(log_probs, torch.tensor([5]), torch.tensor([[1, 2]]), torch.tensor([2]))
     assert loss.dtype == torch.float32
-
-
-def test_preflight_sorts_counts_and_names():
-    report = preflight(
-        [
-            ("fits", 5, [1, 1, 2, 2], []),  # 4 labels + 2 repeats need 6
-            ("just-fits", 6, [1, 1, 2, 2], []),
-            ("silent", 9, [], []),
-            ("strange", 9, None, ["é"]),
-        ]
-    )
-    assert report.usable == ("just-fits",)
-    assert report.too_short == ("fits",)
-    assert report.empty == ("silent",)
-    assert report.unknown == ("strange",)
-    assert report.rejected == ("fits", "silent", "strange")
-    text = report.report()
-    assert "1 of 4" in text
-    assert "fits: 5 frames for 4 labels and 2 repeats, 6 needed" in text
-    assert "'é'" in text
-
-
-def test_a_manifest_with_nothing_usable_stops():
-    with pytest.raises(AlignmentError, match="no utterance"):
-        preflight([("silent", 9, [], [])]).require_any()
-
-
-def test_a_lasting_plateau_of_blanks_is_explained_and_a_passing_one_is_not():
-    detector = AllBlankDetector(patience=2)
-    blank = torch.tensor([[[0.0, -5.0]] * 4])
-    spike = torch.tensor([[[-5.0, 0.0]] * 4])
-    detector.update(blank, torch.tensor([4]))
-    assert detector.finish_pass() is None
-    detector.update(spike, torch.tensor([4]))
-    assert detector.finish_pass() is None
-    for _ in range(2):
-        detector.update(blank, torch.tensor([4]))
-        message = detector.finish_pass()
-    assert message is not None
-    assert "blanks" in message
-
-
-def test_spikes_in_the_padding_do_not_count():
-    detector = AllBlankDetector(patience=1)
-    log_probs = torch.tensor([[[0.0, -5.0], [-5.0, 0.0]]])
-    detector.update(log_probs, torch.tensor([1]))
-    assert detector.finish_pass() is not None

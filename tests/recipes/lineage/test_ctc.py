@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from asr.audio import write_wav
-from asr.nn.ctc import min_frames
+from asr.tokens import min_frames
 from asr.types import CorpusError, Waveform
 from recipes.common.data import manifest_path
 from recipes.common.manifests import Utterance, write_manifest
