@@ -10,7 +10,7 @@ import pytest
 from asr.decoding import Stop
 from asr.recognizer import Recognizer
 from asr.types import Transcript, Waveform
-from server.api.messages import check_duration, read_decoder, read_phrases, write_result
+from server.api.messages import check_duration, read_options, read_phrases, write_result
 from server.limits import (
     ALTERNATIVE_SECONDS,
     MAX_ALTERNATIVES,
@@ -65,7 +65,7 @@ def test_the_dearest_options_cost_less_than_ten_times_the_default(
 
     def call(config: pb.RecognitionConfig) -> None:
         log_probs, lengths = recognizer.log_probs([waveform])
-        decoder, phrases = read_decoder(config, recognizer.bundle), read_phrases(config)
+        decoder, phrases = read_options(config, recognizer.bundle), read_phrases(config)
         check_duration(decoder, seconds)
         [found] = recognizer.decoder(decoder, phrases).decode(log_probs, lengths, Stop())
         transcript = Transcript(tuple(found), waveform.duration)
