@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
 
 from asr.cli.recognition import (
     add_decoding,
@@ -18,12 +16,10 @@ from asr.cli.recognition import (
     chosen_phrases,
 )
 from asr.decoding import GreedyOptions
-from asr.tokens import Tokenizer
-from asr.types import AsrError, CorpusError
-from recipes.common.data import manifest_path, tokens_path
+from asr.types import AsrError
 from recipes.common.evaluate import EvaluateOptions, evaluate
 from recipes.common.export import LanguageFiles, best_checkpoint, export
-from recipes.common.manifests import Utterance, read_manifest, write_manifest
+from recipes.common.prepare import prepare
 from recipes.common.recipe import Recipe
 
 __all__ = ["main", "prepare", "run_guarded"]
@@ -48,7 +44,13 @@ def _dispatch(recipe: Recipe, argv: list[str]) -> None:
 
 
 def run_guarded(command: Callable[[], None]) -> int:
-    """Run ``command``; returns 0, 2 after one line on what the user can mend, or 130."""
+    """Run ``command``; returns 0, 2 after one line on what the user can mend, or 130.
+
+    Characters that the terminal cannot show are printed as question marks.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         command()
     except AsrError as error:
@@ -72,6 +74,9 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
     part = commands.add_parser("prepare", help="write manifests and the token list")
     _add_corpus(part, recipe, required=recipe.obtain is None)
     part.add_argument("--data", type=Path, default=recipe.paths.data, help="folder to write")
+    part.add_argument(
+        "--skip-broken", action="store_true", help="leave out recordings that cannot be used"
+    )
     part.set_defaults(run=_prepare)
 
     commands.add_parser("fit", help="train; `fit --help` lists every option")
@@ -115,43 +120,7 @@ def _prepare(recipe: Recipe, arguments: argparse.Namespace) -> None:
     if corpus is None and recipe.obtain is not None:
         corpus = recipe.paths.corpus
         recipe.obtain(corpus)
-    prepare(recipe, corpus, arguments.data)
-
-
-def prepare(recipe: Recipe, corpus: Path, data: Path) -> None:
-    """Read ``corpus`` and write manifests and the token list to ``data``; prints a table.
-
-    Raises:
-        CorpusError: the corpus is not laid out as published.
-    """
-    splits = {split: recipe.utterances(corpus, split) for split in recipe.splits}
-    _check_speakers(splits)
-    data.mkdir(parents=True, exist_ok=True)
-    for split, utterances in splits.items():
-        write_manifest(manifest_path(data, split), utterances)
-    tokenizer = Tokenizer.from_texts([u.text for u in splits["train"]], recipe.token_kind)
-    tokenizer.save(tokens_path(data))
-    table = Table("split", "utterances", "speakers", "hours", title=f"{recipe.title} → {data}")
-    for split, utterances in splits.items():
-        seconds = sum(cut.duration for cut in read_manifest(manifest_path(data, split)))
-        speakers = {u.speaker for u in utterances}
-        table.add_row(split, str(len(utterances)), str(len(speakers)), f"{seconds / 3600:.2f}")
-    console = Console()
-    console.print(table)
-    console.print(f"{tokenizer.size} tokens with the blank: {' '.join(tokenizer.tokens)}")
-
-
-def _check_speakers(splits: dict[str, list[Utterance]]) -> None:
-    """Raise when a speaker is in two splits: error rates would flatter the model."""
-    seen: dict[str, str] = {}
-    for split, utterances in splits.items():
-        for speaker in sorted({u.speaker for u in utterances}):
-            if speaker in seen:
-                raise CorpusError(
-                    f"speaker {speaker} is in both {seen[speaker]} and {split}",
-                    remedy="give each speaker to one split",
-                )
-            seen[speaker] = split
+    prepare(recipe, corpus, arguments.data, skip_broken=arguments.skip_broken)
 
 
 def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
@@ -177,4 +146,4 @@ def _export(recipe: Recipe, arguments: argparse.Namespace) -> None:
     checkpoint = arguments.checkpoint or best_checkpoint(arguments.run_dir)
     options = chosen_options(arguments, GreedyOptions())
     export(checkpoint, arguments.output, recipe.name, options, _language_files(arguments))
-    print(f"{checkpoint} → {arguments.output}")
+    print(f"{checkpoint} -> {arguments.output}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from asr.audio import resample
 from asr.augment import AddNoise, SpeedPerturbation
 from asr.tokens import Tokenizer
-from asr.types import ConfigError
+from asr.types import AsrError, ConfigError, TrainingError
 from recipes.common.batches import BatchLimits, BatchSampler, Drawn
 from recipes.common.manifests import load_samples, read_manifest
 from recipes.common.preflight import Preflight, preflight
@@ -48,11 +49,12 @@ class Batch(NamedTuple):
     texts: list[str]
 
 
-class SpeechDataset(Dataset[Batch]):
+class SpeechDataset(Dataset[Batch | AsrError]):
     """Turns the cuts a sampler chose into a :class:`Batch`, changed in speed and by noise if asked.
 
     An utterance's changes follow from the seed, the epoch and its id: they are new in each epoch,
-    and the same whichever process loads it and wherever the run was interrupted.
+    and the same whichever process loads it and wherever the run was interrupted. Audio that cannot
+    be read gives its error in the batch's place: :class:`SpeechLoader` raises it.
     """
 
     def __init__(
@@ -66,11 +68,17 @@ class SpeechDataset(Dataset[Batch]):
         self.sample_rate = sample_rate
         self.changes = [change for change in (perturb, noise) if change is not None]
 
-    def __getitem__(self, drawn: Drawn) -> Batch:
+    def __getitem__(self, drawn: Drawn) -> Batch | AsrError:
+        try:
+            return self._batch(drawn)
+        except AsrError as error:
+            return error
+
+    def _batch(self, drawn: Drawn) -> Batch:
         cuts = drawn.cuts
         samples = []
         for cut in cuts:
-            rng = np.random.default_rng([drawn.seed, drawn.epoch, zlib.crc32(cut.id.encode())])
+            rng = np.random.default_rng([drawn.seed, drawn.epoch, zlib.crc32(os.fsencode(cut.id))])
             waveform = resample(load_samples(cut), self.sample_rate)
             changed = waveform.samples
             for change in self.changes:
@@ -91,6 +99,33 @@ class SpeechDataset(Dataset[Batch]):
 
 def _pad(sequences: Sequence[Tensor]) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(list(sequences), batch_first=True)
+
+
+class SpeechLoader(DataLoader):
+    """Batches of a :class:`SpeechDataset`, whose errors are raised here, in one line.
+
+    torch would wrap what a worker raises in its own words and the worker's traceback.
+    """
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield batches.
+
+        Raises:
+            AsrError: audio that cannot be read.
+            TrainingError: a worker has died.
+        """
+        try:
+            for batch in super().__iter__():
+                if isinstance(batch, AsrError):
+                    raise batch
+                yield batch
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise TrainingError(
+                "a process that reads audio has died, perhaps for want of memory",
+                remedy="use fewer --data.num_workers, or smaller batches",
+            ) from None
 
 
 class SpeechDataModule(pl.LightningDataModule):
@@ -159,7 +194,7 @@ class SpeechDataModule(pl.LightningDataModule):
         samples = int(cut.duration * self.sample_rate / fastest)
         return cut.id, num_frames(samples), labels, unknown
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> SpeechLoader:
         """Shuffled, bucketed batches with augmentation of the waveform.
 
         In a resumed run they begin where the run stopped.
@@ -171,13 +206,13 @@ class SpeechDataModule(pl.LightningDataModule):
             sampler, SpeechDataset(self.tokenizer, self.sample_rate, self.perturb, self.noise)
         )
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> SpeechLoader:
         """The development split in batches of similar length, once each."""
         return self._loader(
             self._sampler("dev", shuffle=False), SpeechDataset(self.tokenizer, self.sample_rate)
         )
 
-    def plain_dataloader(self, split: str) -> DataLoader:
+    def plain_dataloader(self, split: str) -> SpeechLoader:
         """A whole split without augmentation, in every process, for statistics of the features."""
         return self._loader(
             BatchSampler(self._cuts(split), self.limits),
@@ -201,8 +236,8 @@ class SpeechDataModule(pl.LightningDataModule):
         usable = self.usable.get(split)
         return [cut for cut in self.manifest(split) if usable is None or cut.id in usable]
 
-    def _loader(self, sampler: BatchSampler, dataset: SpeechDataset) -> DataLoader:
-        return DataLoader(dataset, sampler=sampler, batch_size=None, num_workers=self.num_workers)
+    def _loader(self, sampler: BatchSampler, dataset: SpeechDataset) -> SpeechLoader:
+        return SpeechLoader(dataset, sampler=sampler, batch_size=None, num_workers=self.num_workers)
 
 
 def _position(trainer: pl.Trainer) -> tuple[int, int]:

@@ -1,29 +1,44 @@
-"""Utterances to lhotse manifests and back. Audio is read by :mod:`asr.audio` alone."""
+"""Utterances to lhotse manifests and back."""
 
 from __future__ import annotations
 
-import math
+import gzip
+import json
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
+from lhotse import CutSet, MonoCut, MultiCut, Recording, SupervisionSegment
 from lhotse.audio import AudioSource
 from lhotse.cut import Cut
+from lhotse.serialization import deserialize_item
+from rich.console import Console
 from rich.progress import track
 
-from asr.audio import AudioLimits, decode_pcm, probe, read_audio
-from asr.types import AsrError, CorpusError, Waveform
+from asr.audio import probe, read_audio
+from asr.files.write import replace_file
+from asr.types import AsrError, CorpusError
+from recipes.common.audio import LIMITS, RAW, load_samples, read_raw, unreadable
+from recipes.common.texts import normalise
 
-__all__ = ["Utterance", "load_samples", "read_manifest", "write_manifest"]
+__all__ = [
+    "Broken",
+    "Utterance",
+    "check_audio",
+    "check_ids",
+    "describe",
+    "load_samples",
+    "read_manifest",
+    "refuse",
+    "save_cuts",
+    "write_manifest",
+]
 
 RAW_RATE = 16_000
-RAW = ".raw"
-LIMITS = AudioLimits(  # one's own files, on one's own machine
-    max_bytes=2**30, max_seconds=36_000.0, max_decoded_bytes=2**40, max_expansion=math.inf
-)
 
 
 @dataclass(frozen=True)
@@ -37,69 +52,137 @@ class Utterance:
     byte_order: str = "little"
 
 
+@dataclass(frozen=True)
+class Broken:
+    """An utterance whose audio cannot be used, and why."""
+
+    utterance: Utterance
+    error: AsrError
+
+
 def write_manifest(path: Path, utterances: Sequence[Utterance]) -> None:
     """Write ``utterances`` as a lhotse CutSet, one cut each; the file appears whole or not at all.
 
     Raises:
-        CorpusError: no utterances, or two with one id, or raw audio of no or half a sample.
-        AudioError: audio that is missing or not audio.
+        CorpusError: no utterances, two with one id, audio that cannot be used (all of it is
+            named), or a folder that cannot be written.
     """
+    check_ids(path, utterances)
+    checked = check_audio(utterances)
+    refuse([item for item in checked if isinstance(item, Broken)], len(checked))
+    save_cuts(path, [item for item in checked if not isinstance(item, Broken)])
+
+
+def check_ids(path: Path, utterances: Sequence[Utterance]) -> None:
+    """Raise CorpusError unless there are utterances, each with an id of its own."""
     if not utterances:
         raise CorpusError("no utterances to write", where=str(path), remedy="check the corpus")
-    ids = [utterance.id for utterance in utterances]
-    if len(set(ids)) < len(ids):
-        double = next(name for name in ids if ids.count(name) > 1)
-        raise CorpusError(f"two utterances are called {double}", remedy="give each its own id")
-    cuts = [
-        _cut(utterance)
-        for utterance in track(utterances, description=f"reading {path.name}", transient=True)
-    ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{path.name}")
-    CutSet.from_cuts(cuts).to_file(partial)
-    partial.replace(path)
+    name, count = Counter(utterance.id for utterance in utterances).most_common(1)[0]
+    if count > 1:
+        raise CorpusError(f"two utterances are called {name}", remedy="give each its own id")
 
 
-def _cut(utterance: Utterance) -> MonoCut:
-    num_samples, rate = _size(utterance)
-    source = AudioSource("file", [0], os.fspath(utterance.audio.absolute()))
-    recording = Recording(utterance.id, [source], rate, num_samples, num_samples / rate)
+def check_audio(utterances: Sequence[Utterance]) -> list[Cut | Broken]:
+    """Read each recording from its beginning to its end, with progress.
+
+    A header may say anything: a cut lasts as long as its samples do.
+
+    Returns:
+        For each utterance its cut, or why there is none.
+    """
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        checked = track(
+            pool.map(_checked, utterances),
+            description="reading audio",
+            total=len(utterances),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        return list(checked)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def refuse(broken: Sequence[Broken], total: int, remedy: str = "mend or remove them") -> None:
+    """Raise CorpusError if there is anything ``broken``; the message names all of it."""
+    if broken:
+        raise CorpusError(describe(broken, total) + "\n", remedy=remedy)
+
+
+def describe(broken: Sequence[Broken], total: int) -> str:
+    """A list of what cannot be used and why, for people."""
+    lines = [f"  {item.utterance.id}: {item.error}" for item in broken]
+    return "\n".join([f"{len(broken)} of {total} recordings cannot be used", *lines])
+
+
+def _checked(utterance: Utterance) -> Cut | Broken:
+    try:
+        return _cut(utterance)
+    except AsrError as error:
+        return Broken(utterance, error)
+
+
+def _cut(utterance: Utterance) -> Cut:
+    path = utterance.audio
+    if path.suffix == RAW:
+        waveform, channels = read_raw(path, RAW_RATE, utterance.byte_order), [0]
+    else:
+        waveform = read_audio(path, limits=LIMITS)
+        channels = list(range(probe(path).channels))
+    recording = Recording(
+        utterance.id,
+        [AudioSource("file", channels, os.fspath(path.absolute()))],
+        waveform.sample_rate,
+        len(waveform.samples),
+        waveform.duration,
+    )
+    kind, channel = (MultiCut, channels) if len(channels) > 1 else (MonoCut, 0)
     supervision = SupervisionSegment(
         utterance.id,
         utterance.id,
         0.0,
         recording.duration,
+        channel,
         text=utterance.text,
         speaker=utterance.speaker,
         custom={"byte_order": utterance.byte_order},
     )
-    return MonoCut(
-        utterance.id, 0.0, recording.duration, 0, supervisions=[supervision], recording=recording
+    return kind(
+        utterance.id,
+        0.0,
+        recording.duration,
+        channel,
+        supervisions=[supervision],
+        recording=recording,
     )
 
 
-def _size(utterance: Utterance) -> tuple[int, int]:
-    if utterance.audio.suffix == RAW:
-        return _raw_size(utterance.audio), RAW_RATE
-    info = probe(utterance.audio)
-    return info.num_samples, info.sample_rate
+def save_cuts(path: Path, cuts: Iterable[Cut]) -> None:
+    """Write ``cuts`` to a manifest; the file appears whole or not at all.
 
+    ASCII throughout: names that are not UTF-8 and terminals of any encoding do no harm.
 
-def _raw_size(path: Path) -> int:
-    """Samples in a headerless file of 16-bit audio."""
+    Raises:
+        CorpusError: the disk refuses.
+    """
     try:
-        size = path.stat().st_size
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replace_file(path) as stream, gzip.GzipFile("", "wb", fileobj=stream, mtime=0) as file:
+            file.writelines(f"{json.dumps(cut.to_dict())}\n".encode("ascii") for cut in cuts)
     except OSError as error:
-        raise CorpusError(f"cannot read audio: {error.strerror}", where=str(path)) from None
-    if size == 0 or size % 2:
         raise CorpusError(
-            f"{size} bytes are not 16-bit samples", where=str(path), remedy="restore the file"
-        )
-    return size // 2
+            f"cannot write the manifest: {error.strerror}",
+            where=str(path),
+            remedy="check the folder and the space left",
+        ) from None
 
 
 def read_manifest(path: Path) -> CutSet:
-    """Read a manifest that :func:`write_manifest` wrote.
+    """Read a manifest that ``prepare`` wrote, or a CutSet of one's own under that name.
+
+    Each cut is a span of a recording with one supervision, its text. Texts are normalised as
+    ``prepare`` does it.
 
     Raises:
         CorpusError: the file is missing, empty or damaged, or a row has no text or no audio file.
@@ -107,46 +190,34 @@ def read_manifest(path: Path) -> CutSet:
     if not path.is_file():
         raise CorpusError("no such manifest", where=str(path), remedy="run `prepare` first")
     try:
-        cuts = CutSet.from_jsonl_lazy(path).to_eager()
+        cuts = list(_rows(path))
     except (ValueError, LookupError, TypeError, OSError, EOFError, AttributeError, zlib.error):
         raise CorpusError(
             "the manifest is damaged", where=str(path), remedy="run `prepare` again"
         ) from None
-    if not len(cuts):
+    if not cuts:
         raise CorpusError("the manifest is empty", where=str(path), remedy="run `prepare` again")
-    _check_rows(path, cuts)
-    return cuts
-
-
-def _check_rows(path: Path, cuts: Iterable[Cut]) -> None:
     for row, cut in enumerate(cuts, start=1):
-        where = f"{path}, row {row} ({cut.id})"
-        if not cut.supervisions or not isinstance(cut.supervisions[0].text, str):
-            raise CorpusError("the row has no text", where=where, remedy="run `prepare` again")
-        sources = cut.recording.sources if cut.has_recording else []
-        source = sources[0].source if sources else ""
-        if not source or not Path(source).is_file():
-            raise CorpusError(
-                f"the row's audio {source or '(none)'} is not there",
-                where=where,
-                remedy="put the corpus back or run `prepare` again",
-            )
+        _check_row(f"{path}, row {row} ({cut.id})", cut)
+        cut.supervisions[0].text = normalise(cut.supervisions[0].text)
+    return CutSet.from_cuts(cuts)
 
 
-def load_samples(cut: Cut) -> Waveform:
-    """Read a cut's audio at its own rate.
+def _rows(path: Path) -> Iterator[Cut]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        for line in file:
+            if line.strip():
+                yield deserialize_item(json.loads(line))
 
-    Raises:
-        AudioError: the file is missing or damaged.
-    """
-    path = Path(cut.recording.sources[0].source)
-    if path.suffix != RAW:
-        return read_audio(path, limits=LIMITS)
-    order = (cut.supervisions[0].custom or {}).get("byte_order", "little")
-    try:
-        data = path.read_bytes()
-        return decode_pcm(data, encoding="LINEAR16", sample_rate=RAW_RATE, byte_order=order)
-    except OSError as error:
-        raise CorpusError(f"cannot read audio: {error.strerror}", where=str(path)) from None
-    except AsrError as error:
-        raise error.at(str(path)) from None
+
+def _check_row(where: str, cut: Cut) -> None:
+    if why := unreadable(cut):
+        raise CorpusError(why, where=where, remedy="put the corpus back or run `prepare` again")
+    if not cut.supervisions or not isinstance(cut.supervisions[0].text, str):
+        raise CorpusError("the row has no text", where=where, remedy="run `prepare` again")
+    if len(cut.supervisions) > 1:
+        raise CorpusError(
+            f"the row has {len(cut.supervisions)} supervisions",
+            where=where,
+            remedy="make it a cut each, by lhotse's `trim_to_supervisions`",
+        )

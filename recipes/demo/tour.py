@@ -17,10 +17,10 @@ from rich.table import Table
 
 from asr.scoring import ErrorCounts
 from asr.types import AsrError
-from recipes.common.cli import prepare
 from recipes.common.data import manifest_path
 from recipes.common.export import best_checkpoint, export
 from recipes.common.manifests import read_manifest
+from recipes.common.prepare import prepare
 from recipes.common.recipe import Recipe
 
 __all__ = ["tour"]

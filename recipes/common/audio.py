@@ -1,0 +1,121 @@
+"""The samples of a cut: of its span, of its channels, at the file's own rate.
+
+Audio is read by :mod:`asr.audio` alone.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from lhotse.audio import AudioSource
+from lhotse.cut import Cut, MonoCut, MultiCut
+
+from asr.audio import AudioLimits, decode_pcm, read_audio
+from asr.types import AsrError, AudioError, CorpusError, Waveform
+
+__all__ = ["LIMITS", "RAW", "load_samples", "read_raw", "unreadable"]
+
+RAW = ".raw"
+LIMITS = AudioLimits(  # one's own files, on one's own machine
+    max_bytes=2**30, max_seconds=36_000.0, max_decoded_bytes=2**40, max_expansion=math.inf
+)
+SLACK = 0.01  # seconds by which a span may pass the end: manifests of other rates are rounded
+
+
+def load_samples(cut: Cut) -> Waveform:
+    """Read the audio from a cut's start on, as long as the cut lasts, at the file's own rate.
+
+    The channel of a MonoCut is read; those of a MultiCut are averaged. A recording of one channel
+    is its file as it stands: if that has several, they are averaged.
+
+    Raises:
+        AudioError: the file is missing or damaged, or ends before the cut does.
+        CorpusError: raw audio that cannot be read.
+    """
+    parts = [_read(cut, source, channel) for source, channel in _channels(cut)]
+    if len(parts) == 1:
+        return parts[0]
+    shortest = min(len(part.samples) for part in parts)
+    mean = np.mean([part.samples[:shortest] for part in parts], axis=0, dtype=np.float32)
+    return Waveform(mean, parts[0].sample_rate)
+
+
+def unreadable(cut: Cut) -> str | None:
+    """Why :func:`load_samples` cannot serve ``cut``, or None."""
+    if not isinstance(cut, MonoCut | MultiCut):
+        return f"a {type(cut).__name__} is no span of one recording"
+    if not cut.has_recording or not cut.recording.sources:
+        return "the row has no audio"
+    if cut.recording.transforms:
+        return "the recording is to be changed by lhotse while it is read"
+    if not (cut.start >= 0 and 0 < cut.duration < math.inf):
+        return f"a span of {cut.duration} s from {cut.start} s"
+    known = {channel for source in cut.recording.sources for channel in source.channels}
+    if missing := sorted(set(_wanted(cut)) - known):
+        return f"the recording has no channel {missing[0]}"
+    for source in cut.recording.sources:
+        if source.type != "file" or not Path(source.source).is_file():
+            return f"the row's audio {source.source or '(none)'} is not there"
+    return None
+
+
+def _wanted(cut: MonoCut | MultiCut) -> list[int]:
+    return [cut.channel] if isinstance(cut.channel, int) else list(cut.channel)
+
+
+def _channels(cut: Cut) -> list[tuple[AudioSource, int | None]]:
+    """The files to read, each with the channel in it, or None for the mean of all."""
+    sources, wanted = cut.recording.sources, _wanted(cut)
+    if len(sources) == 1 and sorted(wanted) == sorted(sources[0].channels):
+        return [(sources[0], None)]
+    return [
+        (source, None if len(source.channels) == 1 else source.channels.index(channel))
+        for channel in wanted
+        for source in sources
+        if channel in source.channels
+    ]
+
+
+def _read(cut: Cut, source: AudioSource, channel: int | None) -> Waveform:
+    path = Path(source.source)
+    if path.suffix == RAW:
+        order = (cut.supervisions[0].custom or {}).get("byte_order", "little")
+        whole = read_raw(path, cut.recording.sampling_rate, order)
+    else:
+        whole = read_audio(path, limits=LIMITS, channel=channel)
+    return _span(whole, cut, path)
+
+
+def _span(whole: Waveform, cut: Cut, path: Path) -> Waveform:
+    rate = whole.sample_rate
+    start = round(cut.start * rate)
+    end = start + round(cut.duration * rate)
+    if end - len(whole.samples) > SLACK * rate:
+        raise AudioError(
+            f"the audio ends at {whole.duration:.2f} s, {cut.id} at {end / rate:.2f} s",
+            where=str(path),
+            remedy="restore the file, or run `prepare` again",
+        )
+    return Waveform(whole.samples[start:end], rate)
+
+
+def read_raw(path: Path, rate: int, byte_order: str) -> Waveform:
+    """Read a headerless file of 16-bit audio.
+
+    Raises:
+        AudioError: no samples, half of one, or more than :data:`LIMITS`.
+        CorpusError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(LIMITS.max_bytes + 1)
+    except OSError as error:
+        raise CorpusError(f"cannot read audio: {error.strerror}", where=str(path)) from None
+    try:
+        return decode_pcm(
+            data, encoding="LINEAR16", sample_rate=rate, byte_order=byte_order, limits=LIMITS
+        )
+    except AsrError as error:
+        raise error.at(str(path)) from None
