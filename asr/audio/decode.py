@@ -117,7 +117,7 @@ def probe(path: str | os.PathLike[str]) -> AudioInfo:
     try:
         with open(path, "rb") as file:
             _check_container(file.read(16), None)
-        info = soundfile.info(os.fspath(path))
+        info = soundfile.info(os.fsencode(path))
     except AudioError as error:
         raise error.at(str(path)) from None
     except OSError as error:
