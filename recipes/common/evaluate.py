@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from lhotse import CutSet
 from lhotse.cut import Cut
 from rich.console import Console
 from rich.progress import track
@@ -19,9 +18,11 @@ from asr.recognizer import Recognizer
 from asr.scoring import ErrorCounts, bootstrap_interval, confusions, token_errors
 from asr.transcribe import transcribe_utterances
 from asr.types import AsrError
+from recipes.common.audio import load_samples
 from recipes.common.data import manifest_path
 from recipes.common.export import LanguageFiles, bundle_from_checkpoint
-from recipes.common.manifests import load_samples, read_manifest, write_manifest
+from recipes.common.manifests import check_ids, read_manifest, usable_cuts
+from recipes.common.prepare import read_split
 from recipes.common.recipe import Recipe
 
 __all__ = ["EvaluateOptions", "Scored", "evaluate", "print_scores", "score_cuts"]
@@ -79,20 +80,18 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> list[Scored]:
     return scored
 
 
-def _cuts(recipe: Recipe, options: EvaluateOptions) -> CutSet:
+def _cuts(recipe: Recipe, options: EvaluateOptions) -> list[Cut]:
     if options.corpus is None:
-        return read_manifest(manifest_path(options.data, options.split))
-    utterances = recipe.utterances(options.corpus, options.split)
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "split.jsonl.gz"
-        write_manifest(path, utterances)
-        return read_manifest(path).to_eager()
+        return list(read_manifest(manifest_path(options.data, options.split)))
+    utterances = read_split(recipe, options.corpus, options.split)
+    check_ids(options.corpus, utterances)
+    return usable_cuts(utterances)
 
 
 def score_cuts(
     recipe: Recipe,
     recognizer: Recognizer,
-    cuts: CutSet,
+    cuts: Sequence[Cut],
     decoder: Decoder,
     batch_seconds: float,
 ) -> list[Scored]:

@@ -35,6 +35,7 @@ __all__ = [
     "read_manifest",
     "refuse",
     "save_cuts",
+    "usable_cuts",
     "write_manifest",
 ]
 
@@ -68,9 +69,7 @@ def write_manifest(path: Path, utterances: Sequence[Utterance]) -> None:
             named), or a folder that cannot be written.
     """
     check_ids(path, utterances)
-    checked = check_audio(utterances)
-    refuse([item for item in checked if isinstance(item, Broken)], len(checked))
-    save_cuts(path, [item for item in checked if not isinstance(item, Broken)])
+    save_cuts(path, usable_cuts(utterances))
 
 
 def check_ids(path: Path, utterances: Sequence[Utterance]) -> None:
@@ -102,6 +101,17 @@ def check_audio(utterances: Sequence[Utterance]) -> list[Cut | Broken]:
         return list(checked)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def usable_cuts(utterances: Sequence[Utterance]) -> list[Cut]:
+    """Return a cut for each utterance.
+
+    Raises:
+        CorpusError: audio that cannot be used; all of it is named.
+    """
+    checked = check_audio(utterances)
+    refuse([item for item in checked if isinstance(item, Broken)], len(checked))
+    return [item for item in checked if not isinstance(item, Broken)]
 
 
 def refuse(broken: Sequence[Broken], total: int, remedy: str = "mend or remove them") -> None:
