@@ -8,13 +8,12 @@ from itertools import pairwise
 
 from asr.files.read import read_text
 from asr.files.write import write_text
-from asr.types import TokenError
+from asr.types import SPACE, TokenError
 
 __all__ = ["BLANK", "BLANK_ID", "SPACE", "Tokenizer", "min_frames"]
 
 BLANK = "<blank>"
 BLANK_ID = 0
-SPACE = "<space>"
 KINDS = ("characters", "phones")
 HEADER = "# kind: "
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from asr.audio import probe, read_audio
 from asr.decoding import Decoder
+from asr.files.read import is_pipe
 from asr.options import BATCH_SECONDS
 from asr.recognizer import PreparedWaveform, Recognizer
 from asr.types import AsrError, ConfigError, Transcript, Waveform
@@ -49,9 +50,14 @@ def transcribe_files(
     audio is in memory. ``on_done`` is told how many files each batch finished.
     """
     durations: dict[int, float] = {}
+    held: dict[str, Waveform] = {}  # what comes through pipes, which are read once
     for index, file in enumerate(files):
         try:
-            durations[index] = probe(file).duration
+            if is_pipe(file):
+                held[file] = read_audio(file, limits=recognizer.limits)
+                durations[index] = held[file].duration
+            else:
+                durations[index] = probe(file).duration
         except AsrError as error:
             yield index, error
             on_done(1)
@@ -61,7 +67,9 @@ def transcribe_files(
         recognizer,
         names,
         [durations[index] for index in known],
-        lambda position: read_audio(names[position], limits=recognizer.limits),
+        lambda position: (
+            held.pop(names[position], None) or read_audio(names[position], limits=recognizer.limits)
+        ),
         decoder,
         batch_seconds=batch_seconds,
         on_done=on_done,

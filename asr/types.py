@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 
+SPACE = "<space>"  # the token between words
+
 Error = TypeVar("Error", bound="AsrError")
 
 
@@ -185,9 +187,15 @@ class Hypothesis:
         return self.score - self.lm_score - self.bonus_score
 
     def timed_words(self) -> tuple[Word, ...]:
-        """The words, or the tokens (say, phones) of a hypothesis that has no words."""
-        tokens = (Word(t.token, t.start, t.end, t.confidence) for t in self.tokens)
-        return self.words or tuple(tokens)
+        """The words, or the tokens (say, phones) of a hypothesis that has no words.
+
+        A space is no word: between characters alone it says that there is none.
+        """
+        if self.words:
+            return self.words
+        return tuple(
+            Word(t.token, t.start, t.end, t.confidence) for t in self.tokens if t.token != SPACE
+        )
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from asr.audio.limits import DEFAULT_LIMITS, AudioLimits, check_bytes, check_format, check_length
 from asr.audio.pcm import BLOCK_FRAMES, Mono, decode_pcm
+from asr.files.read import open_input
 from asr.files.write import write_bytes
 from asr.types import AudioError, Waveform
 
@@ -90,13 +91,13 @@ def read_audio(
     limits: AudioLimits = DEFAULT_LIMITS,
     channel: int | None = None,
 ) -> Waveform:
-    """Read a file as :func:`decode_audio` does; errors name the file.
+    """Read a file, a pipe, or standard input (``-``) as :func:`decode_audio` does; errors name it.
 
     Raises:
         AudioError: the file is missing or unreadable, or its content is refused.
     """
     try:
-        with open(path, "rb") as file:
+        with open_input(path) as file:
             data = file.read(limits.max_bytes + 1)
     except OSError as error:
         raise AudioError(

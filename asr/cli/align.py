@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from asr.cli.terminal import FAILURE, complain, one_line, open_output, progress
-from asr.cli.textgrid import to_textgrid
-from asr.cli.writers import file_ids, to_ctm, to_dict
-from asr.types import AsrError, ConfigError, Hypothesis, Transcript
+from asr.cli.results import open_results
+from asr.cli.terminal import FAILURE, complain, progress
+from asr.cli.writers import CtmWriter, JsonWriter, Result, TextGridWriter
+from asr.files.find import Source, sources_of
+from asr.types import AsrError, ConfigError
 
 if TYPE_CHECKING:
     from asr.cli.segments import Passage
 
 __all__ = ["add_align"]
 
-FORMATS = ("textgrid", "ctm", "json")
-Outcome = Transcript | AsrError
-# Takes all passages of one file with what became of each.
-Write = Callable[[Sequence["Passage"], Sequence[Outcome]], None]
+
+class _JsonWriter(JsonWriter):
+    """A line a text: what was aligned, in which part of the file."""
+
+    def values(self, source: Source, result: Result) -> dict[str, Any]:
+        values: dict[str, Any] = {"file": source.path}
+        if result.end is not None:
+            values |= {"start": result.start, "end": result.end}
+        if isinstance(result.outcome, AsrError):
+            return {**values, "error": result.outcome.public_message()}
+        duration = round(result.outcome.duration, 4)
+        aligned = self.hypothesis(result.outcome.hypotheses[0])
+        return {**values, "duration": duration, **aligned}
+
+
+FORMATS = {"textgrid": TextGridWriter, "ctm": CtmWriter, "json": _JsonWriter}
 
 
 def add_align(parser: argparse.ArgumentParser) -> None:
@@ -72,26 +81,28 @@ def _align(options: argparse.Namespace) -> int:
     from asr.recognizer import Recognizer
 
     passages = _passages(options)
+    sources = _sources(options, passages)
+    inputs = [options.bundle, options.segments, options.pairs, *_texts_beside(passages)]
     config = SPIKES if options.spikes else AlignConfig()
     failures = 0
-    with _writer(options, passages) as write:
+    with open_results(FORMATS[options.format], sources, options.output, inputs) as write:
         recognizer = Recognizer.load(
             options.bundle, options.device, backend=options.backend, limits=LIMITS
         )
         with progress(len(passages), "aligning") as (advance, hidden):
             outcomes = align_passages(recognizer, passages, config)
-            for _, group in groupby(passages, key=lambda passage: passage.audio):
-                of_file = list(group)
-                done: list[Outcome] = []
-                for _ in of_file:
-                    done.append(next(outcomes))
+            groups = groupby(passages, key=lambda passage: passage.audio)
+            for index, (_, of_file) in enumerate(groups):
+                done: list[Result] = []
+                for passage in of_file:
+                    done.append(Result(next(outcomes), passage.start, passage.end))
                     advance(1)
-                failed = [outcome for outcome in done if isinstance(outcome, AsrError)]
+                failed = [r.outcome for r in done if isinstance(r.outcome, AsrError)]
                 failures += len(failed)
                 with hidden():
                     for error in failed:
                         complain(str(error))
-                    write(of_file, done)
+                    write(index, done)
     if failures and len(passages) > 1:
         complain(f"{failures} of {len(passages)} texts could not be aligned")
     return FAILURE if failures else 0
@@ -120,81 +131,18 @@ def _passages(options: argparse.Namespace) -> list[Passage]:
     return [Passage(files[0], options.text)]
 
 
-# Where results go
-
-
-@contextmanager
-def _writer(options: argparse.Namespace, passages: Sequence[Passage]) -> Iterator[Write]:
-    """A function that writes what became of one file, to be called in order."""
+def _sources(options: argparse.Namespace, passages: Sequence[Passage]) -> list[Source]:
+    """The files of ``passages``, each once."""
     files = list(dict.fromkeys(passage.audio for passage in passages))
     if options.segments is None and len(files) < len(passages):
         raise ConfigError(
             "a file is named more than once", remedy="give all its text at once, or --segments"
         )
-    if options.format == "textgrid" and len(files) > 1:
-        yield _folder_writer(files, options.output)
-        return
-    ids = dict(zip(files, file_ids(files), strict=True))
-    renderers = {"textgrid": _textgrid, "ctm": _ctm, "json": _json}
-    render = renderers[options.format]
-    with open_output(options.output) as stream:
-
-        def write(passages: Sequence[Passage], outcomes: Sequence[Outcome]) -> None:
-            text = render(passages, outcomes, ids[passages[0].audio])
-            print(text, end="", file=stream or sys.stdout, flush=True)
-
-        yield write
+    return sources_of(files)
 
 
-def _textgrid(passages: Sequence[Passage], outcomes: Sequence[Outcome], _: str) -> str:
-    """Nothing where nothing could be aligned."""
-    done = [(p, o) for p, o in zip(passages, outcomes, strict=True) if isinstance(o, Transcript)]
-    if not done:
-        return ""
-    hypotheses: list[Hypothesis] = [transcript.hypotheses[0] for _, transcript in done]
-    return to_textgrid(hypotheses, max(p.start + t.duration for p, t in done))
+def _texts_beside(passages: Sequence[Passage]) -> list[str]:
+    from asr.cli.segments import text_beside
 
-
-def _ctm(passages: Sequence[Passage], outcomes: Sequence[Outcome], file_id: str) -> str:
-    """A comment tells of a failure, so that no text goes missing."""
-    return "".join(
-        f";; {one_line(o)}\n" if isinstance(o, AsrError) else to_ctm(o, file_id) for o in outcomes
-    )
-
-
-def _json(passages: Sequence[Passage], outcomes: Sequence[Outcome], _: str) -> str:
-    lines = []
-    for passage, outcome in zip(passages, outcomes, strict=True):
-        segment = {} if passage.end is None else {"start": passage.start, "end": passage.end}
-        if isinstance(outcome, AsrError):
-            values = {"file": passage.audio, **segment, "error": outcome.public_message()}
-        else:
-            (aligned,) = to_dict(outcome, passage.audio)["hypotheses"]
-            duration = round(outcome.duration, 4)
-            values = {"file": passage.audio, **segment, "duration": duration, **aligned}
-        lines.append(json.dumps(values, ensure_ascii=False) + "\n")
-    return "".join(lines)
-
-
-def _folder_writer(files: Sequence[str], output: str | None) -> Write:
-    """A TextGrid is a file of its own."""
-    if output is None:
-        raise ConfigError(
-            "TextGrids of several files do not fit into one stream",
-            remedy="give --output FOLDER, or one file at a time",
-        )
-    stems = [Path(file).stem for file in files]
-    if len(set(stems)) < len(stems):
-        twice = next(stem for stem in stems if stems.count(stem) > 1)
-        raise ConfigError(
-            f"two files would both write {twice}.TextGrid", remedy="align them separately"
-        )
-    folder = Path(output)
-    folder.mkdir(parents=True, exist_ok=True)
-
-    def write(passages: Sequence[Passage], outcomes: Sequence[Outcome]) -> None:
-        if grid := _textgrid(passages, outcomes, ""):
-            path = folder / f"{Path(passages[0].audio).stem}.TextGrid"
-            path.write_text(grid, encoding="utf-8")
-
-    return write
+    beside = (text_beside(passage.audio) for passage in passages if passage.text is None)
+    return [str(path) for path in beside if path is not None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -13,14 +12,11 @@ from asr.cli.export import add_export
 from asr.cli.graph import add_graph
 from asr.cli.lm import add_lm
 from asr.cli.plot import add_plot
-from asr.cli.terminal import FAILURE, complain
+from asr.cli.terminal import run_command
 from asr.cli.transcribe import add_transcribe
 from asr.cli.tune import add_tune
-from asr.types import AsrError
 
 __all__ = ["main"]
-
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,21 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: all done. 2: something failed, said on stderr in one line each. 130: interrupted.
     """
+    return run_command("asr", lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
-    try:
-        return run(options)
-    except AsrError as error:
-        complain(str(error))
-    except BrokenPipeError:
-        # The reader (say, `head`) has enough; without this Python would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        complain(f"{where}{error.strerror or error}")
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return FAILURE
+    return run(options)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from asr.audio import AudioLimits, probe, read_audio
 from asr.decoding.align import AlignConfig, align
-from asr.files.read import Line, read_lines, read_text
+from asr.files.read import STDIN, Line, is_pipe, read_lines, read_text
 from asr.recognizer import Recognizer
 from asr.types import AsrError, ConfigError, Hypothesis, Transcript, Waveform
 
-__all__ = ["LIMITS", "Passage", "align_passages", "read_pairs", "read_segments"]
+__all__ = ["LIMITS", "Passage", "align_passages", "read_pairs", "read_segments", "text_beside"]
 
 LIMITS = AudioLimits(  # one's own files, on one's own machine
     max_bytes=2**31, max_seconds=36_000.0, max_decoded_bytes=2**40, max_expansion=math.inf
@@ -120,18 +120,27 @@ def align_passages(
             yield error.at(passage.name)
 
 
+def text_beside(audio: str) -> Path | None:
+    """The file that has the text of ``audio``, if there is one."""
+    if audio == STDIN:
+        return None
+    found = (path for path in map(Path(audio).with_suffix, BESIDE) if path.is_file())
+    return next(found, None)
+
+
 def _text_of(passage: Passage) -> str:
     if passage.text is not None:
         return passage.text
-    found = [p for p in map(Path(passage.audio).with_suffix, BESIDE) if p.is_file()]
-    if not found:
-        probe(passage.audio)  # if there is no audio either, that is the error to tell
+    found = text_beside(passage.audio)
+    if found is None:
+        if not is_pipe(passage.audio):
+            probe(passage.audio)  # if there is no audio either, that is the error to tell
         raise ConfigError(
             f"no text beside the audio ({' or '.join(BESIDE)})",
             where=passage.audio,
             remedy="write one, or give --text, --segments or --pairs",
         )
-    return read_text(found[0], ConfigError)
+    return read_text(found, ConfigError)
 
 
 def _cut(waveform: Waveform, passage: Passage) -> Waveform:

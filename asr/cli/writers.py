@@ -1,16 +1,32 @@
-"""Transcripts as text, JSON lines, SubRip subtitles (SRT) and NIST time-marked words (CTM)."""
+"""Results as text, JSON lines, subtitles (SubRip, WebVTT), NIST's CTM and Praat's TextGrid.
+
+One :class:`ResultWriter` a format. :mod:`asr.cli.results` puts what they write where it belongs.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from asr.cli.terminal import one_line
+from asr.cli.textgrid import to_textgrid
+from asr.files.find import Source
 from asr.types import AsrError, Hypothesis, Transcript, Word
 
-__all__ = ["file_ids", "to_ctm", "to_dict", "to_json", "to_srt", "to_text"]
+__all__ = [
+    "CtmWriter",
+    "JsonWriter",
+    "Outcome",
+    "Result",
+    "ResultWriter",
+    "SrtWriter",
+    "TextGridWriter",
+    "TextWriter",
+    "VttWriter",
+]
 
 # A cue stays readable: two lines of 42 characters for at most six seconds, and a pause ends it.
 MAX_CUE_CHARACTERS = 84
@@ -20,116 +36,239 @@ MIN_CUE_SECONDS = 0.001
 
 CTM_CHANNEL = "1"
 
+Outcome = Transcript | AsrError
 
-def to_text(transcript: Transcript, file: str | None = None) -> str:
-    """One line a hypothesis. Tab-separated columns before the text appear where they are needed:
-    ``file`` if given, and the rank if there is more than one hypothesis.
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a source, or of its part from ``start`` to ``end`` (seconds)."""
+
+    outcome: Outcome
+    start: float = 0.0
+    end: float | None = None
+
+
+class ResultWriter:
+    """Gives the text of one output, a file or a stream, part by part.
+
+    Args:
+        sources: all whose results will be in it.
     """
-    many = len(transcript.hypotheses) > 1
-    lines = []
-    for rank, hypothesis in enumerate(transcript.hypotheses, start=1):
-        columns = [*([file] if file is not None else []), *([str(rank)] if many else [])]
-        lines.append("\t".join([*columns, hypothesis.text]) + "\n")
-    return "".join(lines)
+
+    suffix: ClassVar[str]
+    of_one: ClassVar[bool] = False  # an output holds the results of one source alone
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._many = len(sources) > 1
+
+    def render(self, source: Source, results: Sequence[Result]) -> str:
+        """What the next source's results, or the next of them, add."""
+        raise NotImplementedError
 
 
-def to_dict(transcript: Transcript, file: str) -> dict[str, Any]:
-    """Plain values of all that is known; times in seconds, scores natural logarithms."""
-    return {
-        "file": file,
-        "duration": round(transcript.duration, 4),
-        "text": transcript.text,
-        "hypotheses": [_hypothesis(hypothesis) for hypothesis in transcript.hypotheses],
-    }
-
-
-def to_json(outcome: Transcript | AsrError, file: str) -> str:
-    """:func:`to_dict` on one line, or the error that kept the file from a transcript."""
-    if isinstance(outcome, AsrError):
-        values: dict[str, Any] = {"file": file, "error": outcome.public_message()}
-    else:
-        values = to_dict(outcome, file)
-    return json.dumps(values, ensure_ascii=False) + "\n"
-
-
-def to_srt(transcript: Transcript) -> str:
-    """Numbered cues of a few words each, in time order, none overlapping the next."""
-    cues = list(_cues(transcript.hypotheses[0].timed_words()))
-    blocks = []
-    for index, cue in enumerate(cues):
-        start = cue[0].start
-        end = max(cue[-1].end, start + MIN_CUE_SECONDS)
-        if index + 1 < len(cues):
-            end = min(end, cues[index + 1][0].start)
-        text = " ".join(word.text for word in cue)
-        blocks.append(f"{index + 1}\n{_srt_time(start)} --> {_srt_time(end)}\n{text}\n\n")
-    return "".join(blocks)
-
-
-def to_ctm(transcript: Transcript, file_id: str) -> str:
-    """One line a word: file, channel, start, duration, word, confidence (NIST sclite's CTM)."""
-    return "".join(
-        f"{file_id} {CTM_CHANNEL} {word.start:.3f} {max(word.end - word.start, 0.0):.3f} "
-        f"{word.text} {word.confidence:.3f}\n"
-        for word in transcript.hypotheses[0].timed_words()
-    )
-
-
-def file_ids(files: Sequence[str]) -> list[str]:
-    """Names without folder and suffix, or with the folder where two would be the same.
-
-    CTM separates fields by spaces, so a space in a name becomes an underscore.
+class TextWriter(ResultWriter):
+    """A line a hypothesis. Columns between tabs come before the text where they are needed: the
+    source if there are several, and the rank if there is more than one hypothesis. Failures are
+    left out.
     """
-    stems = [Path(file).stem for file in files]
-    if len(set(stems)) < len(set(files)):
-        stems = [str(Path(file).with_suffix("")) for file in files]
-    return ["_".join(stem.split()) for stem in stems]
+
+    suffix = "txt"
+
+    def render(self, source: Source, results: Sequence[Result]) -> str:
+        lines = []
+        for transcript in _transcripts(results):
+            ranked = len(transcript.hypotheses) > 1
+            for rank, hypothesis in enumerate(transcript.hypotheses, start=1):
+                columns = [*([source.path] if self._many else []), *([str(rank)] if ranked else [])]
+                lines.append("\t".join([*columns, hypothesis.text]) + "\n")
+        return "".join(lines)
 
 
-def _hypothesis(hypothesis: Hypothesis) -> dict[str, Any]:
-    """Rounded beyond what a processor's arithmetic decides, so that outputs can be compared."""
-    return {
-        "text": hypothesis.text,
-        "score": round(hypothesis.score, 3),
-        "acoustic_score": round(hypothesis.acoustic_score, 3),
-        "lm_score": round(hypothesis.lm_score, 3),
-        "bonus_score": round(hypothesis.bonus_score, 3),
-        "confidence": round(hypothesis.confidence, 3),
-        **({"search": hypothesis.search} if hypothesis.search else {}),
-        "words": [_timed(asdict(word)) for word in hypothesis.words],
-        "tokens": [_timed(asdict(token)) for token in hypothesis.tokens],
-    }
+class JsonWriter(ResultWriter):
+    """All that is known of a result in one line, or the error instead, so that none goes missing.
+
+    Times are in seconds, scores natural logarithms.
+    """
+
+    suffix = "jsonl"
+    tokens: ClassVar[bool] = True  # tell of them
+
+    def render(self, source: Source, results: Sequence[Result]) -> str:
+        return "".join(
+            json.dumps(self.values(source, result), ensure_ascii=False) + "\n" for result in results
+        )
+
+    def values(self, source: Source, result: Result) -> dict[str, Any]:
+        """What a line tells."""
+        outcome = result.outcome
+        if isinstance(outcome, AsrError):
+            return {"file": source.path, "error": outcome.public_message()}
+        return {
+            "file": source.path,
+            "duration": round(outcome.duration, 4),
+            "text": outcome.text,
+            "hypotheses": [self.hypothesis(hypothesis) for hypothesis in outcome.hypotheses],
+        }
+
+    def hypothesis(self, hypothesis: Hypothesis) -> dict[str, Any]:
+        """Rounded beyond what a processor's arithmetic decides, so that outputs can be compared."""
+        values = {
+            "text": hypothesis.text,
+            "score": round(hypothesis.score, 3),
+            "acoustic_score": round(hypothesis.acoustic_score, 3),
+            "lm_score": round(hypothesis.lm_score, 3),
+            "bonus_score": round(hypothesis.bonus_score, 3),
+            "confidence": round(hypothesis.confidence, 3),
+            **({"search": hypothesis.search} if hypothesis.search else {}),
+            "words": [_rounded(asdict(word)) for word in hypothesis.words],
+        }
+        if self.tokens:
+            values["tokens"] = [_rounded(asdict(token)) for token in hypothesis.tokens]
+        return values
 
 
-def _timed(values: dict[str, Any]) -> dict[str, Any]:
+class SrtWriter(ResultWriter):
+    """SubRip: numbered cues of a few words each, in time order, none overlapping the next."""
+
+    suffix = "srt"
+    of_one = True
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        super().__init__(sources)
+        self._cues = 0
+
+    def render(self, source: Source, results: Sequence[Result]) -> str:
+        blocks = []
+        for start, end, text in _cues(results):
+            self._cues += 1
+            times = f"{_clock(start, ',')} --> {_clock(end, ',')}"
+            blocks.append(f"{self._cues}\n{times}\n{text}\n\n")
+        return "".join(blocks)
+
+
+class VttWriter(ResultWriter):
+    """WebVTT: the cues of SubRip, without numbers, under a head."""
+
+    suffix = "vtt"
+    of_one = True
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        super().__init__(sources)
+        self._begun = False
+
+    def render(self, source: Source, results: Sequence[Result]) -> str:
+        if not _transcripts(results):
+            return ""
+        blocks = [] if self._begun else ["WEBVTT\n\n"]
+        self._begun = True
+        for start, end, text in _cues(results):
+            text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+            blocks.append(f"{_clock(start, '.')} --> {_clock(end, '.')}\n{text}\n\n")
+        return "".join(blocks)
+
+
+class CtmWriter(ResultWriter):
+    """NIST sclite's CTM, a line a word: file, channel, start, duration, word, confidence.
+
+    A comment tells of a failure, so that no file goes missing.
+    """
+
+    suffix = "ctm"
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        super().__init__(sources)
+        self._ids = dict(zip(sources, _file_ids(sources), strict=True))
+
+    def render(self, source: Source, results: Sequence[Result]) -> str:
+        return "".join(self._lines(self._ids[source], result.outcome) for result in results)
+
+    def _lines(self, file_id: str, outcome: Outcome) -> str:
+        if isinstance(outcome, AsrError):
+            return f";; {one_line(outcome)}\n"
+        return "".join(
+            f"{file_id} {CTM_CHANNEL} {word.start:.3f} {max(word.end - word.start, 0.0):.3f} "
+            f"{word.text} {word.confidence:.3f}\n"
+            for word in outcome.hypotheses[0].timed_words()
+        )
+
+
+class TextGridWriter(ResultWriter):
+    """A TextGrid of all results together; nothing where there is none."""
+
+    suffix = "TextGrid"
+    of_one = True
+
+    def render(self, source: Source, results: Sequence[Result]) -> str:
+        transcripts = _transcripts(results)
+        if not transcripts:
+            return ""
+        ends = [r.start + r.outcome.duration for r in results if isinstance(r.outcome, Transcript)]
+        return to_textgrid([transcript.hypotheses[0] for transcript in transcripts], max(ends))
+
+
+def _transcripts(results: Sequence[Result]) -> list[Transcript]:
+    return [result.outcome for result in results if isinstance(result.outcome, Transcript)]
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
     return {
         key: round(value, 3) if isinstance(value, float) else value for key, value in values.items()
     }
 
 
-def _cues(words: Iterable[Word]) -> Iterable[list[Word]]:
-    cue: list[Word] = []
+# Subtitles
+
+
+def _cues(results: Sequence[Result]) -> Iterator[tuple[float, float, str]]:
+    """Start, end (seconds) and text of each cue."""
+    words = [w for t in _transcripts(results) for w in t.hypotheses[0].timed_words()]
+    groups = list(_groups(words))
+    for index, group in enumerate(groups):
+        start = group[0].start
+        end = max(group[-1].end, start + MIN_CUE_SECONDS)
+        if index + 1 < len(groups):
+            end = min(end, groups[index + 1][0].start)
+        yield start, end, " ".join(word.text for word in group)
+
+
+def _groups(words: Sequence[Word]) -> Iterator[list[Word]]:
+    group: list[Word] = []
     for word in words:
-        if cue and _ends_before(cue, word):
-            yield cue
-            cue = []
-        cue.append(word)
-    if cue:
-        yield cue
+        if group and _ends_before(group, word):
+            yield group
+            group = []
+        group.append(word)
+    if group:
+        yield group
 
 
-def _ends_before(cue: list[Word], word: Word) -> bool:
-    characters = sum(len(w.text) + 1 for w in cue) + len(word.text)
+def _ends_before(group: list[Word], word: Word) -> bool:
+    characters = sum(len(w.text) + 1 for w in group) + len(word.text)
     return (
         characters > MAX_CUE_CHARACTERS
-        or word.end - cue[0].start > MAX_CUE_SECONDS
-        or word.start - cue[-1].end > MAX_PAUSE_SECONDS
+        or word.end - group[0].start > MAX_CUE_SECONDS
+        or word.start - group[-1].end > MAX_PAUSE_SECONDS
     )
 
 
-def _srt_time(seconds: float) -> str:
-    """``HH:MM:SS,mmm``."""
+def _clock(seconds: float, mark: str) -> str:
+    """``HH:MM:SS,mmm``, with ``mark`` before the milliseconds."""
     milliseconds = round(seconds * 1000)
     minutes, milliseconds = divmod(milliseconds, 60_000)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours:02d}:{minutes:02d}:{milliseconds // 1000:02d},{milliseconds % 1000:03d}"
+    whole, rest = divmod(milliseconds, 1000)
+    return f"{hours:02d}:{minutes:02d}:{whole:02d}{mark}{rest:03d}"
+
+
+# CTM
+
+
+def _file_ids(sources: Sequence[Source]) -> list[str]:
+    """Names without folder and suffix, or with the folder where two would be the same.
+
+    CTM separates fields by spaces, so a space in a name becomes an underscore.
+    """
+    names = [Path(source.name).name for source in sources]
+    if len(set(names)) < len(set(sources)):
+        names = [str(Path(source.path).with_suffix("")) for source in sources]
+    return ["_".join(name.split()) for name in names]

@@ -11,13 +11,14 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from asr.types import ConfigError
 
 __all__ = [
+    "Guard",
     "check_target",
     "replace_file",
     "replace_folder",
@@ -29,39 +30,60 @@ __all__ = [
 StrPath = str | os.PathLike[str]
 
 
-def check_target(target: StrPath, inputs: Iterable[StrPath | None]) -> None:
-    """Check that nothing of ``inputs`` would be lost if ``target`` were written.
+class Guard:
+    """Knows what is read, so that nothing is written over it.
 
     A name counts for the file it leads to, by whatever links. Of an input that is a folder, each
-    file in it counts; of a target that is one, all that it replaces. None is no input.
-
-    Raises:
-        ConfigError: an input would be.
+    file in it counts. None is no input.
     """
-    place = Path(target)
-    if not place.exists():
-        return
-    for name in inputs:
-        if name is None or not Path(name).exists():
-            continue
-        if any(_would_be_lost(file, place) for file in _files_of(Path(name))):
+
+    def __init__(self, inputs: Iterable[StrPath | None]) -> None:
+        self._inputs = [Path(name) for name in inputs if name is not None]
+        self._known: dict[tuple[int, int], Path] = {}
+        for place in self._inputs:
+            for file in (place, *_files_in(place)):
+                with suppress(OSError):  # what is not there cannot be lost
+                    self._known.setdefault(_identity(file), place)
+
+    def check(self, target: StrPath) -> None:
+        """Refuse to write ``target`` if an input would be lost. Of a folder, all is replaced.
+
+        Raises:
+            ConfigError: one would be.
+        """
+        place = Path(target)
+        lost: Path | None = None
+        if place.is_dir():
+            whole = place.resolve()
+            inside = (i for i in self._inputs if whole in (i.resolve(), *i.resolve().parents))
+            lost = next(inside, None)
+        elif place.is_file():
+            lost = self._known.get(_identity(place))
+        if lost is not None:
             raise ConfigError(
-                f"this would be written over {os.fspath(name)}, which is read",
+                f"this would be written over {lost}, which is read",
                 where=os.fspath(target),
                 remedy="give another name to write to",
             )
 
 
-def _files_of(source: Path) -> Iterator[Path]:
-    yield source
-    if source.is_dir():
-        yield from (file for file in source.iterdir() if file.is_file())
+def check_target(target: StrPath, inputs: Iterable[StrPath | None]) -> None:
+    """Refuse to write ``target`` if one of ``inputs`` would be lost; see :class:`Guard`.
+
+    Raises:
+        ConfigError: one would be.
+    """
+    Guard(inputs).check(target)
 
 
-def _would_be_lost(file: Path, target: Path) -> bool:
-    if target.is_dir():
-        return target.resolve() in (file.resolve(), *file.resolve().parents)
-    return target.is_file() and file.samefile(target)
+def _files_in(place: Path) -> list[Path]:
+    return [file for file in place.iterdir() if file.is_file()] if place.is_dir() else []
+
+
+def _identity(file: Path) -> tuple[int, int]:
+    """The same for all names of a file."""
+    status = file.stat()
+    return status.st_dev, status.st_ino
 
 
 def write_text(path: StrPath, text: str) -> None:
@@ -79,7 +101,7 @@ def write_bytes(path: StrPath, data: bytes) -> None:
     Raises:
         OSError: the file cannot be written; what stood there is as it was.
     """
-    with replace_file(path) as stream:
+    with _named(path), replace_file(path) as stream:
         stream.write(data)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -22,7 +23,8 @@ __all__ = [
     "read_results",
 ]
 
-PROOFS = {
+Proof = Literal["exact", "sectioned", "cut"]
+PROOFS: dict[int, Proof] = {
     pb.SEARCH_PROOF_EXACT: "exact",
     pb.SEARCH_PROOF_SECTIONED: "sectioned",
     pb.SEARCH_PROOF_CUT: "cut",
@@ -54,7 +56,7 @@ class Hypothesis:
     score: float
     confidence: float
     words: tuple[Word, ...]
-    search: str | None = None
+    search: Proof | None = None
     acoustic_score: float = 0.0
     lm_score: float = 0.0
     bonus_score: float = 0.0

@@ -7,8 +7,8 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import grpc
 
+from asr.files.find import Source
 from server.client import ClientError, Transcription
-from server.client_cli.files import Source
 
 __all__ = ["SkippedError", "transcribe_all"]
 

@@ -12,7 +12,11 @@ from collections.abc import Sequence
 # Read when grpc is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-from server.output import FAILURE, check_output, complain
+from asr.cli.results import open_results
+from asr.cli.terminal import FAILURE, complain, run_command
+from asr.files.find import Source, find_audio
+from asr.files.read import STDIN
+from asr.types import AsrError
 from server.signals import interrupt_quietly
 
 with interrupt_quietly():  # a traceback out of an import helps nobody
@@ -30,13 +34,12 @@ with interrupt_quietly():  # a traceback out of an import helps nobody
         read_token,
     )
     from server.client_cli.batch import SkippedError, transcribe_all
-    from server.client_cli.files import STDIN, Source, find_sources
     from server.client_cli.microphone import Microphone, on_interrupt
-    from server.client_cli.output import FORMATS, models_text, open_writer
+    from server.client_cli.output import FORMATS, models_text, result_of
 
 __all__ = ["main"]
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+NAME = "asr-client"
 ENCODINGS = ("LINEAR16", "FLOAT", "MULAW", "ALAW")
 
 
@@ -45,11 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: all done. 2: something failed, said on stderr in one line each. 130: interrupted.
     """
-    return check_output("asr-client", lambda: _run(arguments))
+    return run_command(NAME, lambda: _run(_parse(arguments)), errors=(ClientError, AsrError))
 
 
-def _run(arguments: Sequence[str] | None) -> int:
-    options = _parse(arguments)
+def _run(options: argparse.Namespace) -> int:
     try:
         with _connect(options) as client:
             if options.list_models:
@@ -58,22 +60,13 @@ def _run(arguments: Sequence[str] | None) -> int:
             if options.microphone:
                 return _listen(client, options)
             return _transcribe(client, options)
-    except ClientError as error:
-        _complain(error)
-    except BrokenPipeError:
-        pass  # the reader (say, `head`) has enough
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _complain(f"{where}{error.strerror or error}")
-    except KeyboardInterrupt:
+    finally:
         _show_progress("")
-        return INTERRUPTED
-    return FAILURE
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="asr-client", description="Write what is said in audio files, by an asr-server."
+        prog=NAME, description="Write what is said in audio files, by an asr-server."
     )
     parser.add_argument(
         "files",
@@ -104,8 +97,8 @@ def _add_task(group: argparse._ArgumentGroup) -> None:
         "--format",
         choices=FORMATS,
         default="text",
-        help="text; json: one object a line, with times and confidences; srt, vtt: subtitles "
-        "(default: text)",
+        help="text; json: one object a line, with times and confidences; srt, vtt: subtitles; "
+        "ctm: timed words (default: text)",
     )
     add(
         "--output",
@@ -235,7 +228,7 @@ def _contexts(options: argparse.Namespace) -> list[SpeechContext]:
 
 def _transcribe(client: Client, options: argparse.Namespace) -> int:
     config = _config(options)
-    sources = find_sources(options.files, raw=options.encoding is not None)
+    sources = find_audio(options.files, raw=options.encoding is not None)
 
     def transcribe(source: Source) -> Transcription:
         if source.path == STDIN:
@@ -243,7 +236,7 @@ def _transcribe(client: Client, options: argparse.Namespace) -> int:
         return client.transcribe_file(source.path, config)
 
     failures = 0
-    with open_writer(sources, options.format, options.output) as write:
+    with open_results(FORMATS[options.format], sources, options.output, _files(options)) as write:
         outcomes = transcribe_all(transcribe, sources, options.parallel)
         for index, source in enumerate(sources):
             _show_progress(f"{index + 1}/{len(sources)} {source.path}")
@@ -252,11 +245,16 @@ def _transcribe(client: Client, options: argparse.Namespace) -> int:
             if isinstance(outcome, ClientError):
                 failures += 1
                 if not isinstance(outcome, SkippedError):
-                    _complain(f"{source.path}: {outcome}")
-            write(index, outcome)
+                    complain(f"{source.path}: {outcome}", NAME)
+            write(index, [result_of(outcome)])
     if failures and len(sources) > 1:
-        _complain(f"{failures} of {len(sources)} files could not be transcribed")
+        complain(f"{failures} of {len(sources)} files could not be transcribed", NAME)
     return FAILURE if failures else 0
+
+
+def _files(options: argparse.Namespace) -> list[str | None]:
+    """What is read beside the audio."""
+    return [options.tls_ca, options.tls_certificate, options.tls_key, options.token_file]
 
 
 # The microphone
@@ -266,8 +264,9 @@ def _listen(client: Client, options: argparse.Namespace) -> int:
     rate = options.sample_rate or client.get_model(options.model).sample_rate
     options.encoding, options.sample_rate, options.channels = "LINEAR16", rate, 1
     microphone = Microphone(rate)
+    sources = [Source("microphone", "microphone")]
     with (
-        open_writer([Source("microphone", "microphone")], options.format, options.output) as write,
+        open_results(FORMATS[options.format], sources, options.output, _files(options)) as write,
         on_interrupt(microphone.stop),
     ):
         _show_progress("recording; Ctrl-C ends it")
@@ -276,7 +275,7 @@ def _listen(client: Client, options: argparse.Namespace) -> int:
             microphone.limit(parts.started.max_audio)
             for part in parts:
                 _show_progress("")
-                write(0, part)
+                write(0, [result_of(part)])
         finally:
             microphone.stop()
             _show_progress("")
@@ -290,13 +289,9 @@ def _listen(client: Client, options: argparse.Namespace) -> int:
 
 def _show_progress(line: str) -> None:
     """A line on a terminal in place of the last; an empty one wipes it."""
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         width = shutil.get_terminal_size().columns - 1
         print(f"\r\x1b[K{line[:width]}", end="", file=sys.stderr, flush=True)
-
-
-def _complain(message: object) -> None:
-    complain("asr-client", message)
 
 
 if __name__ == "__main__":

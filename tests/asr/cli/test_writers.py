@@ -10,10 +10,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.cli.writers import file_ids, to_ctm, to_json, to_srt, to_text
+from asr.cli.writers import (
+    CtmWriter,
+    JsonWriter,
+    Outcome,
+    Result,
+    ResultWriter,
+    SrtWriter,
+    TextGridWriter,
+    TextWriter,
+    VttWriter,
+)
+from asr.files.find import sources_of
 from asr.types import AudioError, Hypothesis, TimedToken, Transcript, Word
 
 CUE = re.compile(r"(\d+)\n(\d\d:\d\d:\d\d,\d{3}) --> (\d\d:\d\d:\d\d,\d{3})\n(.+)\n\n")
+
+
+def written(kind: type[ResultWriter], outcome: Outcome, *files: str) -> str:
+    """What is written of the first of ``files``."""
+    sources = sources_of(files or ["a.wav"])
+    return kind(sources).render(sources[0], [Result(outcome)])
+
+
+def to_srt(transcript: Transcript) -> str:
+    return written(SrtWriter, transcript)
 
 
 def transcript_of(words: list[Word], duration: float = 4000.0) -> Transcript:
@@ -57,17 +78,17 @@ def read_srt(text: str) -> list[tuple[int, float, float, str]]:
 
 
 def test_text_is_the_transcript_alone():
-    assert to_text(ONE_TWO) == "one two\n"
-    assert to_text(EMPTY) == "\n"
+    assert written(TextWriter, ONE_TWO) == "one two\n"
+    assert written(TextWriter, EMPTY) == "\n"
 
 
 def test_text_of_several_files_names_each():
-    assert to_text(ONE_TWO, "a.wav") == "a.wav\tone two\n"
+    assert written(TextWriter, ONE_TWO, "a.wav", "b.wav") == "a.wav\tone two\n"
 
 
 def test_text_ranks_alternatives():
     both = Transcript((Hypothesis("one", -1, 0.6), Hypothesis("on", -2, 0.3)), 1.0)
-    assert to_text(both, "a.wav") == "a.wav\t1\tone\na.wav\t2\ton\n"
+    assert written(TextWriter, both, "a.wav", "b.wav") == "a.wav\t1\tone\na.wav\t2\ton\n"
 
 
 # JSON
@@ -76,7 +97,7 @@ def test_text_ranks_alternatives():
 def test_json_is_one_line_with_everything():
     tokens = (TimedToken("o", 0.1, 0.2, 0.87654),)
     hypothesis = Hypothesis("öne", -3.14159, 0.5, tokens, (Word("öne", 0.1, 0.2, 0.5),))
-    line = to_json(Transcript((hypothesis, Hypothesis("two", -4.0, 0.1)), 1.5), "a.wav")
+    line = written(JsonWriter, Transcript((hypothesis, Hypothesis("two", -4.0, 0.1)), 1.5))
     assert line.count("\n") == 1
     assert line.endswith("\n")
     assert "öne" in line
@@ -92,7 +113,7 @@ def test_json_is_one_line_with_everything():
 
 
 def test_json_of_a_failure_says_why():
-    values = json.loads(to_json(AudioError("empty", where="/x/a.wav", remedy="record"), "a.wav"))
+    values = json.loads(written(JsonWriter, AudioError("empty", where="/x/a.wav", remedy="record")))
     assert values == {"file": "a.wav", "error": "empty (record)"}
 
 
@@ -131,7 +152,7 @@ def test_srt_parses_in_order_with_every_word(transcript):
 
 @given(transcripts())
 def test_ctm_lines_parse(transcript):
-    lines = to_ctm(transcript, "utt").splitlines()
+    lines = written(CtmWriter, transcript, "utt.wav").splitlines()
     words = transcript.hypotheses[0].words
     assert len(lines) == len(words)
     for line, word in zip(lines, words, strict=True):
@@ -146,12 +167,67 @@ def test_ctm_lines_parse(transcript):
 def test_phones_stand_in_for_words():
     phones = (TimedToken("sil", 0, 0.1, 1), TimedToken("aa", 0.1, 0.3, 0.5))
     transcript = Transcript((Hypothesis("sil aa", -1, 0.7, phones),), 0.4)
-    assert to_ctm(transcript, "u") == "u 1 0.000 0.100 sil 1.000\nu 1 0.100 0.200 aa 0.500\n"
+    assert (
+        written(CtmWriter, transcript, "u.wav")
+        == "u 1 0.000 0.100 sil 1.000\nu 1 0.100 0.200 aa 0.500\n"
+    )
 
 
-def test_file_ids_have_no_folder_suffix_or_space():
-    assert file_ids(["x/a b.wav", "y/c.flac"]) == ["a_b", "c"]
+def test_a_space_alone_is_no_word():
+    spaces = (TimedToken("<space>", 0, 0.1, 1),)
+    transcript = Transcript((Hypothesis(" ", -1, 0.7, spaces),), 0.4)
+    for kind in (CtmWriter, SrtWriter):
+        assert written(kind, transcript) == ""
+    assert written(VttWriter, transcript) == "WEBVTT\n\n"
 
 
-def test_file_ids_stay_distinct():
-    assert file_ids(["x/a.wav", "y/a.wav", "b.wav"]) == ["x/a", "y/a", "b"]
+@pytest.mark.parametrize(
+    ("files", "ids"),
+    [
+        (["x/a b.wav", "y/c.flac"], ["a_b", "c"]),
+        (["x/a.wav", "y/a.wav", "b.wav"], ["x/a", "y/a", "b"]),
+    ],
+)
+def test_names_in_ctm_are_one_word_and_distinct(files, ids):
+    sources = sources_of(files)
+    writer = CtmWriter(sources)
+    lines = [writer.render(source, [Result(ONE_TWO)]) for source in sources]
+    assert [line.split()[0] for line in lines] == ids
+
+
+def test_a_failure_is_a_comment_in_ctm_and_nothing_in_text_and_subtitles():
+    error = AudioError("empty", where="a.wav", remedy="say\nsomething")
+    assert written(CtmWriter, error) == ";; a.wav: empty (say something)\n"
+    for kind in (TextWriter, SrtWriter, VttWriter, TextGridWriter):
+        assert written(kind, error) == ""
+
+
+# WebVTT
+
+
+@given(transcripts())
+def test_vtt_has_the_cues_of_srt(transcript):
+    head, *blocks = written(VttWriter, transcript).split("\n\n")
+    assert head == "WEBVTT"
+    cues = to_srt(transcript).split("\n\n")
+    assert len(blocks) == len(cues)
+    for block, cue in zip(blocks[:-1], cues[:-1], strict=True):
+        _, times, text = cue.split("\n")
+        assert block == f"{times.replace(',', '.')}\n{text}"
+
+
+def test_vtt_escapes_what_would_be_markup():
+    words = [Word("<b>", 0.0, 0.5, 1.0), Word("&", 0.5, 1.0, 1.0), Word("-->", 1.0, 1.5, 1.0)]
+    text = written(VttWriter, transcript_of(words)).splitlines()[-2]
+    assert text == "&lt;b&gt; &amp; --&gt;"
+
+
+@pytest.mark.parametrize("kind", [SrtWriter, VttWriter])
+def test_parts_of_a_stream_are_one_file(kind):
+    """One head, and cues that count on."""
+    sources = sources_of(["a.wav"])
+    parts = [transcript_of([Word("one", t, t + 0.5, 1.0)]) for t in (0.0, 3.0, 6.0)]
+    writer = kind(sources)
+    apart = "".join(writer.render(sources[0], [Result(part)]) for part in parts)
+    whole = transcript_of([word for part in parts for word in part.hypotheses[0].words])
+    assert apart == written(kind, whole)

@@ -1,19 +1,21 @@
-"""What the client writes, beside what `asr transcribe` writes."""
+"""What the client writes: what the server said, in the formats of `asr transcribe`."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import asdict
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.cli import writers as output
-from asr.types import Hypothesis as AsrHypothesis
-from asr.types import Transcript
-from asr.types import Word as AsrWord
-from server.client import Hypothesis, Transcription, Word
-from server.client_cli.output import to_json, to_subtitles, to_text
+from asr.cli import transcribe
+from asr.files.find import sources_of
+from asr.types import AsrError, Transcript
+from server.client import ClientError, Hypothesis, Transcription, Word
+from server.client_cli.output import FORMATS, result_of
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"]), min_size=1)
 
@@ -49,59 +51,70 @@ def transcriptions(draw) -> Transcription:
     return Transcription(tuple(hypotheses), draw(st.floats(0, 600)))
 
 
-def as_transcript(transcription: Transcription) -> Transcript:
-    return Transcript(
-        tuple(
-            AsrHypothesis(
-                text=hypothesis.text,
-                score=hypothesis.score,
-                confidence=hypothesis.confidence,
-                words=tuple(AsrWord(**asdict(word)) for word in hypothesis.words),
-                search=hypothesis.search,
-                lm_score=hypothesis.lm_score,
-                bonus_score=hypothesis.bonus_score,
-            )
-            for hypothesis in transcription.hypotheses
-        ),
-        transcription.duration,
+def rounded(values: dict) -> dict:
+    return {k: round(v, 3) if isinstance(v, float) else v for k, v in values.items()}
+
+
+@given(transcriptions())
+def test_all_that_the_server_said_is_written(transcription):
+    (source,) = sources = sources_of(["a.wav"])
+    line = FORMATS["json"](sources).render(source, [result_of(transcription)])
+    values = json.loads(line)
+    assert values["file"] == "a.wav"
+    assert values["duration"] == round(transcription.duration, 4)
+    for told, said in zip(values["hypotheses"], transcription.hypotheses, strict=True):
+        expected = rounded(asdict(said))
+        expected["words"] = [rounded(word) for word in expected["words"]]
+        if expected["search"] is None:
+            del expected["search"]
+        # A difference of two sums, which may round to either side.
+        assert abs(told.pop("acoustic_score") - expected.pop("acoustic_score")) <= 0.0011
+        assert told == expected
+
+
+@given(transcriptions())
+def test_other_formats_are_those_of_asr_transcribe(transcription):
+    (source,) = sources = sources_of(["a.wav"])
+    result = result_of(transcription)
+    assert isinstance(result.outcome, Transcript)
+    assert list(FORMATS) == list(transcribe.FORMATS)
+    for name in ("text", "srt", "vtt", "ctm"):
+        expected = transcribe.FORMATS[name](sources).render(source, [result])
+        assert FORMATS[name](sources).render(source, [result]) == expected
+
+
+def test_a_failure_is_told_in_the_clients_words():
+    result = result_of(ClientError("the server is full (try later)"))
+    assert isinstance(result.outcome, AsrError)
+    (source,) = sources = sources_of(["a.wav"])
+    values = json.loads(FORMATS["json"](sources).render(source, [result]))
+    assert values == {"file": "a.wav", "error": "the server is full (try later)"}
+
+
+WITHOUT_THE_TOOLKIT = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "numpy", "numba", "onnx", "onnxruntime",
+                                      "soundfile", "soxr", "rich", "safetensors", "matplotlib"}:
+            raise ModuleNotFoundError("kept away by the test: " + name)
+
+sys.meta_path.insert(0, Absent())
+from server.client_cli.main import main
+sys.exit(main(["--list-models", "--retries", "0", "--address", "unix:/nowhere", "--timeout", "5"]))
+"""
+
+
+def test_the_client_needs_nothing_that_recognises():
+    """Where grpcio and protobuf alone are installed, it runs."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_THE_TOOLKIT],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
-
-
-@given(transcriptions())
-def test_text_is_that_of_asr_transcribe(transcription):
-    for path in (None, "a b.wav"):
-        expected = output.to_text(as_transcript(transcription), path)
-        assert to_text(transcription, path) == expected
-
-
-@given(transcriptions())
-def test_json_is_that_of_asr_transcribe_without_tokens(transcription):
-    expected = output.to_dict(as_transcript(transcription), "a.wav")
-    for hypothesis in expected["hypotheses"]:
-        del hypothesis["tokens"]
-    line = to_json(transcription, "a.wav")
-    assert line == json.dumps(expected, ensure_ascii=False) + "\n"
-
-
-@given(transcriptions())
-def test_srt_is_that_of_asr_transcribe(transcription):
-    assert to_subtitles(transcription, "srt") == output.to_srt(as_transcript(transcription))
-
-
-@given(transcriptions())
-def test_vtt_has_the_cues_of_srt(transcription):
-    head, *blocks = to_subtitles(transcription, "vtt").split("\n\n")
-    assert head == "WEBVTT"
-    cues = to_subtitles(transcription, "srt").split("\n\n")
-    assert len(blocks) == len(cues)
-    for block, cue in zip(blocks[:-1], cues[:-1], strict=True):
-        _, times, text = cue.split("\n")
-        escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        assert block == f"{times.replace(',', '.')}\n{escaped}"
-
-
-def test_vtt_escapes_what_would_be_markup():
-    words = (Word("<b>", 0.0, 0.5, 1.0), Word("&", 0.5, 1.0, 1.0), Word("-->", 1.0, 1.5, 1.0))
-    transcription = Transcription((Hypothesis("", 0.0, 1.0, words),), 2.0)
-    text = to_subtitles(transcription, "vtt").splitlines()[-2]
-    assert text == "&lt;b&gt; &amp; --&gt;"
+    assert done.returncode == 2
+    assert done.stderr.startswith("asr-client: error: the server at unix:/nowhere is not available")

@@ -1,0 +1,74 @@
+"""Which recordings are meant: files, folders, standard input."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from asr.files.read import STDIN
+from asr.types import AudioError
+
+__all__ = ["Source", "find_audio", "sources_of"]
+
+# In folders alone; a file that is named may be called anything.
+SUFFIXES = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".sph", ".nist")
+RAW_SUFFIXES = (".raw", ".pcm", ".ul", ".ulaw", ".mulaw", ".al", ".alaw")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One piece of audio: its ``path`` as given, and ``name``, which files of results about it are
+    to have: without suffix, and with the folders between it and the folder that was given.
+    """
+
+    path: str
+    name: str
+
+
+def find_audio(paths: Sequence[str], *, raw: bool = False) -> list[Source]:
+    """The files of ``paths`` in their order; in place of a folder, the audio files in it and below
+    it, sorted. ``raw``: they are raw samples. ``-`` is standard input.
+
+    Raises:
+        AudioError: a folder without audio files, or standard input beside others.
+    """
+    if STDIN in paths and len(paths) > 1:
+        raise AudioError("standard input (-) has to be the only input")
+    suffixes = RAW_SUFFIXES if raw else SUFFIXES
+    sources: list[Source] = []
+    for path in paths:
+        if os.path.isdir(path):
+            sources += _sources_below(path, suffixes)
+        else:
+            sources += sources_of([path])
+    return sources
+
+
+def sources_of(files: Sequence[str]) -> list[Source]:
+    """Files, each named by its own name."""
+    return [Source(file, "stdin" if file == STDIN else Path(file).stem) for file in files]
+
+
+def _sources_below(folder: str, suffixes: Sequence[str]) -> list[Source]:
+    found = [
+        Source(str(file), str(file.relative_to(folder).with_suffix("")))
+        for file in sorted(_audio_below(folder, suffixes))
+    ]
+    if not found:
+        raise AudioError("no audio files in this folder", where=folder, remedy=", ".join(suffixes))
+    return found
+
+
+def _audio_below(folder: str, suffixes: Sequence[str]) -> Iterator[Path]:
+    """Hidden files and folders are no one's recordings."""
+
+    def complain(error: OSError) -> None:
+        raise AudioError(f"the folder cannot be read: {error.strerror}", where=str(error.filename))
+
+    for parent, folders, files in os.walk(folder, onerror=complain):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if name.lower().endswith(tuple(suffixes)) and not name.startswith("."):
+                yield Path(parent, name)
