@@ -17,7 +17,7 @@ from server.api.service import SpeechService
 from server.audio.pool import AudioWorkers
 from server.engine.admission import Admission
 from server.engine.batching import Batcher
-from server.engine.models import Models, ModelSource
+from server.engine.models import Loaded, Models, ModelSource
 from server.engine.search_pool import Searches
 from server.limits import AUDIO_BYTES, AUDIO_SECONDS, MAX_CHANNELS, MAX_RATE, MIN_RATE
 from server.options import CapacityOptions, ServerOptions
@@ -104,7 +104,7 @@ class Application:
         """Start the processes and load the models.
 
         Raises:
-            AsrError: a model cannot be loaded.
+            AsrError: no model can be loaded, or not the default one.
         """
         await self._audio.start()
         await self._load()
@@ -117,28 +117,28 @@ class Application:
         except AsrError as error:
             log.error("tokens not reloaded, the old ones stay: %s", error)
         try:
-            changes = await self._load()
-            log.info("models reloaded: %s", "; ".join(changes) or "nothing changed")
-            self.metrics.observe_reload(ok=True)
+            loaded = await self._load()
+            log.info("models reloaded: %s", "; ".join(loaded.changes) or "nothing changed")
+            self.metrics.observe_reload(ok=not loaded.failed)
         except Exception as error:
             # A defect of ours, or of a library that meets a strange file, is no reason to end.
             traceback = None if isinstance(error, AsrError) else error
             log.error("models not reloaded, the old ones stay: %s", error, exc_info=traceback)
             self.metrics.observe_reload(ok=False)
 
-    async def _load(self) -> list[str]:
-        changes = await asyncio.get_running_loop().run_in_executor(self._loader, self._read_models)
+    async def _load(self) -> Loaded:
+        loaded = await asyncio.get_running_loop().run_in_executor(self._loader, self._read_models)
         self.metrics.set_models({model.name: model.fingerprint for model in self.models.all()})
-        return changes
+        return loaded
 
-    def _read_models(self) -> list[str]:
-        changes = self.models.load()
+    def _read_models(self) -> Loaded:
+        loaded = self.models.load()
         # The garbage collector need not look at what stays: now and then it would, for a tenth of
         # a second in which nobody is served.
         gc.unfreeze()
         gc.collect()
         gc.freeze()
-        return changes
+        return loaded
 
     async def close(self) -> None:
         """Stop processes, and threads that have nothing to do."""

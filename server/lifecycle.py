@@ -54,7 +54,7 @@ async def serve(
 
     Raises:
         ConfigError: the address, or a file that the options name, cannot be used.
-        AsrError: a model cannot be loaded.
+        AsrError: no model can be loaded, or not the default one.
     """
     application = Application(source, read, options)
     server = _server(application)

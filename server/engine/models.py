@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,19 @@ from torch import Tensor
 from asr.bundle.contents import CONFIG
 from asr.decoding import BeamOptions
 from asr.recognizer import PreparedWaveform, Recognizer
-from asr.types import BundleError, ConfigError, Waveform
+from asr.types import AsrError, BundleError, ConfigError, Waveform
 from server.engine.batching import Batcher
 from server.errors import Refusal
 
-__all__ = ["BundleFolder", "ModelSource", "Models", "Repository", "ServedModel", "SingleBundle"]
+__all__ = [
+    "BundleFolder",
+    "Loaded",
+    "ModelSource",
+    "Models",
+    "Repository",
+    "ServedModel",
+    "SingleBundle",
+]
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +94,7 @@ class SingleBundle:
 
     def find(self) -> list[BundleFolder]:
         """See :class:`ModelSource`."""
-        return [BundleFolder(self.path.resolve().name, self.path)]
+        return [_folder_at(self.path)]
 
 
 @dataclass(frozen=True)
@@ -98,21 +107,42 @@ class Repository:
     def find(self) -> list[BundleFolder]:
         """See :class:`ModelSource`."""
         try:
-            folders = sorted(entry for entry in self.path.iterdir() if entry.is_dir())
+            folders = sorted(entry for entry in self.path.iterdir() if _may_be_bundle(entry))
         except OSError as error:
             raise ConfigError(
                 f"the model repository cannot be read: {error.strerror}",
                 where=str(self.path),
                 remedy="give a folder whose folders are bundles",
             ) from None
-        found = [BundleFolder(folder.name, folder) for folder in folders if folder.name[0] != "."]
-        if not found:
+        if not folders:
             raise ConfigError(
                 "the model repository holds no bundles",
                 where=str(self.path),
                 remedy="give a folder whose folders are bundles",
             )
-        return found
+        return [_folder_at(folder) for folder in folders]
+
+
+def _folder_at(path: Path) -> BundleFolder:
+    """The bundle there. A link gives it its own name; where it leads is asked once, so that all of
+    a bundle is read from one folder.
+    """
+    return BundleFolder(Path(os.path.abspath(path)).name, Path(os.path.realpath(path)))
+
+
+def _may_be_bundle(entry: Path) -> bool:
+    """A folder, or a link to one, even if it is being exchanged and leads nowhere for now."""
+    is_folder = entry.is_dir() or (entry.is_symlink() and not entry.exists())
+    return is_folder and not entry.name.startswith(".")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What loading has come to: the models that changed, in words, and the names of those that
+    could not be loaded."""
+
+    changes: list[str]
+    failed: list[str]
 
 
 @dataclass(frozen=True)
@@ -174,28 +204,35 @@ class Models:
             raise Refusal(grpc.StatusCode.NOT_FOUND, "model", f"{what} (choose one of {there})")
         return model
 
-    def load(self) -> list[str]:
+    def load(self) -> Loaded:
         """Read and warm up every bundle that is new or has changed, then put them into service.
 
-        All or nothing: where one cannot be loaded, the models in service stay as they are. This
-        takes seconds and blocks: it is for a thread.
-
-        Returns:
-            What changed, in words.
+        One that cannot be loaded keeps no other out: it stays as it was if it is in service, and
+        else is passed over. The log says why. This takes seconds and blocks: it is for a thread.
 
         Raises:
-            AsrError: the source, or one of the bundles, cannot be used.
+            AsrError: the source cannot be used, it has no bundle that can be loaded, or the default
+                model is none of those that can.
         """
-        found = self._source.find()
-        default = self._source.default or (found[0].name if len(found) == 1 else "")
-        if self._source.default and default not in {folder.name for folder in found}:
-            raise ConfigError(
-                f"there is no bundle {default!r} to be the default model",
-                remedy=f"choose one of {', '.join(folder.name for folder in found)}",
-            )
-        models = {folder.name: self._ready(folder) for folder in found}
-        before, self._service = self._service, _Service(models, default)
-        return _changes(before.models, models)
+        folders, service = self._source.find(), self._service
+        models: dict[str, ServedModel] = {}
+        errors: dict[str, Exception] = {}
+        for folder in folders:
+            try:
+                models[folder.name] = self._ready(folder)
+            except Exception as error:  # a defect, or a library's that meets a strange file, too
+                errors[folder.name] = error
+                if folder.name in service.models:
+                    models[folder.name] = service.models[folder.name]
+        if models or len(folders) > 1:  # else the error below says it all
+            _report(errors, service.models)
+        default = self._source.default or (next(iter(models)) if len(models) == 1 else "")
+        _check_default(default, models, errors)
+        self._service = _Service(models, default)
+        # What has no configuration is no bundle, and passing over it is no failure.
+        tried = {folder.name for folder in folders if folder.fingerprint()}
+        failed = [name for name in errors if name in tried or name in models]
+        return Loaded(_changes(service.models, models), failed)
 
     def _ready(self, folder: BundleFolder) -> ServedModel:
         """The model of ``folder``: the one in service if it is the same, else a fresh one."""
@@ -221,6 +258,30 @@ def _compute(recognizer: Recognizer) -> Compute:
         return [log_probs[b, :length] for b, length in enumerate(lengths.tolist())]
 
     return compute
+
+
+def _check_default(
+    default: str, models: Mapping[str, ServedModel], errors: Mapping[str, Exception]
+) -> None:
+    """There is a model, and the default is one; else raise what kept it out."""
+    if not models or (default in errors and default not in models):
+        raise errors.get(default) or next(iter(errors.values()))
+    if default and default not in models:
+        raise ConfigError(
+            f"there is no bundle {default!r} to be the default model",
+            remedy=f"choose one of {', '.join(models)}",
+        )
+
+
+def _report(errors: Mapping[str, Exception], before: Mapping[str, ServedModel]) -> None:
+    """Why the bundles of these names could not be loaded."""
+    for name, error in errors.items():
+        traceback = None if isinstance(error, AsrError) else error
+        if name in before:
+            text = "model %s is not reloaded, the old one stays: %s"
+            log.error(text, name, error, exc_info=traceback)
+        else:
+            log.warning("%s is passed over: %s", name, error, exc_info=traceback)
 
 
 def _warm_up(recognizer: Recognizer) -> None:
