@@ -25,32 +25,41 @@ __all__ = [
     "load_recognizer",
 ]
 
+
+def penalty(text: str) -> float:
+    """A penalty as the score that is added."""
+    return -float(text)
+
+
 # Options of decoders that had other names before: what they are now, and how to read them.
 RENAMED: dict[str, tuple[str, Callable[[str], object]]] = {
     "--alternatives": ("nbest", int),
     "--word-bonus": ("word_score", float),
     "--token-bonus": ("token_score", float),
-    "--unknown-penalty": ("unk_score", lambda text: -float(text)),
+    "--unknown-penalty": ("unk_score", penalty),
 }
 
 
-def add_recognition(parser: argparse.ArgumentParser) -> None:
+def add_recognition(parser: argparse.ArgumentParser, default: str = "the bundle's") -> None:
     """Give ``parser`` the options of decoders, language, phrases and :func:`add_model`."""
-    add_decoding(parser)
+    add_decoding(parser, default)
     add_language(parser)
     _add_phrases(parser)
     add_model(parser)
 
 
-def add_decoding(parser: argparse.ArgumentParser) -> None:
-    """Give ``parser`` ``--decoder``, and an option for each field of each decoder's options."""
+def add_decoding(parser: argparse.ArgumentParser, default: str = "the bundle's") -> None:
+    """Give ``parser`` ``--decoder``, and an option for each field of each decoder's options.
+
+    ``default`` names the decoder where nothing is asked for.
+    """
     from asr.decoding.config import NAMES, OPTIONS
 
     group = parser.add_argument_group("decoding")
     group.add_argument(
         "--decoder",
         metavar="NAME",
-        help=f"{', '.join(NAMES)} (default: the bundle's, or the one that has the options given)",
+        help=f"{', '.join(NAMES)} (default: {default}, or the one that has the options given)",
     )
     done: set[str] = set()
     for name, options in OPTIONS.items():
@@ -61,12 +70,12 @@ def add_decoding(parser: argparse.ArgumentParser) -> None:
             done.add(f.name)
             users = [each for each in NAMES if f.name in {g.name for g in fields(OPTIONS[each])}]
             also = f"; also {', '.join(users[1:])}" if users[1:] else ""
-            default = "" if f.default in (None, "") else f" (default: {f.default:g})"
+            value = "" if f.default in (None, "") else f" (default: {f.default:g})"
             group.add_argument(
                 f"--{f.name.replace('_', '-')}",
                 type=f.metadata["kind"],
                 metavar=f.metadata["metavar"],
-                help=f"{f.metadata['help']}{default}{also}",
+                help=f"{f.metadata['help']}{value}{also}",
             )
     for old, (new, kind) in RENAMED.items():
         group.add_argument(old, dest=new, type=kind, help=argparse.SUPPRESS)
@@ -134,13 +143,15 @@ def chosen_options(options: argparse.Namespace, default: DecoderOptions) -> Deco
     from asr.decoding.config import OPTIONS
 
     names = {f.name for each in OPTIONS.values() for f in fields(each)}
-    given = {name: getattr(options, name, None) for name in names}
+    given = {name: getattr(options, name) for name in names}
+    flags = {name: f"--{name.replace('_', '-')}" for name in names}
     return choose_options(
         default,
         options.decoder,
         {name: value for name, value in given.items() if value is not None},
         language=options.lm is not None or options.lexicon is not None,
         phrases=bool(getattr(options, "phrase", None) or getattr(options, "phrases", None)),
+        words={**flags, "language": "--lm or --lexicon", "phrases": "--phrase"},
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from asr.cli.recognition import add_language, add_model, load_recognizer
+from asr.cli.recognition import add_language, add_model, load_recognizer, penalty
 from asr.cli.terminal import progress
 from asr.options import BATCH_SECONDS
 from asr.types import ConfigError
@@ -53,7 +53,7 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
     add(
         "--unknown-penalty",
         dest="unk_score",
-        type=lambda text: -float(text),
+        type=penalty,
         help=argparse.SUPPRESS,
     )
     add_language(parser)

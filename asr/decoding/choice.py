@@ -12,6 +12,10 @@ from asr.types import DecodingError
 
 __all__ = ["choose_options"]
 
+# What beam search alone uses, beside its options, and how messages call it.
+FOR_BEAM = {"language": "language model or lexicon", "phrases": "phrases"}
+ONE_HYPOTHESIS = ("nbest", 1)  # which every decoder gives, those without this option too
+
 
 def choose_options(
     default: DecoderOptions,
@@ -20,6 +24,7 @@ def choose_options(
     *,
     language: bool = False,
     phrases: bool = False,
+    words: Mapping[str, str] | None = None,
 ) -> DecoderOptions:
     """The options of the decoder that is meant, with ``changes``.
 
@@ -27,54 +32,58 @@ def choose_options(
     that one can do all that is asked for, else the first of beam, prefix and wfst that can. Options
     that are not changed are those of ``default``, if the decoder is the same.
 
+    >>> choose_options(OPTIONS["greedy"](), changes={"nbest": 1}).name
+    'greedy'
+    >>> choose_options(OPTIONS["greedy"](), changes={"nbest": 3}).name
+    'beam'
+
     Args:
         default: what the bundle, or the recipe, has.
         changes: fields of the options classes by name. One hypothesis is what every decoder gives.
         language: a language model or a lexicon was given, which beam search alone uses.
         phrases: phrases were given, which beam search alone expects.
+        words: what the user calls the fields, ``language`` and ``phrases``, for messages.
 
     Raises:
         DecodingError: there is no such decoder, none can do all of it, or a value is impossible.
     """
     changes = dict(changes or {})
-    if changes.get("nbest") == 1 and not _can(default.name if name is None else name, ["nbest"]):
-        del changes["nbest"]  # which is what it gives
+    given = {"language": language, "phrases": phrases}
+    asked = {**changes, **{what: True for what, is_given in given.items() if is_given}}
     if name is not None and name not in OPTIONS:
         raise DecodingError(f"unknown decoder {name!r}", remedy=f"choose one of {', '.join(NAMES)}")
-    candidates = [name] if name else [default.name, "beam", "prefix", "wfst"]
-    able = (
-        each
-        for each in candidates
-        if _can(each, changes) and (each == BeamOptions.name or not (language or phrases))
-    )
-    chosen = next(able, None)
+    candidates = [name] if name is not None else [default.name, "beam", "prefix", "wfst"]
+    chosen = next((each for each in candidates if not _lacking(each, asked)), None)
     if chosen is None:
-        raise _refusal(name, changes, language, phrases)
+        raise _refusal(name, asked, {**FOR_BEAM, **(words or {})})
+    own = {f.name for f in fields(OPTIONS[chosen])}
     kept = asdict(default) if chosen == default.name else {}
-    return from_values(OPTIONS[chosen], {**kept, **changes}, f"{chosen} decoder", DecodingError)
+    values = {**kept, **{option: value for option, value in changes.items() if option in own}}
+    return from_values(OPTIONS[chosen], values, f"{chosen} decoder", DecodingError)
 
 
-def _can(name: str, changes: Mapping[str, Any] | list[str]) -> bool:
-    """Whether the decoder has all these options; greedy search and wfst have one hypothesis."""
-    return name in OPTIONS and {f.name for f in fields(OPTIONS[name])}.issuperset(changes)
+def _lacking(name: str, asked: Mapping[str, Any]) -> list[str]:
+    """What of ``asked`` the decoder cannot do."""
+    own = {f.name for f in fields(OPTIONS[name])}
+    if name == BeamOptions.name:
+        own.update(FOR_BEAM)
+    wanted = (option for option, value in asked.items() if (option, value) != ONE_HYPOTHESIS)
+    return [option for option in wanted if option not in own]
 
 
-def _refusal(
-    name: str | None, changes: Mapping[str, Any], language: bool, phrases: bool
-) -> DecodingError:
-    """Why nothing can be chosen, in words."""
-    asked = sorted(changes)
-    asked += ["a language model or lexicon"] * language + ["phrases"] * phrases
+def _refusal(name: str | None, asked: Mapping[str, Any], words: Mapping[str, str]) -> DecodingError:
+    """Why nothing can be chosen, in the user's words."""
+
+    def listed(options: list[str]) -> str:
+        return ", ".join(words.get(option, option) for option in options)
+
     if name is None:
         return DecodingError(
-            f"no decoder has all of {', '.join(asked)}", remedy="leave one of them out"
+            f"no decoder takes all of {listed(list(asked))}", remedy="leave one of them out"
         )
-    if language or phrases:
-        return DecodingError(
-            f"{name} decoding uses no language model, lexicon or phrases",
-            remedy="choose the decoder beam, or leave them out",
-        )
-    lacking = [change for change in asked if not _can(name, [change])]
-    others = [other for other in NAMES if _can(other, lacking)]
-    remedy = f"choose {' or '.join(others)}, or leave them out" if others else "leave them out"
-    return DecodingError(f"{name} decoding has no {', '.join(lacking)}", remedy=remedy)
+    lacking = _lacking(name, asked)
+    able = [each for each in NAMES if not _lacking(each, {o: asked[o] for o in lacking})]
+    leave = f"leave {'it' if len(lacking) == 1 else 'them'} out"
+    remedy = f"choose the decoder {' or '.join(able)}, or {leave}" if able else leave
+    more = " above 1" if lacking == ["nbest"] else ""
+    return DecodingError(f"{name} decoding takes no {listed(lacking)}{more}", remedy=remedy)

@@ -53,8 +53,10 @@ class GreedyOptions:
 class BeamOptions:
     """Search over prefixes that keeps the likely ones after each frame.
 
-    All scores and thresholds are natural logarithms. ``unk_score`` None means that there are no
-    words outside the lexicon.
+    All scores and thresholds are natural logarithms, and scores are added. ``unk_score`` None means
+    that there are no words outside the lexicon, ``beam_threshold`` None that none are dropped for
+    their score; minus infinity and infinity say the same, and are kept as None, since JSON has no
+    infinite numbers.
     """
 
     name: ClassVar[str] = "beam"
@@ -64,16 +66,21 @@ class BeamOptions:
         -8.0, "X", "try tokens only that are at least this probable in a frame, and the best one"
     )
     beam_threshold: float | None = _option(
-        20.0, "X", "drop prefixes that score this much less than the best"
+        20.0, "X", "drop prefixes that score this much less than the best; inf: none"
     )
     lm_weight: float = _option(0.5, "W", "weight of the language model; 0 leaves it out")
     word_score: float = _option(0.0, "X", "added for each word")
     token_score: float = _option(0.0, "X", "added for each token")
     unk_score: float | None = _option(
-        None, "X", "allow words outside the lexicon; added for each, 0 or less"
+        None,
+        "X",
+        "added for each word outside the lexicon, 0 or less; -inf, the default: there are none",
     )
 
     def __post_init__(self) -> None:
+        for name, endless in (("beam_threshold", math.inf), ("unk_score", -math.inf)):
+            if getattr(self, name) == endless:
+                object.__setattr__(self, name, None)
         _check_integer(self, "beam_width", MAX_BEAM_WIDTH)
         _check_integer(self, "nbest", self.beam_width, ", no more than the beam is wide")
         _check_number(

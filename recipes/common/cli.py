@@ -88,13 +88,13 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
     part.add_argument("--split", default="dev", help="train, dev or test (default: dev)")
     part.add_argument("--batch-seconds", type=float, default=60.0, help="audio in a batch")
     part.add_argument("--output", type=Path, help="file for each utterance's result (JSON lines)")
-    add_recognition(part)
+    add_recognition(part, "greedy")
     part.set_defaults(run=_evaluate)
 
     part = commands.add_parser("export", help="write the model bundle that `asr-server` serves")
     _add_model(part, recipe)
     part.add_argument("--output", type=Path, default=recipe.paths.bundle, help="bundle to write")
-    add_decoding(part)
+    add_decoding(part, "greedy")
     add_language(part)
     part.set_defaults(run=_export)
     return parser

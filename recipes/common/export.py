@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from asr.bundle import Bundle, save_bundle
-from asr.decoding import DecoderOptions, GreedyOptions
+from asr.decoding import DecoderOptions, GreedyOptions, make_decoder
 from asr.features import FeatureConfig, FeatureExtractor
 from asr.nn.model import AcousticModel, AcousticModelConfig
 from asr.tokens import Tokenizer
@@ -110,8 +110,16 @@ def export(
     decoder: DecoderOptions | None = None,
     language: LanguageFiles | None = None,
 ) -> None:
-    """Write the checkpoint's model as a bundle at ``output``, with its decoder's defaults."""
+    """Write the checkpoint's model as a bundle at ``output``, with its decoder's defaults.
+
+    Raises:
+        AsrError: the checkpoint or a file of the language cannot be read, or the decoder cannot be
+            made for this model; then nothing is written.
+    """
     bundle = bundle_from_checkpoint(checkpoint, name)
     if language is not None:
         bundle = language.add_to(bundle)
-    save_bundle(replace(bundle, decoder=decoder or bundle.decoder), output)
+    options = decoder or bundle.decoder
+    seconds_per_frame = bundle.extractor.config.seconds_per_frame
+    make_decoder(options, bundle.tokenizer, seconds_per_frame, bundle.language)
+    save_bundle(replace(bundle, decoder=options), output)

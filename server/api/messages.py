@@ -7,7 +7,7 @@ from dataclasses import replace
 from google.protobuf.duration_pb2 import Duration
 
 from asr.bundle import Bundle
-from asr.decoding import DecoderOptions, Phrase, PrefixOptions, choose_options
+from asr.decoding import DecoderOptions, GreedyOptions, Phrase, PrefixOptions, choose_options
 from asr.types import AudioError, DecodingError, Hypothesis, Search, Transcript, Word
 from server.audio.pool import AudioJob
 from server.engine.models import ServedModel
@@ -105,18 +105,30 @@ def read_options(config: RecognitionConfig, bundle: Bundle) -> DecoderOptions:
             "lm_weight is given, and the model has no language model",
             remedy="leave it out, or choose another model",
         )
-    changes: dict[str, float] = {}
-    if config.HasField("lm_weight"):
-        changes["lm_weight"] = config.lm_weight
-    given = {"beam_width": config.beam_width, "nbest": config.max_alternatives}
-    changes.update({key: value for key, value in given.items() if value})
     options = choose_options(
-        bundle.decoder, config.decoder or None, changes, phrases=bool(config.speech_contexts)
+        bundle.decoder,
+        config.decoder or None,
+        _changes(config),
+        phrases=bool(config.speech_contexts),
+        words={"nbest": "max_alternatives", "phrases": "speech_contexts"},
     )
     if isinstance(options, PrefixOptions):
         _check_range("max_alternatives", options.nbest, PREFIX_ALTERNATIVES)
         return replace(options, max_expansions=min(options.max_expansions, PREFIX_EXPANSIONS))
     return options
+
+
+def _changes(config: RecognitionConfig) -> dict[str, float]:
+    """What ``config`` says of the decoder's options, by their names."""
+    changes: dict[str, float] = {}
+    if config.HasField("lm_weight"):
+        changes["lm_weight"] = config.lm_weight
+    if config.beam_width:
+        changes["beam_width"] = config.beam_width
+    # It is the most that may come, and greedy search finds one.
+    if config.max_alternatives and config.decoder != GreedyOptions.name:
+        changes["nbest"] = config.max_alternatives
+    return changes
 
 
 def check_duration(options: DecoderOptions, seconds: float) -> None:

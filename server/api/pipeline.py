@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, tensor
 
-from asr.decoding import Decoder, DecoderOptions, Phrase, Stop
+from asr.decoding import Decoder, DecoderOptions, Phrase, Stop, WfstOptions
 from asr.recognizer import PreparedWaveform, Recognizer
 from asr.types import Transcript
 from server.api.messages import check_duration, read_job, read_options, read_phrases, write_result
@@ -77,8 +77,8 @@ class Pipeline:
     async def _decoder(
         self, recognizer: Recognizer, options: DecoderOptions, phrases: tuple[Phrase, ...]
     ) -> Decoder:
-        """Many phrases take their time, so not on the event loop."""
-        if not phrases:
+        """Many phrases take their time, and so does reading a graph: not on the event loop."""
+        if not phrases and not isinstance(options, WfstOptions):
             return recognizer.decoder(options)
         return await self._searches.run(lambda _: recognizer.decoder(options, phrases))
 

@@ -98,8 +98,13 @@ def test_what_cannot_be_is_said_in_one_line(
         (("graph", tmp_path / "none", *make[2:], graph), "none"),
         ((*say, *files, "--graph", tmp_path / "none"), "there is no decoding graph"),
         ((*say, "--decoder", "wfst"), "the graph is ''"),
-        ((*say, "--decoder", "beam", "--graph", graph), "the decoder is 'beam'"),
-        ((*say, "--graph", graph, "--alternatives", 3), "search in a graph finds one"),
+        (
+            (*say, "--decoder", "beam", "--graph", graph),
+            "beam decoding takes no --graph (choose the decoder wfst",
+        ),
+        ((*say, "--graph", graph, "--nbest", 3), "no decoder takes all of"),
+        ((*say, "--decoder", "wfst", "--graph", graph, "--nbest", 3), "no --nbest above 1"),
+        ((*say, "--graph", graph, "--lm", model), "--graph, --lm or --lexicon"),
         ((*say, "--graph", graph, "--max-active", 0), "max_active is 0"),
     ]
     for arguments, message in refused:
@@ -108,7 +113,7 @@ def test_what_cannot_be_is_said_in_one_line(
         assert err.startswith("asr: error: ")
         assert message in err
         assert err.count("\n") == 1
-    assert run(capfd, *say, "--graph", graph)[0] == 0  # still whole
+    assert run(capfd, *say, "--graph", graph, "--nbest", 1)[0] == 0  # still whole
 
 
 @pytest.mark.parametrize("command", ["graph", "transcribe"])

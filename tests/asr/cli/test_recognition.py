@@ -63,13 +63,13 @@ def test_a_language_model_asks_for_the_beam_and_closes_the_vocabulary(
 
 def test_the_options_reach_the_search(capsys, tiny_bundle_path, audio, lm, tmp_path):
     call = [tiny_bundle_path, audio, "--lm", lm]
-    opened = best(capsys, *call, "--unknown-penalty", 0)
+    opened = best(capsys, *call, "--unk-score", 0)
     assert not set(opened["text"].split()) <= {"ab", "ba", "cad", "dab", "bed"}
-    many = best(capsys, *call, "--word-bonus", 20)
+    many = best(capsys, *call, "--word-score", 20)
     assert len(many["text"].split()) > len(best(capsys, *call)["text"].split())
     assert many["bonus_score"] == 20 * len(many["text"].split())
     (tmp_path / "lexicon").write_text("dad\n")
-    only = best(capsys, *call, "--lexicon", tmp_path / "lexicon", "--token-bonus", 2)
+    only = best(capsys, *call, "--lexicon", tmp_path / "lexicon", "--token-score", 2)
     assert set(only["text"].split()) == {"dad"}
     tokens = tmp_path / "tokens.arpa"
     assert best(capsys, tiny_bundle_path, audio, "--lm", tokens, "--lm-units", "tokens")["lm_score"]
@@ -93,12 +93,12 @@ def test_phrases_from_the_line_and_from_a_file(capsys, tiny_bundle_path, audio, 
         (["--lm", "text"], "no ARPA file"),
         (["--lm", "lm.arpa", "--lm-units", "syllables"], "words or tokens"),
         (["--lm", "lm.arpa", "--lm-units", "tokens"], "not tokens of the model"),
-        (["--lm", "lm.arpa", "--decoder", "greedy"], "no language model"),
+        (["--lm", "lm.arpa", "--decoder", "greedy"], "takes no --lm or --lexicon"),
         (["--lm", "lm.arpa", "--lm-weight", "nan"], "lm_weight"),
         (["--lexicon", "bad"], "line 2: the word 'xyz'"),
         (["--phrase", "xyz"], "'xyz' has unknown symbols 'x', 'y', 'z'"),
         (["--phrase", "ab", "--phrase-weight", "nan"], "weight of the phrase 'ab'"),
-        (["--phrase", "ab", "--decoder", "greedy"], "or phrases (choose the decoder beam"),
+        (["--phrase", "ab", "--decoder", "greedy"], "no --phrase (choose the decoder beam"),
         (["--phrases", "nowhere"], "nowhere"),
         (["--phrases", "text2"], "line 1: the weight 'ba' is no number"),
         (["--phrase", "bb", "--lm", "lm.arpa"], "'bb' is not in the lexicon"),
@@ -129,7 +129,7 @@ def pairs(tmp_path, waveform_of) -> Path:
     return path
 
 
-GRID = ["--lm-weights", 0, 0.5, 1, "--bonuses", -1, 0, 2, "--beam-widths", 4, 16]
+GRID = ["--lm-weights", 0, 0.5, 1, "--scores", -1, 0, 2, "--beam-widths", 4, 16]
 
 
 def test_tuning_writes_what_was_best_and_the_model_into_the_bundle(
@@ -225,6 +225,15 @@ def test_former_names_of_options_still_work(capsys, tiny_bundle_path, audio):
     old = ["--alternatives", 3, "--word-bonus", 1.5, "--token-bonus", -0.5, "--unknown-penalty", 2]
     command = ["transcribe", tiny_bundle_path, audio, "--format", "json"]
     assert run(capsys, *command, *old) == run(capsys, *command, *new)
+    status, _, err = run(capsys, *command, "--unknown-penalty", -1)
+    assert (status, "unk_score is 1.0" in err) == (2, True)
+
+
+def test_no_words_outside_the_lexicon_is_minus_infinity(capsys, tiny_bundle_path, audio, lm):
+    call = [tiny_bundle_path, audio, "--lm", lm]
+    closed = best(capsys, *call)
+    assert best(capsys, *call, "--unk-score=-inf") == closed
+    assert best(capsys, *call, "--unk-score", -1) != closed
 
 
 def test_help_has_every_option_of_every_decoder_and_no_former_name(capsys):

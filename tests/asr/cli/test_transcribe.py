@@ -176,7 +176,7 @@ def test_beam_alternatives(capsys, tiny_bundle_path, tiny_recognizer, files):
     status, out, _ = run(
         capsys,
         *("transcribe", tiny_bundle_path, files[0]),
-        *("--decoder", "beam", "--beam-width", "8", "--alternatives", "3"),
+        *("--decoder", "beam", "--beam-width", "8", "--nbest", "3"),
     )
     assert status == 0
     assert out.splitlines() == [
@@ -203,7 +203,7 @@ def test_the_backend_is_the_one_named(
 
 def test_prefix_search_tells_in_json_what_it_proved(capsys, tiny_bundle_path, files):
     call = ["transcribe", tiny_bundle_path, files[1], "--format", "json"]
-    status, out, _ = run(capsys, *call, "--decoder", "prefix", "--alternatives", "2")
+    status, out, _ = run(capsys, *call, "--decoder", "prefix", "--nbest", "2")
     assert status == 0
     searches = [hypothesis["search"] for hypothesis in json.loads(out)["hypotheses"]]
     assert len(searches) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import fields
 
 import pytest
@@ -146,6 +147,14 @@ def test_old_bundles_options_are_understood(old, options):
 def test_values_that_are_no_options_are_refused(values):
     with pytest.raises(DecodingError, match=r"known are|by name"):
         read_options(values)
+
+
+def test_what_is_infinite_is_none_which_json_can_say():
+    assert BeamOptions(unk_score=-math.inf, beam_threshold=math.inf) == BeamOptions(
+        unk_score=None, beam_threshold=None
+    )
+    plain = plain_values(BeamOptions(unk_score=-math.inf, beam_threshold=math.inf))
+    assert read_options(json.loads(json.dumps(plain, allow_nan=False))).unk_score is None
 
 
 def test_every_option_says_what_it_is_for():

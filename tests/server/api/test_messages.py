@@ -62,6 +62,8 @@ def test_without_options_the_model_decides(default):
         ({"lm_weight": 0.0}, GREEDY, BeamOptions(lm_weight=0.0)),
         ({"lm_weight": 0.0}, BEAM, BeamOptions(7, 2, -5.0, lm_weight=0.0)),
         ({"speech_contexts": [pb.SpeechContext(phrases=["a"])]}, GREEDY, BeamOptions()),
+        # The most that may come; greedy search finds one.
+        ({"decoder": "greedy", "max_alternatives": 3}, BEAM, GREEDY),
     ],
 )
 def test_options_change_the_models_decoder(given, default, expected):
@@ -82,12 +84,22 @@ def test_options_change_the_models_decoder(given, default, expected):
         {"lm_weight": -1.0},
         {"lm_weight": float("nan")},
         {"lm_weight": 0.5, "decoder": "greedy"},
+        {"lm_weight": 0.0, "decoder": "greedy"},
+        {"beam_width": 9, "decoder": "greedy"},
+        {"beam_width": 9, "decoder": "prefix"},
         {"speech_contexts": [pb.SpeechContext(phrases=["a"])], "decoder": "prefix"},
     ],
 )
 def test_impossible_decoder_options_are_refused(given):
     with pytest.raises(DecodingError):
         read_options(pb.RecognitionConfig(**given), bundle(GREEDY))
+
+
+def test_a_refusal_names_the_fields_of_the_request():
+    contexts = [pb.SpeechContext(phrases=["a"])]
+    config = pb.RecognitionConfig(decoder="greedy", beam_width=9, speech_contexts=contexts)
+    with pytest.raises(DecodingError, match="greedy decoding takes no beam_width, speech_contexts"):
+        read_options(config, bundle(GREEDY))
 
 
 def test_the_weight_of_a_language_model_is_the_requests_or_the_models():
