@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from asr.decoding.config import GreedyOptions
 from asr.decoding.inputs import check_possible, fitting_lengths
-from asr.decoding.spans import path_spans, spelled
+from asr.decoding.spans import path_spans, spelled, squeeze
 from asr.decoding.stopping import Stop
 from asr.tokens import Tokenizer
 from asr.types import Hypothesis
@@ -56,7 +56,7 @@ class GreedyDecoder:
         return results
 
     def _hypothesis(self, best: NDArray[np.float32], path: NDArray[np.int64]) -> Hypothesis:
-        spans = path_spans(path)
+        spans = squeeze(path_spans(path), self.tokenizer.word_separator)
         # Of pieces from each edge to the next, every other one is a gap between spans.
         edges = np.array([edge for _, start, end in spans for edge in (start, end)], dtype=np.int64)
         peaks = np.maximum.reduceat(np.append(best, -np.inf), edges)[::2]

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from asr.decoding.beam.decoder import prefix_beam_search
 from asr.decoding.config import BeamOptions, PrefixOptions
 from asr.decoding.inputs import checked
-from asr.decoding.spans import best_alignment, hypothesis, path_spans
+from asr.decoding.spans import best_alignment, gap_states, hypothesis, path_spans, squeeze
 from asr.decoding.stopping import Stop
 from asr.tokens import BLANK_ID, Tokenizer
 from asr.types import Hypothesis, Search
@@ -51,7 +51,9 @@ class Found:
 
 @dataclass(frozen=True)
 class PrefixDecoder:
-    """Finds the most probable labellings; the score is the exact log-probability of each."""
+    """Finds the most probable texts; the score is the exact log-probability of each: of all
+    labellings that differ from it only in spaces.
+    """
 
     options: PrefixOptions
     tokenizer: Tokenizer
@@ -72,12 +74,12 @@ class PrefixDecoder:
         ]
 
     def _decode_one(self, frames: NDArray[np.float32], stop: Stop) -> list[Hypothesis]:
-        config = self.options
+        config, separator = self.options, self.tokenizer.word_separator
         results = []
         for found in prefix_search(
-            frames, config.nbest, config.blank_threshold, config.max_expansions, stop
+            frames, config.nbest, config.blank_threshold, config.max_expansions, stop, separator
         ):
-            spans = best_alignment(frames, found.labels, stop)
+            spans = best_alignment(frames, found.labels, stop, separator)
             spelled = hypothesis(
                 frames, spans, found.log_prob, self.tokenizer, self.seconds_per_frame
             )
@@ -91,8 +93,11 @@ def prefix_search(
     blank_threshold: float,
     max_expansions: int,
     stop: Stop | None = None,
+    separator: int | None = None,
 ) -> list[Found]:
     """The ``count`` most probable labellings of ``log_probs (T, V)``, best first.
+
+    With a ``separator`` of words, labellings that differ only in separators are one.
 
     Fewer where fewer are possible. Frames whose blank is more probable than ``blank_threshold``
     divide sections; 1.0 leaves the utterance whole. ``max_expansions`` bounds the prefixes that are
@@ -106,14 +111,14 @@ def prefix_search(
     stop = stop or Stop()
     sections = _sections(log_probs, blank_threshold)
     if sections is None:
-        found, proven = _Section(log_probs, count, max_expansions, stop).run()
+        found, proven = _Section(log_probs, count, max_expansions, stop, separator).run()
         searches: list[Search] = ["exact" if i < proven else "cut" for i in range(len(found))]
         labellings = [labels for labels, _ in found]
     else:
-        labellings, complete = _search_sections(sections, count, max_expansions, stop)
+        labellings, complete = _search_sections(sections, count, max_expansions, stop, separator)
         searches = ["sectioned" if complete else "cut"] * len(labellings)
     results = [
-        Found(labels, labelling_log_prob(log_probs, labels, stop), search)
+        Found(labels, labelling_log_prob(log_probs, labels, stop, separator), search)
         for labels, search in zip(labellings, searches, strict=True)
     ]
     return sorted(results, key=lambda item: -item.log_prob)
@@ -130,9 +135,16 @@ def _sections(
 
 
 def _search_sections(
-    sections: Sequence[NDArray[np.float32]], count: int, max_expansions: int, stop: Stop
+    sections: Sequence[NDArray[np.float32]],
+    count: int,
+    max_expansions: int,
+    stop: Stop,
+    separator: int | None,
 ) -> tuple[list[Labels], bool]:
-    """Best joins of the sections' labellings, and whether each section was searched to the end."""
+    """Best joins of the sections' labellings, and whether each section was searched to the end.
+
+    In a section a separator at either end counts: it may stand between words of two.
+    """
     joined: dict[Labels, float] = {(): 0.0}
     complete = True
     for section in sections:
@@ -141,10 +153,18 @@ def _search_sections(
         longer: dict[Labels, float] = {}
         for left, left_score in joined.items():
             for right, right_score in found:  # blanks stand between: repeats do not merge
-                score = longer.get(left + right, -math.inf)
-                longer[left + right] = float(np.logaddexp(score, left_score + right_score))
+                both = _squeezed(left + right, separator)
+                score = longer.get(both, -math.inf)
+                longer[both] = float(np.logaddexp(score, left_score + right_score))
         joined = dict(sorted(longer.items(), key=lambda item: -item[1])[:count])
-    return list(joined), complete
+    ended = (labels[:-1] if labels[-1:] == (separator,) else labels for labels in joined)
+    return list(dict.fromkeys(ended)), complete
+
+
+def _squeezed(labels: Labels, separator: int | None) -> Labels:
+    """``labels`` without separators at the beginning and after others."""
+    before = (separator, *labels)
+    return tuple(k for k, last in zip(labels, before, strict=False) if k != separator or last != k)
 
 
 @dataclass(frozen=True)
@@ -168,10 +188,19 @@ class _Section:
     """Best-first search over the prefixes of one section, as far as its budget goes."""
 
     def __init__(
-        self, log_probs: NDArray[np.float32], count: int, max_expansions: int, stop: Stop
+        self,
+        log_probs: NDArray[np.float32],
+        count: int,
+        max_expansions: int,
+        stop: Stop,
+        separator: int | None = None,
     ) -> None:
-        beam = prefix_beam_search(log_probs, FIRST.beam_width, FIRST.token_min_log_prob, stop)
-        self._first = [tuple(k for k, _, _ in path_spans(log_probs.argmax(axis=1))), beam[0][0]]
+        beam = prefix_beam_search(
+            log_probs, FIRST.beam_width, FIRST.token_min_log_prob, stop, separator
+        )
+        path = squeeze(path_spans(log_probs.argmax(axis=1)), separator)
+        self._first = [tuple(k for k, _, _ in path), beam[0][0]]
+        self._separator = separator
         self._beam = beam
         self._log_probs = log_probs
         self._log_y: Floats = log_probs.astype(np.float64)  # (T, V)
@@ -205,7 +234,7 @@ class _Section:
         memory in proportion to its tokens times the frames, some 10 GB for minutes of speech."""
         known = dict(self._beam)
         for labels in self._first:
-            known[labels] = labelling_log_prob(self._log_probs, labels, self._stop)
+            known[labels] = labelling_log_prob(self._log_probs, labels, self._stop, self._separator)
         return sorted(known.items(), key=lambda item: -item[1])[: self._count]
 
     def _open_matters(self) -> bool:
@@ -223,7 +252,10 @@ class _Section:
             branch = tree
             for token in labels:
                 branch = branch.setdefault(token, {})
-        stay = np.cumsum(np.append(0.0, self._log_y[:, BLANK_ID]))
+        empty = self._log_y[:, BLANK_ID]
+        if self._separator is not None:
+            empty = np.logaddexp(empty, self._log_y[:, self._separator])
+        stay = np.cumsum(np.append(0.0, empty))
         waiting = [(_Prefix((), stay, np.full_like(stay, -np.inf)), tree)]
         while waiting:
             prefix, branch = waiting.pop()
@@ -234,15 +266,31 @@ class _Section:
         """Note the labelling ``prefix`` and open its extensions by every token that may matter."""
         self._stop.check()
         self._budget -= 1
-        if prefix.log_prob > -math.inf:
-            heappush(self._highest, prefix.log_prob)
-            if len(self._highest) > self._count:
-                heappop(self._highest)
-            self._complete.append((-prefix.log_prob, next(self._serial), prefix.labels))
+        self._note(prefix)
         bounds = self._bounds(prefix)
         bounds[[BLANK_ID, *leave_out]] = -np.inf
+        if self._in_gap(prefix):
+            bounds[self._separator] = -np.inf
         for token in np.flatnonzero(bounds > self._least()).tolist():
             heappush(self._open, (-float(bounds[token]), next(self._serial), prefix, token))
+
+    def _note(self, prefix: _Prefix) -> None:
+        """Take the labelling ``prefix`` for a result; a separator at its end adds to it."""
+        log_prob = prefix.log_prob
+        if self._separator is not None and prefix.labels:
+            if self._in_gap(prefix):
+                return
+            ended = self._extended(prefix, self._separator)
+            log_prob = float(np.logaddexp(log_prob, ended.log_prob))
+        if log_prob > -math.inf:
+            heappush(self._highest, log_prob)
+            if len(self._highest) > self._count:
+                heappop(self._highest)
+            self._complete.append((-log_prob, next(self._serial), prefix.labels))
+
+    def _in_gap(self, prefix: _Prefix) -> bool:
+        """Whether a separator would change nothing."""
+        return self._separator is not None and prefix.labels[-1:] in ((), (self._separator,))
 
     def _bounds(self, prefix: _Prefix) -> Floats:
         """Log-probability of all labellings that begin with ``prefix`` and each token, ``(V,)``.
@@ -263,7 +311,7 @@ class _Section:
         if prefix.labels[-1:] != (token,):
             fresh = np.logaddexp(fresh, prefix.in_token[:-1])
         in_blank, in_token = np.empty(len(fresh) + 1), np.empty(len(fresh) + 1)
-        extend_prefix(fresh, self._log_y, token, in_blank, in_token)
+        extend_prefix(fresh, self._log_y, token, token == self._separator, in_blank, in_token)
         return _Prefix((*prefix.labels, token), in_blank, in_token)
 
 
@@ -277,9 +325,14 @@ def _matrix_product(log_weights: Floats, y: Floats) -> Floats:
 
 
 def labelling_log_prob(
-    log_probs: NDArray[np.float32], labels: Sequence[int], stop: Stop | None = None
+    log_probs: NDArray[np.float32],
+    labels: Sequence[int],
+    stop: Stop | None = None,
+    separator: int | None = None,
 ) -> float:
     """ln p(labels | log_probs (T, V)), summed over all paths (Graves et al. 2006, eq. 5 to 8).
+
+    With a ``separator``, the paths of all labellings that differ from this one only in separators.
 
     Raises:
         StoppedError: asked for by ``stop``.
@@ -289,11 +342,18 @@ def labelling_log_prob(
     states[1::2] = labels
     may_skip = np.zeros(len(states), dtype=bool)  # from two states before, over a blank
     may_skip[3::2] = states[3::2] != states[1:-2:2]
+    once = np.zeros(len(states), dtype=bool)
+    gap = BLANK_ID if separator is None else separator
+    if separator is not None:
+        # A separator takes one frame, the gap behind it the others: so each path counts once.
+        once = states == separator
+        states[gap_states(labels, separator)] = log_probs.shape[1]
     alpha = np.full(len(states) + 2, -np.inf)  # two impossible states before the first
     alpha[2] = 0.0
     for frame in log_probs.astype(np.float64):
         stop.check()
         skip = np.where(may_skip, alpha[:-2], -np.inf)
-        moved = np.logaddexp(np.logaddexp(alpha[2:], alpha[1:-1]), skip)
-        alpha[2:] = moved + frame[states]
+        stay = np.where(once, -np.inf, alpha[2:])
+        moved = np.logaddexp(np.logaddexp(stay, alpha[1:-1]), skip)
+        alpha[2:] = moved + np.append(frame, np.logaddexp(frame[BLANK_ID], frame[gap]))[states]
     return float(np.logaddexp.reduce(alpha[-2:]) if len(labels) else alpha[-1])

@@ -58,13 +58,14 @@ def extend_prefix(
     fresh: NDArray[np.float64],
     log_y: NDArray[np.float64],
     token: int,
+    absorbs: bool,
     in_blank: NDArray[np.float64],
     in_token: NDArray[np.float64],
 ) -> None:
     """Fill in the forward variables ``(T + 1,)`` of a prefix that ``token`` extends.
 
     ``fresh (T,)`` are the log-probabilities of the paths before each frame that it may follow;
-    ``log_y`` is ``(T, V)``.
+    ``log_y`` is ``(T, V)``. ``absorbs``: the token after a blank is no second one (a separator).
     """
     # Before the first frame no path has said the token. Then, frame by frame, those that end in the
     # token go on with it or into a blank, and new ones come from the prefix before.
@@ -73,7 +74,7 @@ def extend_prefix(
     for t in range(len(fresh)):
         blank, said = (
             _add_logs(blank, said) + log_y[t, BLANK_ID],  # both sides: of the frame before
-            _add_logs(said, fresh[t]) + log_y[t, token],
+            _add_logs(_add_logs(blank, said) if absorbs else said, fresh[t]) + log_y[t, token],
         )
         in_blank[t + 1], in_token[t + 1] = blank, said
 

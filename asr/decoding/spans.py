@@ -13,7 +13,16 @@ from asr.decoding.stopping import Stop
 from asr.tokens import BLANK_ID, Tokenizer
 from asr.types import Hypothesis, TimedToken, Word
 
-__all__ = ["Span", "best_alignment", "hypothesis", "path_spans", "spelled", "word_of"]
+__all__ = [
+    "Span",
+    "best_alignment",
+    "gap_states",
+    "hypothesis",
+    "path_spans",
+    "spelled",
+    "squeeze",
+    "word_of",
+]
 
 Span = tuple[int, int, int]  # token id, first frame, frame after the last
 
@@ -31,13 +40,26 @@ def path_spans(path: Sequence[int] | NDArray[np.int64]) -> list[Span]:
     )
 
 
+def squeeze(spans: Sequence[Span], separator: int | None) -> list[Span]:
+    """``spans`` without separators at the ends and after others: no part of a text."""
+    kept: list[Span] = []
+    for span in spans:
+        if span[0] != separator or (kept and kept[-1][0] != separator):
+            kept.append(span)
+    return kept[:-1] if kept and kept[-1][0] == separator else kept
+
+
 def best_alignment(
-    log_probs: NDArray[np.float32], labels: Sequence[int], stop: Stop | None = None
+    log_probs: NDArray[np.float32],
+    labels: Sequence[int],
+    stop: Stop | None = None,
+    separator: int | None = None,
 ) -> list[Span]:
     """The most probable path of ``log_probs (T, V)`` that spells ``labels`` (S,), as spans.
 
     Viterbi over the labels with a blank around each (Graves et al. 2006, section 4.1, with the
-    maximum in place of the sum). There must be a path: frames for all labels and repeats.
+    maximum in place of the sum). There must be a path: frames for all labels and repeats. With a
+    ``separator``, the path may have more of these, which :func:`squeeze` takes away.
 
     Raises:
         StoppedError: asked for by ``stop``.
@@ -56,6 +78,9 @@ def best_alignment(
     skip[3::2] = np.where(states[3::2] != states[1:-2:2], 0.0, -np.inf)
     score = np.full(len(states), -np.inf)
     score[0] = 0.0  # before the first frame only the first blank and the first label are in reach
+    gap = log_probs.shape[1]
+    if separator is not None:
+        states[gap_states(labels, separator)] = gap
     length = _chunk_length(T)
     log_probs = np.ascontiguousarray(log_probs, dtype=np.float32)
     none = np.empty((0, 0), dtype=np.uint8)
@@ -64,17 +89,40 @@ def best_alignment(
     for t in range(0, T, length):
         stop.check()
         befores.append(score)
-        score = advance_scores(log_probs[t : t + length], states, skip, score, none)
+        score = advance_scores(
+            _with_gap(log_probs[t : t + length], separator), states, skip, score, none
+        )
     state = len(states) - 1 if score[-1] >= score[-2] else len(states) - 2
     path = np.empty(T, dtype=np.int64)
     for t in reversed(range(0, T, length)):
         stop.check()
-        chunk = log_probs[t : t + length]
+        chunk = _with_gap(log_probs[t : t + length], separator)
         came_by = np.zeros((len(chunk), len(states)), dtype=np.uint8)
         advance_scores(chunk, states, skip, befores.pop(), came_by)
         state = trace_path(came_by, path[t : t + length], state)
-    odd = np.where(path % 2, path, BLANK_ID)  # blanks have the even states
-    return [(labels[state // 2], a, b) for state, a, b in path_spans(odd)]
+    ids = states[path]
+    if separator is not None:
+        blank = log_probs[:, BLANK_ID] >= log_probs[:, separator]
+        ids = np.where(ids == gap, np.where(blank, BLANK_ID, separator), ids)
+    return squeeze(path_spans(ids), separator)
+
+
+def gap_states(labels: Sequence[int], separator: int) -> NDArray[np.bool_]:
+    """Which of the states, ``labels`` (S,) with a blank around each, a separator may be in as well.
+
+    Those at the ends, and those after a separator: it is no part of the text there.
+    """
+    gaps = np.zeros(2 * len(labels) + 1, dtype=bool)
+    gaps[[0, -1]] = True
+    gaps[2::2] |= np.asarray(labels, dtype=np.int64) == separator
+    return gaps
+
+
+def _with_gap(frames: NDArray[np.float32], separator: int | None) -> NDArray[np.float32]:
+    """``frames (T, V)``, and what is the better of blank and separator as one more column."""
+    if separator is None:
+        return frames
+    return np.column_stack([frames, np.maximum(frames[:, BLANK_ID], frames[:, separator])])
 
 
 def _chunk_length(frames: int) -> int:
@@ -97,11 +145,17 @@ def hypothesis(
     return spelled(
         spans,
         [float(log_probs[a:b, k].max()) for k, a, b in spans],
-        float(log_probs[:, BLANK_ID].mean()) if len(log_probs) else 0.0,
+        float(_silence(log_probs, tokenizer.word_separator).mean()) if len(log_probs) else 0.0,
         score,
         tokenizer,
         seconds_per_frame,
     )
+
+
+def _silence(log_probs: NDArray[np.float32], separator: int | None) -> NDArray[np.float32]:
+    """Of each frame of ``log_probs (T, V)``, that of the blank, or of a space that says no more."""
+    blank = log_probs[:, BLANK_ID]
+    return blank if separator is None else np.maximum(blank, log_probs[:, separator])
 
 
 def spelled(

@@ -53,10 +53,10 @@ class Labelling:
 class BeamDecoder:
     """Keeps the ``beam_width`` best prefixes after each frame.
 
-    The acoustic score is the log-probability of the labelling, summed over the paths that survived.
-    A word is scored by a language model of words when it ends, and ranked before that by the most
-    probable word it may become. The utterances of a batch are searched by as many threads as there
-    are processors.
+    The acoustic score is the log-probability of the text, summed over the paths that survived, also
+    those of labellings that differ from it only in spaces. A word is scored by a language model of
+    words when it ends, and ranked before that by the most probable word it may become. The
+    utterances of a batch are searched by as many threads as there are processors.
     """
 
     options: BeamOptions
@@ -123,7 +123,7 @@ class BeamDecoder:
         return options, grammar, build_boosts(self.phrases, self.tokenizer)
 
     def _hypothesis(self, frames: NDArray[np.float32], found: Labelling, stop: Stop) -> Hypothesis:
-        spans = best_alignment(frames, found.labels, stop)
+        spans = best_alignment(frames, found.labels, stop, self.tokenizer.word_separator)
         spelled = hypothesis(frames, spans, found.score, self.tokenizer, self.seconds_per_frame)
         return replace(spelled, lm_score=found.lm, bonus_score=found.bonus)
 
@@ -133,8 +133,11 @@ def prefix_beam_search(
     beam_width: int,
     token_min_log_prob: float,
     stop: Stop | None = None,
+    separator: int | None = None,
 ) -> list[tuple[Labels, float]]:
     """Labellings of ``log_probs (T, V)`` and their log-probabilities, best first, of no language.
+
+    With a ``separator`` of words, labellings that differ only in separators are one.
 
     Raises:
         StoppedError: asked for by ``stop``.
@@ -143,7 +146,10 @@ def prefix_beam_search(
 
     anonymous = Tokenizer([BLANK, *map(str, range(1, max(2, log_probs.shape[1])))], "phones")
     chosen = BeamOptions(token_min_log_prob=token_min_log_prob, beam_threshold=None)
-    options = search_options(chosen, anonymous)._replace(beam_width=beam_width)
+    options = search_options(chosen, anonymous)
+    options = options._replace(beam_width=beam_width)
+    if separator is not None:
+        options = options._replace(separator=separator)
     boosts = build_boosts((), anonymous)
     found = _search(log_probs, beam_width, options, NOTHING, boosts, stop or Stop())
     return [(labelling.labels, labelling.score) for labelling in found]

@@ -107,34 +107,41 @@ class Boosts(NamedTuple):
 def score_token(
     prefix: Any,
     k: int,
-    starts_word: bool,
+    last: int,
     options: Options,
     grammar: Grammar,
     boosts: Boosts,
 ) -> bool:
     """Let ``prefix``, a copy of the record that token ``k`` extends, say what follows from ``k``.
 
-    ``starts_word``: no word of the prefix has begun before ``k``. False: the lexicon refuses it,
-    and the record is of no use.
+    ``last`` is the token before; separators do not follow each other, nor begin a text. False: the
+    lexicon refuses ``k``, and the record is of no use.
     """
-    prefix.lookahead = 0.0
     if grammar.lm_units == TOKEN_LM:
-        log10, prefix.lm_state = step(grammar.trie, prefix.lm_state, grammar.token_words[k])
-        prefix.lm_score += options.lm_weight * log10
+        if k == options.separator:  # scored when a word follows: none stands at a text's end
+            log10, _ = step(grammar.trie, prefix.lm_state, grammar.token_words[k])
+            prefix.lookahead += options.lm_weight * log10
+        else:
+            if last == options.separator:
+                log10, prefix.lm_state = step(
+                    grammar.trie, prefix.lm_state, grammar.token_words[last]
+                )
+                prefix.lm_score += options.lm_weight * log10
+            log10, prefix.lm_state = step(grammar.trie, prefix.lm_state, grammar.token_words[k])
+            prefix.lm_score += options.lm_weight * log10
     if k == options.separator:
         # A word of the lexicon, or of the language model, is known only where it ends.
-        if not starts_word and not end_word(prefix, options, grammar):
+        if not end_word(prefix, options, grammar):
             return False
     elif grammar.has_lexicon:
         if prefix.lexicon_node != OUTSIDE:
             prefix.lexicon_node = _find_child(grammar.tree, prefix.lexicon_node, k)
         if prefix.lexicon_node == OUTSIDE and options.unk_score == -math.inf:
             return False
-        prefix.lookahead = _look_ahead(prefix.lexicon_node, options, grammar)
+        prefix.lookahead += _look_ahead(prefix.lexicon_node, options, grammar)
     if boosts.any:
-        if not (starts_word and k == options.separator):  # spaces are as good as one
-            prefix.phrase_node = follow_phrases(boosts, prefix.phrase_node, k)
-            prefix.bonus += boosts.gains[prefix.phrase_node]
+        prefix.phrase_node = follow_phrases(boosts, prefix.phrase_node, k)
+        prefix.bonus += boosts.gains[prefix.phrase_node]
         prefix.lookahead += boosts.lookahead[prefix.phrase_node]
     return True
 

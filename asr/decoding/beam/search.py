@@ -16,12 +16,18 @@ What is equal is added up, and the K that rank highest are the next ``beam``. Tw
 is equal: the prefix tree has each prefix once, and ``children`` says which prefix of the beam is
 which other's child.
 
+Texts that differ only in spaces are the same text. A separator at the beginning, or after another,
+therefore makes no new prefix: its paths stay in the one they are in. One at the end is a prefix of
+its own, since a word has ended there, but as a text it is that of its parent, to which it is added
+when the utterance ends. What a separator costs is owed until another word begins.
+
 Compiling takes some seconds, once (:mod:`asr.compiled`).
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +103,7 @@ def search(
             beam = np.empty(2 * size, dtype=PREFIX)
         tree = _grow_tree(tree, nodes, size)
         nodes = _keep_chosen(next_beam, chosen, beam, tree, nodes)
-    rows, scores = _finish(beam, size, options, grammar, boosts)
+    rows, scores = _finish(beam, size, tree, options, grammar, boosts)
     return T, tree, rows, scores
 
 
@@ -263,8 +269,8 @@ def _extend_all(
     best, least = _stay(beam, size, next_beam, frame[BLANK_ID])
     if size < options.beam_width:
         least = NEVER  # there is room for all
-    # No token adds more than this to what is not acoustic.
-    most = boosts.most + max(0.0, options.token_score) + max(0.0, options.word_score)
+    # No token adds more than this to what is not acoustic, with what is owed for a separator.
+    most = boosts.most + 2 * max(0.0, options.token_score) + max(0.0, options.word_score)
     knows = grammar.lm_units != NO_LM or grammar.has_lexicon or boosts.any
     count = size
     for slot in range(size):
@@ -273,6 +279,10 @@ def _extend_all(
         starts_word = last == options.separator or last == BLANK_ID
         hope = prefix.lm_score + prefix.bonus + most
         for k in likely:
+            if starts_word and k == options.separator:
+                stays = next_beam[slot]
+                stays.log_token = _add_logs(stays.log_token, prefix.log_total + frame[k])
+                continue
             log_said = prefix.log_total + frame[k]  # of the paths that now say k anew
             if k == last:
                 stays = next_beam[slot]
@@ -288,13 +298,18 @@ def _extend_all(
                 continue
             # Made in the next free row, which is taken only where the prefix comes over the bar.
             new = next_beam[count]
-            new.lm_score, new.lookahead = prefix.lm_score, 0.0
-            new.bonus = prefix.bonus + options.token_score
-            if starts_word and k != options.separator:
-                new.bonus += options.word_score
+            new.lm_score, new.bonus, new.lookahead = prefix.lm_score, prefix.bonus, 0.0
+            if k == options.separator:
+                new.lookahead = options.token_score  # owed
+            else:
+                new.bonus += options.token_score
+                if starts_word:
+                    new.bonus += options.word_score
+                    if last == options.separator:
+                        new.bonus += options.token_score
             new.lm_state, new.lexicon_node = prefix.lm_state, prefix.lexicon_node
             new.phrase_node = prefix.phrase_node
-            if knows and not score_token(new, k, starts_word, options, grammar, boosts):
+            if knows and not score_token(new, k, last, options, grammar, boosts):
                 continue
             rank = log_said + new.lm_score + new.bonus + new.lookahead
             if rank >= bar:
@@ -313,30 +328,49 @@ def _extend_all(
 def _finish(
     beam: Records,
     size: int,
+    tree: Records,
     options: Options,
     grammar: Grammar,
     boosts: Boosts,
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Rows ``(k,)`` and scores ``(k, 3)`` of the prefixes that may end here, their last words and
-    the end scored.
+    """Rows ``(k,)`` and scores ``(k, 3)`` of the texts that may end here, their last words and the
+    end scored.
     """
     rows = np.empty(size, dtype=np.int32)
     scores = np.empty((size, 3))
+    place = np.full(size, NONE, dtype=np.int32)  # where among the results that of a slot is
     count = 0
-    for slot in range(size):
-        prefix = beam[slot]
-        last = prefix.last_token
-        if last != BLANK_ID and last != options.separator and options.separator >= 0:
-            if not end_word(prefix, options, grammar):
+    # First the texts, then those with a separator at the end, which may be the same texts.
+    for ended in (False, True):
+        for slot in range(size):
+            prefix = beam[slot]
+            if (options.separator >= 0 and prefix.last_token == options.separator) != ended:
                 continue
-            if boosts.any:  # phrases of whole words end as if a separator came
-                node = follow_phrases(boosts, prefix.phrase_node, options.separator)
-                prefix.bonus += boosts.gains[node]
-        if grammar.lm_units != NO_LM:
-            log10, _ = step(grammar.trie, prefix.lm_state, grammar.end)
-            prefix.lm_score += options.lm_weight * log10
-        rows[count] = prefix.row
-        scores[count, 0] = prefix.log_total
-        scores[count, 1], scores[count, 2] = prefix.lm_score, prefix.bonus
-        count += 1
+            row = prefix.row
+            if ended:
+                row = tree[row].parent
+                same = place[tree[row].slot] if tree[row].slot >= 0 else NONE
+                if same >= 0:
+                    scores[same, 0] = _add_logs(scores[same, 0], prefix.log_total)
+                    continue
+            elif not _end_text(prefix, options, grammar, boosts):
+                continue
+            if grammar.lm_units != NO_LM:
+                log10, _ = step(grammar.trie, prefix.lm_state, grammar.end)
+                prefix.lm_score += options.lm_weight * log10
+            rows[count], place[slot] = row, count
+            scores[count, 0] = prefix.log_total
+            scores[count, 1], scores[count, 2] = prefix.lm_score, prefix.bonus
+            count += 1
     return rows[:count], scores[:count]
+
+
+@inlined
+def _end_text(prefix: Any, options: Options, grammar: Grammar, boosts: Boosts) -> bool:
+    """Score the last word as if a separator came after it. False: it may not be."""
+    if prefix.last_token == BLANK_ID or options.separator < 0:
+        return True  # there is none
+    if boosts.any:
+        node = follow_phrases(boosts, prefix.phrase_node, options.separator)
+        prefix.bonus += boosts.gains[node]
+    return end_word(prefix, options, grammar)

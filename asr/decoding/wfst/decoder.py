@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from asr.decoding.config import WfstOptions
 from asr.decoding.inputs import checked
-from asr.decoding.spans import hypothesis, path_spans, word_of
+from asr.decoding.spans import hypothesis, path_spans, squeeze, word_of
 from asr.decoding.stopping import Stop
 from asr.decoding.wfst.graph import Graph, load_graph
 from asr.decoding.wfst.kaldi import kaldi
@@ -124,8 +124,8 @@ class WfstDecoder:
         if lexicon is not None:
             ends = word_ends([k for k, _, _ in spans], path.words, lexicon, whole=path.whole)
             spans = spans[: ends[-1]] if ends else []
-        elif spans and not path.whole and spans[-1][0] == self.tokenizer.word_separator:
-            spans = spans[:-1]
+        else:
+            spans = squeeze(spans, self.tokenizer.word_separator)
         score = self.options.acoustic_scale * path.acoustic + path.language_model
         found = hypothesis(frames, spans, score, self.tokenizer, self.seconds_per_frame)
         found = replace(found, lm_score=path.language_model)

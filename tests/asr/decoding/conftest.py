@@ -38,6 +38,23 @@ def enumerate_paths(log_probs: NDArray[np.float32]) -> tuple[dict[Labels, float]
     return total, best
 
 
+def squeeze(labels: Labels, separator: int | None) -> Labels:
+    """Without separators at the ends and after others."""
+    words = itertools.groupby(labels, key=lambda k: k == separator)
+    kept = [(separator,) if is_separator else tuple(group) for is_separator, group in words]
+    kept = kept[kept[:1] == [(separator,)] : len(kept) - (kept[-1:] == [(separator,)])]
+    return tuple(k for group in kept for k in group)
+
+
+def enumerate_texts(log_probs: NDArray[np.float32], separator: int | None) -> dict[Labels, float]:
+    """Of each text: the log-sum over the paths of all labellings that differ only in separators."""
+    total: dict[Labels, float] = {}
+    for labels, score in enumerate_paths(log_probs)[0].items():
+        text = squeeze(labels, separator)
+        total[text] = float(np.logaddexp(total.get(text, -np.inf), score))
+    return total
+
+
 @pytest.fixture(scope="session")
 def log_probs_of() -> Callable[..., Tensor]:
     return random_log_probs
@@ -46,6 +63,16 @@ def log_probs_of() -> Callable[..., Tensor]:
 @pytest.fixture(scope="session")
 def every_path() -> Callable[..., tuple[dict[Labels, float], dict]]:
     return enumerate_paths
+
+
+@pytest.fixture(scope="session")
+def every_text() -> Callable[..., dict[Labels, float]]:
+    return enumerate_texts
+
+
+@pytest.fixture(scope="session")
+def squeezed() -> Callable[..., Labels]:
+    return squeeze
 
 
 @pytest.fixture(scope="session")

@@ -95,6 +95,33 @@ def test_greedy_is_the_best_of_all_paths(log_probs_of, every_path, seed, frames,
     assert found.score == pytest.approx(best[labels][0], abs=1e-5)
 
 
+@each
+@given(seed=st.integers(0, 10**6), frames=st.integers(0, 20), spaces=st.floats(0.0, 3.0))
+@settings(max_examples=40, deadline=None)
+def test_a_text_has_single_spaces_between_words_and_is_given_once(
+    log_probs_of, config, seed, frames, spaces
+):
+    log_probs = log_probs_of(seed, frames, 5, 2.0)
+    log_probs[:, 1] += spaces
+    log_probs = log_probs.log_softmax(1)[None]
+    (found,) = decoder(config).decode(log_probs, torch.tensor([frames]))
+    texts = [h.text for h in found]
+    assert texts == [" ".join(text.split()) for text in texts]
+    assert len(set(texts)) == len(texts)
+    for h in found:
+        assert "".join(" " if t.token == "<space>" else t.token for t in h.tokens) == h.text
+
+
+@each
+@pytest.mark.parametrize("path", [[1], [1, 0, 1], [0, 1, 1]])
+def test_nothing_but_spaces_is_no_text(config, path):
+    log_probs = torch.full((1, len(path), 5), -20.0)
+    log_probs[0, range(len(path)), path] = 0.0
+    ((found, *_),) = decoder(config).decode(log_probs.log_softmax(2), torch.tensor([len(path)]))
+    assert (found.text, found.tokens, found.words) == ("", (), ())
+    assert found.confidence == pytest.approx(1.0)
+
+
 def frame_by_frame(log_probs, lengths):
     """Best-path decoding as a plain loop: each frame's best token, runs merged, blanks dropped."""
     results = []
@@ -108,6 +135,12 @@ def frame_by_frame(log_probs, lengths):
             elif token:
                 found.append((token, t, t + 1))
             previous = token
+        words = [
+            span
+            for span, before in zip(found, [(1, 0, 0), *found], strict=False)
+            if (span[0], before[0]) != (1, 1)
+        ]
+        found = words[:-1] if words and words[-1][0] == 1 else words
         score = float(frames.max(axis=1).sum(dtype=np.float64)) if count else 0.0
         results.append([hypothesis(frames, found, score, LETTERS, 0.02)])
     return results
@@ -148,7 +181,8 @@ def test_nothing_but_blanks_gives_an_empty_hypothesis(config, blanks):
     log_probs[..., 0] = math.log(0.96)
     ((found, *_),) = decoder(config).decode(log_probs, torch.tensor([blanks]))
     assert (found.text, found.tokens, found.words) == ("", (), ())
-    assert found.score == pytest.approx(blanks * math.log(0.96))
+    silence = 0.96 if config.name == "greedy" else 0.97  # others add up spaces as well
+    assert found.score == pytest.approx(blanks * math.log(silence))
     assert found.confidence == pytest.approx(0.96 if blanks else 1.0)
 
 

@@ -59,6 +59,40 @@ def test_the_n_best_are_the_n_best_of_all(log_probs_of, every_path, seed, frames
             assert f.log_prob == pytest.approx(expected[f.labels], abs=1e-5)
 
 
+@small
+@settings(max_examples=60, deadline=None)
+def test_texts_that_differ_only_in_spaces_are_one(
+    log_probs_of, every_text, seed, frames, vocab, sharpness
+):
+    log_probs = log_probs_of(seed, frames, vocab, sharpness).numpy()
+    expected = every_text(log_probs, 1)
+    for labels, log_prob in expected.items():
+        assert labelling_log_prob(log_probs, labels, None, 1) == pytest.approx(log_prob, abs=1e-5)
+    for count in (1, 4, len(expected) + 1):
+        found = prefix_search(log_probs, count, WHOLE, ENOUGH, None, 1)
+        assert {f.search for f in found} == {"exact"}
+        assert len({f.labels for f in found}) == len(found) == min(count, len(expected))
+        assert [f.log_prob for f in found] == pytest.approx(ranked(expected)[:count], abs=1e-5)
+        for f in found:
+            assert f.log_prob == pytest.approx(expected[f.labels], abs=1e-5)
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    sure=st.lists(st.integers(0, 6), min_size=1, max_size=3),
+    budget=st.sampled_from([1, 20, ENOUGH]),
+)
+@settings(max_examples=60, deadline=None)
+def test_sections_and_budgets_give_each_text_once(log_probs_of, every_text, seed, sure, budget):
+    log_probs = sure_of_blanks(log_probs_of(seed, 7, 3).numpy(), sure, 0.99995)
+    expected = every_text(log_probs, 1)
+    for threshold in (0.9999, WHOLE):
+        found = prefix_search(log_probs, 6, threshold, budget, None, 1)
+        assert len({f.labels for f in found}) == len(found)
+        for f in found:
+            assert f.log_prob == pytest.approx(expected[f.labels], abs=1e-5)
+
+
 @given(seed=st.integers(0, 10**6), frames=st.integers(1, 30), size=st.integers(1, 10))
 @settings(max_examples=40, deadline=None)
 def test_the_probability_of_a_labelling_is_that_of_torch_ctc(log_probs_of, seed, frames, size):

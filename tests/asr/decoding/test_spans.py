@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.decoding import spans
-from asr.decoding.spans import best_alignment, hypothesis, path_spans
+from asr.decoding.spans import best_alignment, hypothesis, path_spans, squeeze
 from asr.tokens import Tokenizer
 
 LETTERS = Tokenizer(["<blank>", "<space>", "a", "b"])
@@ -49,6 +49,22 @@ def test_alignment_is_the_best_of_all_paths(
             assert collapsed(path) == labels
             said = sum(float(log_probs[t, k]) for t, k in enumerate(path))
             assert said == pytest.approx(score, abs=1e-5)
+
+
+@given(seed=st.integers(0, 10**6), frames=st.integers(1, 6), vocab=st.integers(2, 4))
+@settings(max_examples=25, deadline=None)
+def test_alignment_of_a_text_is_the_best_of_all_paths_that_differ_in_spaces(
+    log_probs_of, every_path, squeezed, seed, frames, vocab
+):
+    log_probs = log_probs_of(seed, frames, vocab).numpy()
+    of_text: dict = {}
+    for labels, (score, path) in every_path(log_probs)[1].items():
+        text = squeezed(labels, 1)
+        of_text[text] = max(of_text.get(text, (-np.inf, ())), (score, path))
+    for text, (_, path) in of_text.items():
+        kept = squeeze(path_spans(list(path)), 1)
+        assert tuple(k for k, _, _ in kept) == text
+        assert best_alignment(log_probs, text, None, 1) == kept
 
 
 def test_alignment_over_several_chunks_is_that_of_librosa(log_probs_of):
