@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 
 from asr.files.read import read_text
 from asr.types import CorpusError
 from recipes.common.manifests import Utterance
+from recipes.common.texts import normalise
 
 __all__ = ["SPLITS", "TITLE", "utterances"]
 
@@ -72,7 +74,7 @@ def _official(corpus: Path, part: str) -> list[Utterance]:
         )
     found = []
     for row, file_id in ids:
-        name = file_id.rsplit("/", 1)[-1]
+        name = normalise(file_id.rsplit("/", 1)[-1])
         if name not in texts:
             raise CorpusError(
                 f"no transcription for {file_id}, row {row} of the fileids",
@@ -95,7 +97,7 @@ def _official(corpus: Path, part: str) -> list[Utterance]:
 def _lines(path: Path) -> list[tuple[int, str]]:
     remedy = "give the folder of AN4 that holds etc/ and wav/"
     lines = read_text(path, CorpusError, remedy=remedy).split("\n")
-    return [(row, line.strip()) for row, line in enumerate(lines, start=1) if line.strip()]
+    return [(row, line.strip()) for row, line in enumerate(lines, start=1) if normalise(line)]
 
 
 def _texts(path: Path) -> dict[str, str]:
@@ -103,7 +105,7 @@ def _texts(path: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
     for row, line in _lines(path):
         name, text = _parse(path, row, line)
-        if texts.setdefault(name, text) != text:
+        if normalise(texts.setdefault(name, text)) != normalise(text):
             raise CorpusError(
                 f"row {row} gives {name} another text than a row before",
                 where=str(path),
@@ -114,21 +116,23 @@ def _texts(path: Path) -> dict[str, str]:
 
 def _parse(path: Path, row: int, line: str) -> tuple[str, str]:
     """Return the id and the text of a line."""
-    match = LINE.match(line)
+    match = LINE.match(line) or LINE.match(normalise(line))
     if match is None:
         raise CorpusError(
             f"row {row} is not '<s> TEXT </s> (id)': {line!r}",
             where=str(path),
             remedy="restore the file from the published archive",
         )
-    return match.group(2), " ".join(match.group(1).split())
+    return normalise(match.group(2)), match.group(1)
 
 
 def _audio(folder: Path, file_id: str) -> Path:
-    for suffix in SUFFIXES:
-        path = folder / f"{file_id}{suffix}"
-        if path.is_file():
-            return path
+    # Disks of Apple's spell names as NFD.
+    for name in dict.fromkeys([file_id, normalise(file_id), normalize("NFD", file_id)]):
+        for suffix in SUFFIXES:
+            path = folder / f"{name}{suffix}"
+            if path.is_file():
+                return path
     raise CorpusError(
         f"no audio for {file_id}",
         where=str(folder),

@@ -9,7 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lhotse import CutSet, MonoCut, MultiCut, Recording, SupervisionSegment
@@ -23,7 +23,7 @@ from asr.audio import probe, read_audio
 from asr.files.write import replace_file
 from asr.types import AsrError, CorpusError
 from recipes.common.audio import LIMITS, RAW, load_samples, read_raw, unreadable
-from recipes.common.texts import normalise
+from recipes.common.texts import count_invisible, normalise
 
 __all__ = [
     "Broken",
@@ -44,13 +44,27 @@ RAW_RATE = 16_000
 
 @dataclass(frozen=True)
 class Utterance:
-    """One recording with its text. ``byte_order`` says how a headerless ``.raw`` file is stored."""
+    """One recording with its text, which is normalised whatever corpus it is from.
+
+    Attributes:
+        id: a name of its own.
+        audio: the file.
+        text: what is said.
+        speaker: who says it.
+        byte_order: how a headerless ``.raw`` file is stored.
+        dropped: how many invisible characters the text has lost.
+    """
 
     id: str
     audio: Path
     text: str
     speaker: str
     byte_order: str = "little"
+    dropped: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dropped", count_invisible(self.text))
+        object.__setattr__(self, "text", normalise(self.text))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from lhotse.cut import Cut
@@ -25,7 +24,6 @@ from recipes.common.manifests import (
     save_cuts,
 )
 from recipes.common.recipe import Recipe
-from recipes.common.texts import count_invisible, normalise
 
 __all__ = ["prepare", "read_split"]
 
@@ -54,7 +52,7 @@ def prepare(recipe: Recipe, corpus: Path, data: Path, *, skip_broken: bool = Fal
 
 
 def read_split(recipe: Recipe, corpus: Path, split: str) -> list[Utterance]:
-    """Return a split of ``corpus`` with normalised texts; says so if characters are dropped.
+    """Return a split of ``corpus``; says so if characters of its texts were dropped.
 
     Raises:
         CorpusError: the corpus is not laid out as published, or a folder cannot be read.
@@ -67,9 +65,9 @@ def read_split(recipe: Recipe, corpus: Path, split: str) -> list[Utterance]:
             where=str(error.filename or corpus),
             remedy="check the folder and its permissions",
         ) from None
-    if dropped := count_invisible(utterance.text for utterance in found):
+    if dropped := sum(utterance.dropped for utterance in found):
         print(f"{split}: {dropped} invisible characters (zero-width and the like) are dropped")
-    return [replace(utterance, text=normalise(utterance.text)) for utterance in found]
+    return found
 
 
 def _check_speakers(splits: dict[str, list[Utterance]]) -> None:

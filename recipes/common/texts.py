@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
 
 __all__ = ["count_invisible", "normalise"]
 
@@ -29,9 +28,9 @@ def normalise(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", seen).split())
 
 
-def count_invisible(texts: Iterable[str]) -> int:
-    """Return how many characters :func:`normalise` drops from ``texts``, spaces not counted."""
-    return sum(_is_invisible(character) for text in texts for character in text)
+def count_invisible(text: str) -> int:
+    """Return how many characters of ``text`` :func:`normalise` drops, spaces not counted."""
+    return sum(map(_is_invisible, text))
 
 
 def _is_invisible(character: str) -> bool:

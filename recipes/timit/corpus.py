@@ -16,6 +16,7 @@ from pathlib import Path
 from asr.files.read import read_lines
 from asr.types import CorpusError
 from recipes.common.manifests import Utterance
+from recipes.common.texts import normalise
 from recipes.timit.phones import fold48
 
 __all__ = ["SPLITS", "TITLE", "timed_phones", "utterances"]
@@ -136,14 +137,16 @@ def timed_phones(path: Path) -> list[tuple[str, float, float]]:
 def _rows(path: Path) -> list[list[str]]:
     """The lines of a ``.phn`` file: first sample, end sample, phone."""
     remedy = "restore the corpus"
-    lines = read_lines(path, CorpusError, remedy=remedy)
-    rows = [line.text.split() for line in lines]
+    rows = []
+    for line in read_lines(path, CorpusError, remedy=remedy):
+        row = normalise(line.text).split()
+        if len(row) != 3 or not (row[0] + row[1]).isdecimal():
+            raise CorpusError("not 'begin end phone'", where=line.where, remedy=remedy)
+        try:
+            fold48(row[2:])
+        except CorpusError as error:
+            raise error.at(line.where) from None
+        rows.append(row)
     if not rows:
         raise CorpusError("no phones", where=str(path), remedy=remedy)
-    if any(len(row) != 3 or not (row[0] + row[1]).isdigit() for row in rows):
-        raise CorpusError("not 'begin end phone' a line", where=str(path), remedy=remedy)
-    try:
-        fold48(row[2] for row in rows)
-    except CorpusError as error:
-        raise error.at(str(path)) from None
     return rows
