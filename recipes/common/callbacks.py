@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, EarlyStopping
 
 from recipes.common.batches import SEEDS
 
-__all__ = ["SeedEachStep"]
+__all__ = ["OptimizerOptions", "Patience", "SeedEachStep", "StopAtLastStep"]
 
 
 class SeedEachStep(Callback):
@@ -31,3 +31,68 @@ class SeedEachStep(Callback):
         epoch = trainer.fit_loop.epoch_progress.current.processed
         key = [self.seed, epoch, batch_idx, trainer.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
+
+
+class Patience(EarlyStopping):
+    """Ends training after ``patience`` passes without a better value, as asked now.
+
+    Lightning's own takes the patience of a resumed run's beginning.
+    """
+
+    @property
+    def state_key(self) -> str:
+        """The key of Lightning's own class, so that runs of earlier versions go on."""
+        return super().state_key.replace(type(self).__qualname__, "EarlyStopping", 1)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what the run has seen."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Train no further where the run had ended already."""
+        if self.wait_count >= self.patience:
+            pl_module.print(f"{self.wait_count} epochs without a better error rate: nothing to do")
+            trainer.should_stop = True
+
+
+class StopAtLastStep(Callback):
+    """Ends training at ``max_steps`` as a time limit does: with a pass over the development set.
+
+    Lightning itself makes none in the middle of an epoch, and so finds no best model.
+    """
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Stop after the last step."""
+        if 0 < trainer.max_steps <= trainer.global_step:
+            trainer.should_stop = True
+
+
+class OptimizerOptions(Callback):
+    """Gives a resumed run the learning rate and weight decay asked for now.
+
+    Lightning restores those of the run's beginning with the optimiser's state.
+    """
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember what the options say, before the state is restored."""
+        self.asked = [(_peak(group), group["weight_decay"]) for group in _groups(trainer)]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put it in the place of what was restored."""
+        for group, (peak, weight_decay) in zip(_groups(trainer), self.asked, strict=True):
+            group["weight_decay"] = weight_decay
+            if peak != _peak(group):
+                group["lr"] *= peak / _peak(group)
+                group["initial_lr"] = peak
+        for config in trainer.lr_scheduler_configs:
+            groups = config.scheduler.optimizer.param_groups
+            config.scheduler.base_lrs = [_peak(group) for group in groups]
+
+
+def _groups(trainer: pl.Trainer) -> list[dict[str, Any]]:
+    return [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+
+
+def _peak(group: dict[str, Any]) -> float:
+    """The learning rate that a schedule's factors multiply."""
+    return group.get("initial_lr", group["lr"])

@@ -56,6 +56,10 @@ def run_guarded(command: Callable[[], None]) -> int:
     except AsrError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, a folder that cannot be written
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(
             "interrupted; what was finished is kept (`fit` goes on with --resume true)",

@@ -16,7 +16,13 @@ from asr.tokens import Tokenizer
 from asr.types import TrainingError
 from recipes.common.module import CHECKPOINT_KEY
 
-__all__ = ["LanguageFiles", "best_checkpoint", "bundle_from_checkpoint", "export"]
+__all__ = [
+    "LanguageFiles",
+    "best_checkpoint",
+    "bundle_from_checkpoint",
+    "export",
+    "read_checkpoint",
+]
 
 
 def best_checkpoint(run: Path) -> Path:
@@ -39,7 +45,7 @@ def bundle_from_checkpoint(path: Path, name: str) -> Bundle:
     Raises:
         TrainingError: the file is missing, damaged or not a checkpoint of these recipes.
     """
-    checkpoint = _load(path)
+    checkpoint = read_checkpoint(path)
     plain = checkpoint[CHECKPOINT_KEY]
     extractor = FeatureExtractor(FeatureConfig.from_dict(plain["features"]))
     model = AcousticModel(AcousticModelConfig.from_dict(plain["model"]))
@@ -60,7 +66,12 @@ def bundle_from_checkpoint(path: Path, name: str) -> Bundle:
     )
 
 
-def _load(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of these recipes; tensors alone are read, never code.
+
+    Raises:
+        TrainingError: the file is missing, damaged or not a checkpoint of these recipes.
+    """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:

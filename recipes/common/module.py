@@ -164,7 +164,8 @@ class SpeechModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let a run that an earlier version began go on."""
         for state in checkpoint.get("optimizer_states", []):
-            regroup(state, self.model)
+            if len(state["param_groups"]) == 2:  # not an --optimizer of the user's
+                regroup(state, self.model)
 
 
 def _check_optimiser(

@@ -1,0 +1,100 @@
+"""What a person sees of a training run: a bar for the epoch, and one line that stays of each."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, TQDMProgressBar
+from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
+
+__all__ = ["EpochBar", "EpochLines"]
+
+
+class EpochBar(TQDMProgressBar):
+    """The batches of an epoch with the time they still take; gone when the epoch is over."""
+
+    def __init__(self, metric: str) -> None:
+        super().__init__(refresh_rate=10)
+        self.metric = metric
+
+    def init_train_tqdm(self) -> Tqdm:
+        """A bar that goes with its epoch."""
+        bar = super().init_train_tqdm()
+        bar.leave = False
+        return bar
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        """The loss, and the error rate of the last development pass."""
+        shown = {}
+        metrics = trainer.progress_bar_metrics
+        if (loss := metrics.get("train/loss_step", metrics.get("train/loss"))) is not None:
+            shown["loss"] = f"{loss:.3f}"
+        if (rate := metrics.get("dev/error_rate")) is not None:
+            shown[self.metric] = f"{100 * rate:.2f} %"
+        return shown
+
+
+class EpochLines(Callback):
+    """Prints a line at the end of each epoch: losses, error rate, times.
+
+    Args:
+        metric: name of the error rate.
+        monitor: what it is logged as.
+    """
+
+    def __init__(self, metric: str, monitor: str) -> None:
+        self.metric = metric
+        self.monitor = monitor
+        self.best = float("inf")
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock, and take over the best error rate of a resumed run."""
+        self.began = self.epoch_began = time.monotonic()
+        self.share_before = _share_done(trainer)
+        score = getattr(trainer.checkpoint_callback, "best_model_score", None)
+        self.best = float("inf") if score is None else float(score)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Print the line."""
+        now = time.monotonic()
+        parts = [*self._results(trainer), _duration(now - self.epoch_began)]
+        if left := self._left(trainer, now):
+            parts.append(f"about {_duration(left)} left")
+        epoch, last = trainer.fit_loop.epoch_progress.current.processed, trainer.max_epochs
+        of = f" of {last}" if last and last > 0 else ""
+        pl_module.print(f"epoch {epoch}{of}: {', '.join(parts)}")
+        self.epoch_began = now
+
+    def _results(self, trainer: pl.Trainer) -> list[str]:
+        metrics = trainer.callback_metrics
+        parts = []
+        for name, key in (("loss", "train/loss_epoch"), ("development loss", "dev/loss")):
+            if key in metrics:
+                parts.append(f"{name} {float(metrics[key]):.3f}")
+        if self.monitor in metrics:
+            rate = float(metrics[self.monitor])
+            parts.append(f"{self.metric} {100 * rate:.2f} %{' (best)' * (rate < self.best)}")
+            self.best = min(self.best, rate)
+        return parts
+
+    def _left(self, trainer: pl.Trainer, now: float) -> float:
+        """Seconds to the end, by the pace so far."""
+        share = _share_done(trainer)
+        pace = (now - self.began) / max(share - self.share_before, 1e-9)
+        return 0.0 if trainer.should_stop else (1 - share) * pace
+
+
+def _share_done(trainer: pl.Trainer) -> float:
+    """How much of the run's epochs, or steps, is done."""
+    epochs = trainer.fit_loop.epoch_progress.current.processed
+    ends = ((epochs, trainer.max_epochs), (trainer.global_step, trainer.max_steps))
+    return max((min(1.0, done / end) for done, end in ends if end and end > 0), default=0.0)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
