@@ -45,7 +45,7 @@ Rule = tuple[Callable[[Any], bool], str]
 AT_LEAST_0: Rule = (lambda value: value >= 0, "give 0 or more")
 AT_LEAST_1: Rule = (lambda value: value >= 1, "give 1 or more")
 SHARE: Rule = (
-    lambda value: 0.0 < value <= 1.0 if isinstance(value, float) else value >= 1,
+    lambda value: 0.0 < value <= 1.0 or (1 <= value < math.inf and value == int(value)),
     "give a number of batches, or a fraction of them above 0.0 and up to 1.0",
 )
 RULES: dict[str, Rule] = {
@@ -103,7 +103,8 @@ def _check_end(options: Mapping[str, Any]) -> None:
             remedy="give one of them: the learning rate falls towards the end",
         )
     every = options["check_val_every_n_epoch"]
-    if every is None and not isinstance(options["val_check_interval"], int):
+    interval = options["val_check_interval"]
+    if every is None and (not isinstance(interval, (int, float)) or interval != int(interval)):
         raise _error(
             "check_val_every_n_epoch", None, "give --trainer.val_check_interval in batches with it"
         )
@@ -117,18 +118,20 @@ def check_batches(options: Mapping[str, Any], train: int, dev: int) -> None:
     """Raise :class:`ConfigError` where a share of the batches is none, or an interval too long."""
     for name, number in (("limit_train_batches", train), ("limit_val_batches", dev)):
         limit = options[name]
-        if isinstance(limit, float) and int(number * limit) < 1:
-            raise _error(name, limit, f"give at least {math.ceil(1000 / number) / 1000}")
-    interval, limit = options["val_check_interval"], options["limit_train_batches"]
-    if isinstance(limit, float):
-        train = int(train * limit)
-    elif limit is not None:
-        train = min(train, limit)
-    within_epoch = options["check_val_every_n_epoch"] is not None
-    if isinstance(interval, int) and within_epoch and interval > train:
+        if limit is not None and _batches(limit, number) < 1:
+            raise _error(name, limit, f"give at least 1, or {math.ceil(100 / number) / 100}")
+    limit, interval = options["limit_train_batches"], options["val_check_interval"]
+    within = train if limit is None else min(train, _batches(limit, train))
+    each_epoch = options["check_val_every_n_epoch"] is not None
+    if each_epoch and isinstance(interval, (int, float)) and _batches(interval, within) > within:
         raise _error(
-            "val_check_interval", interval, f"give at most {train}, the batches of an epoch"
+            "val_check_interval", interval, f"give at most {within}, the batches of an epoch"
         )
+
+
+def _batches(limit: float, number: int) -> int:
+    """Batches that a limit means, of ``number``: a whole number, or a fraction in (0.0, 1.0]."""
+    return int(number * limit) if isinstance(limit, float) and limit <= 1.0 else int(limit)
 
 
 def make_profiler(profiler: Any, folder: Path) -> Any:
