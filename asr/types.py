@@ -80,6 +80,10 @@ class ConfigError(AsrError):
     """An option, or a combination of options, that cannot work."""
 
 
+class MissingPackageError(ConfigError):
+    """A package of an extra that is not installed."""
+
+
 class TokenError(AsrError):
     """Text with symbols outside the vocabulary, or a broken vocabulary."""
 

@@ -23,7 +23,7 @@ PACKAGES = ("asr", "server", "recipes")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "types"),
     ("files",),
-    ("options", "compiled", "device"),
+    ("options", "compiled", "device", "extras"),
     ("audio", "augment", "features", "tokens"),
     ("nn", "lm", "scoring"),
     ("decoding",),
@@ -229,10 +229,13 @@ for module in pkgutil.walk_packages(package.__path__, {package!r} + "."):
             "asr",
             [
                 *("grpc", "grpc_health", "lightning", "pytorch_lightning", "lhotse", "server"),
-                *("kaldifst", "kaldilm", "kaldi_decoder"),  # an extra
+                *("kaldifst", "kaldilm", "kaldi_decoder", "librosa"),  # extras
             ],
         ),
-        ("server", ["lightning", "pytorch_lightning", "lhotse", "torchmetrics", "recipes"]),
+        (
+            "server",
+            ["lightning", "pytorch_lightning", "lhotse", "torchmetrics", "librosa", "recipes"],
+        ),
     ],
 )
 def test_package_works_without_what_it_may_not_import(package: str, absent: list[str]) -> None:

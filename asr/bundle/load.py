@@ -36,7 +36,7 @@ from asr.device import select_device
 from asr.features import FeatureConfig, FeatureExtractor
 from asr.nn.model import AcousticModel, AcousticModelConfig
 from asr.tokens import Tokenizer
-from asr.types import AsrError, BundleError
+from asr.types import AsrError, BundleError, MissingPackageError
 
 if TYPE_CHECKING:
     from asr.decoding.beam.language import Language
@@ -57,6 +57,7 @@ def load_bundle(path: str | os.PathLike[str], device: str = "cpu") -> Bundle:
     Raises:
         BundleError: a file is missing, damaged, of a newer format or does not fit the others, or
             this program makes other features or log-probabilities than the one that saved it.
+        MissingPackageError: its front end needs a package that is not installed.
         ConfigError: there is no such device here.
     """
     place = select_device(device)
@@ -141,6 +142,8 @@ def _model(values: dict[str, Any]) -> AcousticModel:
 def _build(make: Callable[[dict[str, Any]], T], values: dict[str, Any], where: str, key: str) -> T:
     try:
         return make(values)
+    except MissingPackageError as error:  # of this machine, not of the bundle
+        raise error.at(where) from None
     except AsrError as error:
         raise BundleError(f"{key!r}: {error}", where=where, remedy=RENEW) from None
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:

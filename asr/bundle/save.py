@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+from contextlib import suppress
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -120,10 +121,8 @@ def _check_place(target: Path) -> None:
 def _versions() -> dict[str, str]:
     versions = {"peephole-asr": __version__}
     for library in LIBRARIES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             versions[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:
-            versions[library] = "unknown"
     return versions
 
 

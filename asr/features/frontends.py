@@ -7,12 +7,14 @@ window of samples that lies wholly inside the utterance, so no frame sees paddin
 
 from __future__ import annotations
 
-import librosa
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from asr.extras import import_extra
 from asr.features._torchaudio import torchaudio
 from asr.features.config import FeatureConfig
 
@@ -73,12 +75,22 @@ class TorchaudioFrontEnd(nn.Module):
         return features
 
 
+def _librosa() -> Any:
+    """The package, which brings scipy and scikit-learn: who has another front end needs none."""
+    return import_extra("librosa", "librosa", "features of the backend librosa")
+
+
 class LibrosaFrontEnd(nn.Module):
-    """The same features by librosa in float64, utterance by utterance."""
+    """The same features by librosa in float64, utterance by utterance.
+
+    Raises:
+        MissingPackageError: librosa is not installed.
+    """
 
     def __init__(self, config: FeatureConfig) -> None:
         super().__init__()
         self.config = config
+        _librosa()  # to fail here rather than at the first utterance
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """Map ``(B, N)`` to ``(B, T, C)``."""
@@ -86,7 +98,7 @@ class LibrosaFrontEnd(nn.Module):
         return torch.from_numpy(np.stack(rows)).float().to(waveforms.device)
 
     def _one(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        config = self.config
+        config, librosa = self.config, _librosa()
         if config.preemphasis:
             x = np.concatenate([x[:1], x[1:] - config.preemphasis * x[:-1]])
         power = librosa.feature.melspectrogram(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
-from asr.types import ConfigError
+from asr.extras import import_extra
 
 __all__ = ["kaldi"]
 
@@ -14,12 +13,6 @@ def kaldi(name: str) -> Any:
     """The package called ``name``, one of those of the extra ``wfst``.
 
     Raises:
-        ConfigError: it is not installed.
+        MissingPackageError: it is not installed.
     """
-    try:
-        return import_module(name)
-    except ImportError:
-        raise ConfigError(
-            f"decoding graphs need the package {name}, which is not installed",
-            remedy="install the extra wfst: pip install 'peephole-asr[wfst]'",
-        ) from None
+    return import_extra(name, "wfst", "decoding graphs")

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ from onnxruntime import InferenceSession
 from asr import __version__
 from asr.audio import read_audio, write_wav
 from asr.backends import make_backend
+from asr.bundle import save_bundle
 from asr.cli.main import main
 from asr.decoding import BeamOptions
+from asr.features import FeatureExtractor
 from asr.recognizer import Recognizer
 from asr.transcribe import in_order, plan_batches, transcribe_files
 from asr.types import AsrError, ConfigError
@@ -307,6 +310,23 @@ def test_an_export_that_cannot_be_written(capsys, tiny_bundle_path, tmp_path, ou
     status, _, err = run(capsys, "export", tiny_bundle_path, "--output", tmp_path / output)
     assert (status, len(err.splitlines())) == (2, 1)
     assert str(tmp_path / output) in err
+
+
+# packages that are not there
+
+
+def test_a_bundle_whose_front_end_is_not_installed(capsys, monkeypatch, bundle_of, tmp_path, files):
+    bundle = bundle_of()
+    config = replace(bundle.extractor.config, backend="librosa")
+    save_bundle(replace(bundle, extractor=FeatureExtractor(config).eval()), tmp_path / "b")
+    assert run(capsys, "transcribe", tmp_path / "b", files[0])[0] == 0
+    monkeypatch.setitem(sys.modules, "librosa", None)
+    status, out, err = run(capsys, "transcribe", tmp_path / "b", files[0])
+    assert (status, out) == (2, "")
+    assert str(tmp_path / "b" / "config.json") in err
+    assert "(install the extra librosa: pip install 'peephole-asr[librosa]')\n" in err
+    assert "export" not in err  # the bundle is whole
+    assert err.count("\n") == 1
 
 
 # asr itself

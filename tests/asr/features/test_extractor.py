@@ -1,5 +1,7 @@
 """Features against librosa and Kaldi's own code, and their independence of the batch."""
 
+import sys
+
 import kaldi_native_fbank as knf
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import torch
 
 from asr.audio import read_audio
 from asr.features import FeatureConfig, FeatureExtractor
-from asr.types import ConfigError, CorpusError
+from asr.types import ConfigError, CorpusError, MissingPackageError
 
 
 def synthetic_speech(seconds=1.0, rate=16_000):
@@ -237,3 +239,10 @@ def test_configurations_survive_json_and_refuse_unknown_keys():
         FeatureConfig.from_dict({"colour": 1})
     with pytest.raises(ConfigError, match="graves2006"):
         FeatureConfig.preset("graves1999")
+
+
+def test_without_librosa_its_backend_names_the_extra_and_the_others_work(monkeypatch):
+    monkeypatch.setitem(sys.modules, "librosa", None)
+    FeatureExtractor(FeatureConfig())
+    with pytest.raises(MissingPackageError, match=r"librosa.*'peephole-asr\[librosa\]'"):
+        FeatureExtractor(FeatureConfig(backend="librosa"))

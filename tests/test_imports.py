@@ -1,0 +1,50 @@
+"""What an import brings along: what is heavy is imported by those who use it, when they use it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TORCH = {"torch", "torchaudio"}
+OTHERS = {
+    *("librosa", "scipy", "sklearn"),  # the reference front end
+    *("numba", "llvmlite"),  # beam search
+    *("onnx", "onnxruntime"),  # export and backends
+    *("matplotlib", "PIL"),  # plots
+    *("kaldifst", "kaldilm", "kaldi_decoder"),  # decoding graphs
+    *("opentelemetry", "sounddevice", "lhotse", "pytorch_lightning", "tensorboard"),
+}
+LIGHT = [
+    ("import asr.recognizer", OTHERS),
+    ("import server.command", OTHERS),
+    ("import asr.audio", OTHERS | TORCH),  # what each audio process imports
+    ("import asr.cli.main", OTHERS | TORCH),
+    ("from asr.cli.main import main; main(['--version'])", OTHERS | TORCH),
+    ("from asr.cli.main import main; main(['transcribe', '--help'])", OTHERS),
+    ("import server.main", OTHERS | TORCH),
+    ("import server.probe", OTHERS | TORCH),
+    ("import server.client", OTHERS | TORCH | {"asr"}),
+]
+CODE = """
+import atexit, json, sys
+atexit.register(lambda: print(json.dumps(sorted({{m.partition(".")[0] for m in sys.modules}}))))
+{statement}
+"""
+
+
+@pytest.mark.parametrize(("statement", "absent"), LIGHT, ids=[row[0] for row in LIGHT])
+def test_what_is_heavy_waits_until_it_is_used(statement: str, absent: set[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CODE.format(statement=statement)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout.splitlines()[-1])) & absent == set()
