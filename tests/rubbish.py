@@ -13,7 +13,17 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import soundfile
 
-__all__ = ["encode", "flac_claiming", "invalid_payloads", "mutants", "originals", "silence"]
+__all__ = [
+    "encode",
+    "flac_claiming",
+    "invalid_payloads",
+    "mutants",
+    "ogg_flac",
+    "ogg_page",
+    "originals",
+    "sealed",
+    "silence",
+]
 
 RATE = 16_000
 BLOCK = 65_536  # encoders are fed in small blocks: one long Vorbis call ends the interpreter
@@ -21,13 +31,24 @@ KINDS = [  # container, coding, channels
     *(("WAV", "PCM_16", 1), ("WAV", "FLOAT", 2), ("WAV", "ULAW", 1), ("WAV", "MS_ADPCM", 1)),
     *(("WAV", "IMA_ADPCM", 1), ("WAV", "GSM610", 1), ("WAVEX", "PCM_24", 2)),
     *(("FLAC", "PCM_16", 1), ("FLAC", "PCM_24", 2), ("OGG", "VORBIS", 1), ("OGG", "OPUS", 1)),
-    *(("OGG", "VORBIS", 2), ("NIST", "PCM_16", 1)),
+    *(("OGG", "VORBIS", 2), ("NIST", "PCM_16", 1), ("RF64", "PCM_16", 1), ("W64", "PCM_16", 2)),
+    *(("AIFF", "PCM_16", 1), ("AIFF", "FLOAT", 1), ("AU", "ULAW", 1), ("CAF", "PCM_24", 1)),
 ]
 LENGTHS = (0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
 STRANGERS = (
     *(b"ID3\x04", b"\xff\xfb\x90\x00", b"RIFX", b"RF64", b"FORM", b"caff", b".snd", b"#!AMR\n"),
+    *(b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0", b"OggS\0\2", b"wvpk", b"dns."),
     *(b"\0\0\0\x20ftypM4A ", b"PK\x03\x04", b"\x7fELF", b"%PDF-1.7", b"\x1f\x8b\x08", b"\x1aE\xdf"),
     *(b"riff", b"RIF", b"OGGS", b"flac", b"NIST_1B", b'{"audio": ', b"<html>", b"http://"),
+)
+MARKS = (
+    *(b"RIFF", b"fLaC", b"OggS", b"NIST_1A", b"RIFF\0\1\0\0WAVEfmt ", b"FORM\0\1\0\0AIFFCOMM"),
+    *(
+        b"caff\0\1\0\0desc",
+        b"RF64\xff\xff\xff\xffWAVEds64",
+        b".snd\0\0\0\x18",
+        b"NIST_1A\n   1024\n",
+    ),
 )
 
 
@@ -73,7 +94,39 @@ def originals(seconds: float = 0.3) -> dict[str, bytes]:
         noise = 0.02 * rng.standard_normal((len(time), channels))
         samples = (0.3 * np.sin(2 * np.pi * 440 * time)[:, None] + noise).astype(np.float32)
         files[f"{container} {coding} {channels}"] = encode(iter([samples]), RATE, container, coding)
+    wav, flac = bytearray(files["WAV PCM_16 1"]), files["FLAC PCM_16 1"]
+    wav[4:8] = wav[40:44] = b"\xff\xff\xff\xff"
+    files["WAV pipe 1"] = bytes(wav)
+    files["FLAC pipe 1"] = flac_claiming(flac, frames=0)
+    files["OGG chain 1"] = files["OGG OPUS 1"] + files["OGG VORBIS 1"]
+    files["OGG FLAC 1"] = ogg_flac(flac)
     return files
+
+
+def ogg_page(
+    body: bytes, *, flags: int = 0, number: int = 0, serial: int = 1, granule: int = 0
+) -> bytes:
+    """A page of one packet, or of a part of one (RFC 3533, 6)."""
+    lacing = bytes([255] * (len(body) // 255) + [len(body) % 255])
+    head = struct.pack("<4sBBqIIIB", b"OggS", 0, flags, granule, serial, number, 0, len(lacing))
+    return sealed(bytearray(head + lacing + body))
+
+
+def ogg_flac(flac: bytes) -> bytes:
+    """The stream of a FLAC file in Ogg (RFC 9639, 10.1), in packets that need not be its frames."""
+    first = b"\x7fFLAC\1\0\0\1" + flac[:42]
+    bodies = [first, *(flac[start : start + 4_000] for start in range(42, len(flac), 4_000))]
+    last = len(bodies) - 1
+    return b"".join(
+        ogg_page(body, flags=2 * (number == 0) | 4 * (number == last), number=number)
+        for number, body in enumerate(bodies)
+    )
+
+
+def sealed(pages: bytearray) -> bytes:
+    """``pages`` with the checksums of what they hold."""
+    _seal_pages(pages)
+    return bytes(pages)
 
 
 def mutants(count: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
@@ -178,7 +231,7 @@ def _other_format(rng: random.Random, files: Files) -> bytes:
 
 
 def _magic_then_noise(rng: random.Random, files: Files) -> bytes:
-    return rng.choice([b"RIFF", b"fLaC", b"OggS", b"NIST_1A"]) + rng.randbytes(rng.randint(0, 4000))
+    return rng.choice(MARKS) + rng.randbytes(rng.randint(0, 4000))
 
 
 def _header_cut(rng: random.Random, files: Files) -> bytes:
@@ -186,6 +239,25 @@ def _header_cut(rng: random.Random, files: Files) -> bytes:
         [("WAV PCM_16 1", 44), ("FLAC PCM_16 1", 42), ("OGG VORBIS 1", 3000), ("OGG OPUS 1", 100)]
     )
     return files[name][: rng.randrange(most)]
+
+
+def _cut_short(rng: random.Random, files: Files) -> bytes:
+    whole = ("WAV pipe 1", "FLAC pipe 1", "OGG chain 1")  # cut at the right place, they still are
+    name = rng.choice(sorted(files.keys() - whole))
+    return files[name][: rng.randint(len(files[name]) // 2, len(files[name]) - 1)]
+
+
+def _ogg_that_breaks_off(rng: random.Random, files: Files) -> bytes:
+    data = files[rng.choice(["OGG VORBIS 1", "OGG VORBIS 2", "OGG OPUS 1", "OGG FLAC 1"])]
+    pages = [place for place in range(len(data)) if data[place : place + 4] == b"OggS"]
+    lost = rng.randrange(len(pages) - 1)
+    return data[: pages[lost]] + (data[pages[lost + 1] :] if rng.random() < 0.5 else b"")
+
+
+def _ogg_of_other_codec(rng: random.Random, files: Files) -> bytes:
+    mark = rng.choice([b"Speex   ", b"\x80theora", b"CELT    ", b"fishead\0"])
+    body = mark + rng.randbytes(rng.randint(0, 100))
+    return ogg_page(body, flags=2) + ogg_page(rng.randbytes(rng.randint(0, 999)), flags=4, number=1)
 
 
 def _no_samples(rng: random.Random, files: Files) -> bytes:
@@ -261,4 +333,5 @@ INVALID: tuple[Callable[[random.Random, Files], bytes], ...] = (
     *(_noise, _text, _other_format, _magic_then_noise, _header_cut, _no_samples),
     *(_wav_without_format, _wav_of_no_codec, _wav_beyond_limits, _flac_beyond_limits),
     *(_flac_without_audio, _ogg_headers_alone, _ogg_of_no_codec, _samples_of_no_number),
+    *(_cut_short, _ogg_that_breaks_off, _ogg_of_other_codec),
 )

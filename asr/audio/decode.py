@@ -1,25 +1,28 @@
-"""Bytes or files to waveforms, within limits. The only importer of soundfile.
+"""Bytes or files to waveforms, within limits.
 
 Containers are chosen by their own first bytes from a short list, never by a file's name. What the
-header says is checked against the limits before samples are read or allocated; it bounds what
-libsndfile gives, since a header that lies low ends the audio where it says. Several channels become
-one block by block. :mod:`asr.audio.pcm` reads samples without a header.
+header says is checked against the limits before samples are read or allocated, and against what is
+there: all of a recording is read, or an error says how much of it is missing. Where the header says
+nothing the limits hold block by block. Several channels become one block by block as well.
+:mod:`asr.audio.pcm` reads samples without a header.
 """
 
 from __future__ import annotations
 
-import io
+import mmap
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import soundfile
 import soxr
-from numpy.typing import NDArray
 
-from asr.audio.limits import DEFAULT_LIMITS, AudioLimits, check_bytes, check_format, check_length
-from asr.audio.pcm import BLOCK_FRAMES, Mono, decode_pcm
+from asr.audio.containers import Data
+from asr.audio.limits import DEFAULT_LIMITS, AudioLimits, Meter, check_bytes, check_format
+from asr.audio.links import Link, cut_short, links_of
+from asr.audio.mono import Mono
+from asr.audio.pcm import decode_pcm
+from asr.audio.sndfile import SoundFile, UnreadableError, encode_wav, open_container
 from asr.files.read import open_input
 from asr.files.write import write_bytes
 from asr.types import AudioError, Waveform
@@ -35,9 +38,12 @@ __all__ = [
     "write_wav",
 ]
 
-MAGIC = {b"RIFF": "WAV", b"fLaC": "FLAC", b"OggS": "OGG", b"NIST_1A": "NIST"}  # their first bytes
-FORMATS = {"WAV", "WAVEX", "FLAC", "OGG", "NIST"}  # what libsndfile calls them
-UNKNOWN_FRAMES = 2**62  # and more: the header does not tell; FLAC counts in 36 bits
+# What libsndfile calls what is read. It guesses: bytes that begin as RIFF may be something else to
+# it; MP3 may hide in WAV, and writes to stderr.
+FORMATS = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC", "OGG", "NIST"}
+CODINGS = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"}
+CODINGS |= {"IMA_ADPCM", "MS_ADPCM", "NMS_ADPCM_16", "NMS_ADPCM_24", "NMS_ADPCM_32", "G721_32"}
+CODINGS |= {"GSM610", "VORBIS", "OPUS"}
 
 
 @dataclass(frozen=True)
@@ -61,28 +67,20 @@ def decode_audio(
     channel: int | None = None,
     container: str | None = None,
 ) -> Waveform:
-    """Decode WAV, FLAC, OGG (Vorbis, Opus) or NIST SPHERE bytes at their own rate.
+    """Decode a recording with a header at its own rate.
 
-    Several channels are averaged, or ``channel`` (from 0) is taken alone. ``container`` (``WAV``,
-    ``FLAC``, ``OGG`` or ``NIST``) demands that one and no other.
+    WAV (also RIFX, RF64, BW64), W64, AIFF, AU, CAF, FLAC, OGG (Vorbis, Opus, FLAC) and NIST SPHERE
+    are read. Recordings that follow each other, as in a chained Ogg file, become one at the rate of
+    the first. Several channels are averaged, or ``channel`` (from 0) is taken alone. ``container``
+    (``WAV``, ``FLAC``, ``OGG``, ``NIST``, ``AIFF``, ``AU``, ``CAF`` or ``W64``) demands that one.
 
     Raises:
-        AudioError: not such audio, empty, truncated, not finite, absurdly loud, or beyond
+        AudioError: not such audio, empty, cut short, damaged, not finite, absurdly loud, or beyond
             ``limits``.
     """
     check_bytes(len(data), limits)
-    _check_container(data, container)
-    try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            return _read(file, len(data), channel, limits)
-    except (soundfile.SoundFileError, RuntimeError, ValueError, OSError):
-        if data.startswith(b"NIST_1A") and b"embedded-shorten" in data[:1024]:
-            raise AudioError(
-                "the audio is SPHERE compressed by shorten", remedy="unpack it with sph2pipe"
-            ) from None
-        raise AudioError(
-            "the audio is damaged or truncated", remedy="send a complete WAV, FLAC or OGG file"
-        ) from None
+    meter = Meter(len(data), limits)
+    return _join([_decode(link, channel, limits, meter) for link in links_of(data, container)])
 
 
 def read_audio(
@@ -110,24 +108,27 @@ def read_audio(
 
 
 def probe(path: str | os.PathLike[str]) -> AudioInfo:
-    """Read a file's header alone.
+    """How long a file is, of all its recordings, without keeping samples.
+
+    Headers tell; where one does not (FLAC from a pipe), the samples are counted.
 
     Raises:
-        AudioError: the file is missing or not audio of a known container.
+        AudioError: the file is missing, not audio of a known container, or cut short.
     """
     try:
         with open(path, "rb") as file:
-            _check_container(file.read(16), None)
-        info = soundfile.info(os.fsencode(path))
+            data: Data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return _measure(links_of(data))
     except AudioError as error:
         raise error.at(str(path)) from None
+    except ValueError:
+        raise AudioError(
+            "the audio is empty", where=str(path), remedy="send the bytes of a recording"
+        ) from None
     except OSError as error:
         raise AudioError(
             f"cannot read the file: {error.strerror}", where=str(path), remedy="check the path"
         ) from None
-    except (soundfile.SoundFileError, RuntimeError):
-        raise AudioError("the audio is damaged", where=str(path)) from None
-    return AudioInfo(int(info.frames), int(info.samplerate), int(info.channels))
 
 
 def resample(waveform: Waveform, sample_rate: int) -> Waveform:
@@ -144,10 +145,8 @@ def write_wav(path: str | os.PathLike[str], waveform: Waveform) -> None:
     Raises:
         AudioError: the file cannot be written.
     """
-    buffer = io.BytesIO()
-    soundfile.write(buffer, waveform.samples, waveform.sample_rate, subtype="PCM_16", format="WAV")
     try:
-        write_bytes(path, buffer.getvalue())
+        write_bytes(path, encode_wav(waveform))
     except OSError as error:
         raise AudioError(
             f"cannot write the file: {error.strerror}",
@@ -156,40 +155,71 @@ def write_wav(path: str | os.PathLike[str], waveform: Waveform) -> None:
         ) from None
 
 
-def _check_container(data: bytes | bytearray, wanted: str | None) -> None:
-    found = next((name for magic, name in MAGIC.items() if data.startswith(magic)), None)
-    if wanted is not None and found != wanted:
-        raise AudioError(
-            f"the audio is not {wanted}" + (f" but {found}" if found else ""),
-            remedy="name its own container, or none so that its first bytes tell",
-        )
-    if found is None:
-        raise AudioError(
-            "this is not audio of a known container",
-            remedy="use WAV, FLAC, OGG (Vorbis, Opus) or NIST SPHERE; raw samples need their "
-            "encoding and rate named",
-        )
+def _decode(link: Link, channel: int | None, limits: AudioLimits, meter: Meter) -> Waveform:
+    try:
+        with open_container(link.parts) as file:
+            _check_coding(file)
+            check_format(file.sample_rate, file.channels, limits)
+            return Waveform(_read(file, channel, meter).samples(), file.sample_rate)
+    except UnreadableError:
+        raise _damaged(link.container) from None
 
 
-def _read(file: Any, encoded_bytes: int, channel: int | None, limits: AudioLimits) -> Waveform:
-    """The samples of an open file, after its header has been checked."""
-    rate, channels, frames = int(file.samplerate), int(file.channels), int(file.frames)
-    # libsndfile guesses: bytes that begin as RIFF may be something else to it. MP3 may hide in WAV.
-    if file.format not in FORMATS or file.subtype.startswith("MPEG"):
-        kind = file.format if file.format not in FORMATS else "MP3"
-        raise AudioError(f"{kind} audio is not accepted", remedy="use WAV, FLAC or OGG")
-    check_format(rate, channels, limits)
-    if frames >= UNKNOWN_FRAMES:
-        raise AudioError(
-            "the header does not say how long the audio is",
-            remedy="write it to a file, not to a pipe, so that its encoder can complete the header",
-        )
-    check_length(frames, rate, channels, encoded_bytes, limits)
+def _read(file: SoundFile, channel: int | None, meter: Meter) -> Mono:
+    """All samples of an open file, whose format has been checked."""
+    rate, channels, frames = file.sample_rate, file.channels, file.frames
+    meter.check(frames or 0, rate, channels)
     mono = Mono(frames, channels, channel)
-    space = np.empty((min(frames, BLOCK_FRAMES), channels), np.float32)
-    while mono.count < frames:
-        block: NDArray[np.float32] = file.read(dtype="float32", always_2d=True, out=space)  # (N, C)
-        if not len(block):
-            break
-        mono.add(block[: frames - mono.count])
-    return Waveform(mono.samples(), rate)
+    try:
+        for block in file.blocks():
+            meter.check(mono.count + len(block), rate, channels)
+            mono.add(block)
+    except UnreadableError:
+        raise AudioError(
+            f"the audio is damaged or cut short after {mono.count / rate:.2f}"
+            + ("" if frames is None else f" of {frames / rate:.2f}")
+            + " s",
+            remedy="send the whole recording; ffmpeg -i IN OUT makes a whole one of what is left",
+        ) from None
+    if frames is not None and mono.count < frames:
+        raise cut_short(mono.count, frames, rate, "samples")
+    meter.add(mono.count, rate, channels)
+    return mono
+
+
+def _check_coding(file: SoundFile) -> None:
+    if file.container not in FORMATS or file.coding not in CODINGS:
+        kind = file.coding if file.container in FORMATS else file.container
+        raise AudioError(f"{kind} audio is not accepted", remedy="use WAV, FLAC or OGG")
+
+
+def _join(recordings: Sequence[Waveform]) -> Waveform:
+    """One after the other, at the rate of the first."""
+    first = recordings[0]
+    if len(recordings) == 1:
+        return first
+    samples = [resample(recording, first.sample_rate).samples for recording in recordings]
+    return Waveform(np.concatenate(samples), first.sample_rate)
+
+
+def _measure(links: Sequence[Link]) -> AudioInfo:
+    """The size of the recordings as :func:`_join` makes them one."""
+    total, rate, channels = 0, 0, 0
+    for link in links:
+        try:
+            with open_container(link.parts) as file:
+                _check_coding(file)
+                frames = file.frames
+                if frames is None:
+                    frames = sum(len(block) for block in file.blocks())
+        except UnreadableError:
+            raise _damaged(link.container) from None
+        rate, channels = rate or file.sample_rate, channels or file.channels
+        total += round(frames * rate / file.sample_rate)
+    return AudioInfo(total, rate, channels)
+
+
+def _damaged(container: str) -> AudioError:
+    return AudioError(
+        f"the {container} audio is damaged or cut short", remedy="send a complete recording"
+    )

@@ -10,9 +10,9 @@ __all__ = [
     "DEFAULT_LIMITS",
     "EXPANSION_FLOOR",
     "AudioLimits",
+    "Meter",
     "check_bytes",
     "check_format",
-    "check_length",
 ]
 
 SAMPLE_BYTES = 4  # float32
@@ -65,25 +65,41 @@ def check_format(sample_rate: int, channels: int, limits: AudioLimits) -> None:
         )
 
 
-def check_length(
-    frames: int, sample_rate: int, channels: int, encoded_bytes: int, limits: AudioLimits
-) -> None:
-    """Raise AudioError if ``frames`` of ``encoded_bytes`` are too long or decode to too much."""
-    # As a quotient, like a duration anywhere else: exact to the frame where frames times a decimal
-    # fraction of a second is not.
-    if frames / sample_rate > limits.max_seconds:
-        raise AudioError(
-            f"the audio is longer than {limits.max_seconds:g} s",
-            remedy="cut it into shorter pieces",
-        )
-    decoded = frames * channels * SAMPLE_BYTES
-    if decoded > limits.max_decoded_bytes:
-        raise AudioError(
-            f"the audio decodes to more than {limits.max_decoded_bytes} bytes",
-            remedy="cut it into shorter pieces, or send fewer channels or a lower rate",
-        )
-    if decoded > max(EXPANSION_FLOOR, limits.max_expansion * encoded_bytes):
-        raise AudioError(
-            f"the audio expands to more than {limits.max_expansion:g} times its bytes",
-            remedy="cut it into shorter pieces, or compress it less",
-        )
+class Meter:
+    """Counts what ``encoded_bytes`` decode to, of one recording or several, against ``limits``.
+
+    What a header says is checked before samples are read; what it does not say, block by block.
+    """
+
+    def __init__(self, encoded_bytes: int, limits: AudioLimits) -> None:
+        self._limits = limits
+        self._encoded = encoded_bytes
+        self._seconds = 0.0
+        self._decoded = 0
+
+    def check(self, frames: int, sample_rate: int, channels: int) -> None:
+        """Raise AudioError if ``frames`` more are too long or decode to too much."""
+        limits = self._limits
+        # As a quotient, like a duration anywhere else: exact to the frame where frames times a
+        # decimal fraction of a second is not.
+        if self._seconds + frames / sample_rate > limits.max_seconds:
+            raise AudioError(
+                f"the audio is longer than {limits.max_seconds:g} s",
+                remedy="cut it into shorter pieces",
+            )
+        decoded = self._decoded + frames * channels * SAMPLE_BYTES
+        if decoded > limits.max_decoded_bytes:
+            raise AudioError(
+                f"the audio decodes to more than {limits.max_decoded_bytes} bytes",
+                remedy="cut it into shorter pieces, or send fewer channels or a lower rate",
+            )
+        if decoded > max(EXPANSION_FLOOR, limits.max_expansion * self._encoded):
+            raise AudioError(
+                f"the audio expands to more than {limits.max_expansion:g} times its bytes",
+                remedy="cut it into shorter pieces, or compress it less",
+            )
+
+    def add(self, frames: int, sample_rate: int, channels: int) -> None:
+        """Note that ``frames`` were read."""
+        self._seconds += frames / sample_rate
+        self._decoded += frames * channels * SAMPLE_BYTES

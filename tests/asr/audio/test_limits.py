@@ -30,7 +30,7 @@ def test_beyond_the_floor_a_hundredfold_is_too_much(flac, rubbish):
         decode_audio(claiming_more, limits=PATIENT)
     # The header is believed or the end is missed: either way no samples come.
     patience = AudioLimits(max_seconds=1e6, max_expansion=1e6)
-    with pytest.raises(AudioError, match="damaged"):
+    with pytest.raises(AudioError, match=f"1 of its {FLOOR_FRAMES + 1} samples are missing"):
         decode_audio(claiming_more, limits=patience)
 
 
@@ -74,9 +74,22 @@ def test_claims_are_refused_before_samples_are_read(flac, rubbish):
         assert min(seconds(data, limits) for _ in range(5)) < reading / 30
 
 
-def test_a_flac_file_from_a_pipe_is_refused_for_what_it_lacks(flac, rubbish):
-    with pytest.raises(AudioError, match="does not say how long"):
-        decode_audio(rubbish.flac_claiming(flac, frames=0), limits=PATIENT)
+def test_limits_hold_where_the_header_does_not_say_how_long(flac, rubbish):
+    """To the frame, and no matter what else it says."""
+    endless = rubbish.flac_claiming(flac, frames=0)
+    assert len(decode_audio(endless, limits=PATIENT).samples) == FLOOR_FRAMES
+    seconds = FLOOR_FRAMES / 16_000
+    exact = AudioLimits(max_seconds=seconds, max_decoded_bytes=EXPANSION_FLOOR)
+    assert len(decode_audio(endless, limits=exact).samples) == FLOOR_FRAMES
+    for limits, words in [
+        (AudioLimits(max_seconds=seconds - 1 / 16_000), "longer than"),
+        (AudioLimits(max_seconds=1e6, max_decoded_bytes=EXPANSION_FLOOR - 1), "decodes to more"),
+    ]:
+        with pytest.raises(AudioError, match=words):
+            decode_audio(endless, limits=limits)
+    more = rubbish.silence(FLOOR_FRAMES / 16_000 + 1, 16_000, 1, "FLAC", "PCM_16")
+    with pytest.raises(AudioError, match="more than 100 times"):
+        decode_audio(rubbish.flac_claiming(more, frames=0), limits=PATIENT)
 
 
 def test_invalid_payloads_are_refused_with_a_remedy(rubbish):

@@ -1,0 +1,100 @@
+"""The recordings in some bytes: one, or several where files were joined or a stream was chained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from asr.audio.containers import READ, Data, container_of, container_to_read, skip_id3
+from asr.audio.headers import Layout, closed_header, layout_of
+from asr.audio.ogg import ogg_links
+from asr.types import AudioError
+
+__all__ = ["Link", "cut_short", "links_of"]
+
+MOST_LINKS = 1_000
+FLAC_BEGINS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")  # with the head of STREAMINFO
+CONVERT = "convert it to WAV or FLAC, with ffmpeg for example"
+RESTORE = "send the whole recording; ffmpeg -i IN OUT makes a whole one of what is left"
+
+
+@dataclass(frozen=True)
+class Link:
+    """One recording: its container, and the bytes that a decoder is to be given, in parts."""
+
+    container: str
+    parts: tuple[bytes | memoryview, ...]
+
+
+def links_of(data: Data, container: str | None = None) -> list[Link]:
+    """The recordings that ``data`` holds; ``container`` demands that one and no other.
+
+    Bytes behind a recording that begin no other are passed over.
+
+    Raises:
+        AudioError: this is no audio that is read here, or some of it is missing.
+    """
+    links: list[Link] = []
+    found: str | None = container_to_read(data, container)
+    start = 0
+    while found in READ:
+        assert found is not None
+        more, start = _links_at(data, skip_id3(data, start), found)
+        links += more
+        if len(links) > MOST_LINKS:
+            raise AudioError(
+                f"more than {MOST_LINKS} recordings are joined here", remedy="send fewer at a time"
+            )
+        start += start % 2 and container_of(data, start) is None  # of an odd size, padded
+        found = container_of(data, start)
+    return links
+
+
+def cut_short(there: int, promised: int, speed: float, unit: str) -> AudioError:
+    """The error of a recording of which ``there`` is left of what was ``promised``.
+
+    Both are counts of ``unit``, of which there are ``speed`` a second (0: not known).
+    """
+    missing = promised - there
+    if not 0 < speed <= 100 * missing:  # so little, or at an impossible rate
+        what = f"{missing} of its {promised} {unit} are missing"
+    else:
+        what = f"{missing / speed:.2f} of its {promised / speed:.2f} s are missing"
+    return AudioError(f"the audio is cut short: {what}", remedy=RESTORE)
+
+
+def _links_at(data: Data, start: int, container: str) -> tuple[list[Link], int]:
+    """The recordings that begin at byte ``start``, and where they end."""
+    if container == "OGG":
+        found, end = ogg_links(data, start)
+        return [Link("OGG", link.parts) for link in found], end
+    if container == "FLAC":
+        following = (data.find(begin, start + 4) for begin in FLAC_BEGINS)
+        end = min((place for place in following if place > 0), default=len(data))
+        has_tag = end == len(data) and data[max(end - 128, start) : end][:3] == b"TAG"  # ID3v1
+        return [Link("FLAC", (memoryview(data)[start : end - 128 * has_tag],))], end
+    view = memoryview(data)[start:]
+    layout = layout_of(view, container)
+    if layout is None:
+        return [Link(container, (view,))], len(data)
+    _check_layout(layout, container, len(view))
+    is_open = layout.size is None
+    head = closed_header(view, layout) if is_open else bytes(view[: layout.start])
+    if head.startswith(b"BW64"):
+        head = b"RF64" + head[4:]  # the same, by a name that libsndfile knows
+    end = len(view) if is_open else layout.end
+    return [Link(container, (head, view[layout.start : end]))], start + end
+
+
+def _check_layout(layout: Layout, container: str, size: int) -> None:
+    """Raise AudioError if the samples are of a coding that is not read, or not all there."""
+    if layout.codec == "shorten":
+        raise AudioError(
+            "the audio is SPHERE compressed by shorten", remedy="unpack it with sph2pipe"
+        )
+    if layout.codec:
+        raise AudioError(
+            f"the {container} file holds {layout.codec}, which is not read here", remedy=CONVERT
+        )
+    there = max(size - layout.start, 0)
+    if layout.size is not None and there < layout.size:
+        raise cut_short(there, layout.size, layout.speed, "bytes")

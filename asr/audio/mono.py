@@ -1,0 +1,73 @@
+"""Many channels made one, block by block, with every sample checked."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.types import AudioError
+
+__all__ = ["Mono"]
+
+LOUDEST = 1e6  # of full scale 1; floats may exceed 1, but squares must not overflow
+GROWTH = 1 << 20  # samples: memory grows by so much where the length is not known
+
+
+class Mono:
+    """Takes blocks of frames and keeps one sample of each frame.
+
+    It is the sample of ``channel`` (from 0) or the mean of all, so that eight channels never lie in
+    memory as a whole. ``frames``, if known, must have been checked: that much memory is reserved,
+    though the system gives it only as samples arrive. None: it grows with them.
+    """
+
+    def __init__(self, frames: int | None, channels: int, channel: int | None) -> None:
+        if channel is not None and not 0 <= channel < channels:
+            raise AudioError(
+                f"there is no channel {channel}", remedy=f"choose 0 to {channels - 1}, or none"
+            )
+        self.count = 0
+        self._samples = np.empty(frames or 0, np.float32)
+        self._channel = 0 if channels == 1 else channel
+
+    def add(self, block: NDArray[np.float32]) -> None:
+        """Keep what is wanted of ``block``, ``(N, C)``.
+
+        Raises:
+            AudioError: a sample of any channel is not a number, or absurdly loud.
+        """
+        _check_usable(block, self.count)
+        end = self.count + len(block)
+        if end > len(self._samples):
+            # In place, without a second copy: nothing else refers to it.
+            self._samples.resize(max(end, len(self._samples) + GROWTH), refcheck=False)
+        kept = self._samples[self.count : end]
+        if self._channel is None:
+            block.mean(axis=1, out=kept)
+        else:
+            kept[:] = block[:, self._channel]
+        self.count = end
+
+    def samples(self) -> NDArray[np.float32]:
+        """What was kept, ``(N,)``; to be asked for last.
+
+        Raises:
+            AudioError: nothing was.
+        """
+        if not self.count:
+            raise AudioError("the audio has no samples", remedy="send a recording of some length")
+        self._samples.resize(self.count, refcheck=False)
+        return self._samples
+
+
+def _check_usable(block: NDArray[np.float32], frames_before: int) -> None:
+    if block.max() <= LOUDEST and block.min() >= -LOUDEST:  # NaN is not
+        return
+    usable = (np.abs(block) <= LOUDEST).all(axis=1)
+    first = int(np.argmin(usable))
+    finite = np.isfinite(block[first]).all()
+    raise AudioError(
+        f"sample {frames_before + first} is "
+        + ("far outside [-1, 1]" if finite else "not a finite number"),
+        remedy="repair the recording or its float encoding",
+    )

@@ -1,0 +1,159 @@
+"""libsndfile, through soundfile: nothing else imports it. Lengths and limits are not its matter."""
+
+from __future__ import annotations
+
+import io
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from asr.types import Waveform
+
+__all__ = ["SoundFile", "UnreadableError", "encode_wav", "open_container", "open_raw"]
+
+UNKNOWN_FRAMES = 2**62  # and more: the header does not tell; FLAC counts in 36 bits
+BLOCK_FRAMES = 65_536
+FLAC_BLOCK_FRAMES = 4_096  # of what breaks off, the last block is lost
+RAW_TYPES = {"LINEAR16": "PCM_16", "FLOAT": "FLOAT", "MULAW": "ULAW", "ALAW": "ALAW"}
+
+Part = bytes | memoryview
+
+
+class UnreadableError(Exception):
+    """libsndfile does not read this, or reads no further."""
+
+
+class SoundFile:
+    """An open file: how it is coded, and its samples, once.
+
+    Attributes:
+        container, coding: libsndfile's names.
+        frames: how many there are; None: the header does not tell.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self.container = str(file.format)
+        self.coding = str(file.subtype)
+        self.sample_rate = int(file.samplerate)
+        self.channels = int(file.channels)
+        self.frames = int(file.frames) if file.frames < UNKNOWN_FRAMES else None
+        self._file = file
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """Blocks ``(N, C)``, each to be used before the next is asked for: they share memory.
+
+        Raises:
+            UnreadableError: the samples break off, or are damaged.
+        """
+        most = FLAC_BLOCK_FRAMES if self.container == "FLAC" else BLOCK_FRAMES
+        space = np.empty((most, self.channels), np.float32)
+        count = 0
+        while self.frames is None or count < self.frames:
+            # Never more than there are: what follows a FLAC stream would be an error to it.
+            wanted = most if self.frames is None else min(most, self.frames - count)
+            with _errors():
+                block: NDArray[np.float32] = self._file.read(out=space[:wanted])
+            if not len(block):
+                return
+            count += len(block)
+            yield block
+
+
+@contextmanager
+def open_container(parts: Sequence[Part]) -> Iterator[SoundFile]:
+    """The file whose bytes are ``parts``, one after the other.
+
+    Raises:
+        UnreadableError: it is none that libsndfile reads.
+    """
+    with _errors():
+        file = _Forward(_Parts(parts))
+    with file:
+        yield SoundFile(file)
+
+
+@contextmanager
+def open_raw(
+    data: Part | bytearray, encoding: str, sample_rate: int, channels: int, byte_order: str
+) -> Iterator[SoundFile]:
+    """Samples without a header; ``encoding`` is one of :data:`RAW_TYPES`."""
+    with _Forward(
+        _Parts([memoryview(data)]),
+        format="RAW",
+        subtype=RAW_TYPES[encoding],
+        samplerate=sample_rate,
+        channels=channels,
+        endian=byte_order.upper(),
+    ) as file:
+        yield SoundFile(file)
+
+
+def encode_wav(waveform: Waveform) -> bytes:
+    """The bytes of a 16-bit WAV file."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, waveform.samples, waveform.sample_rate, subtype="PCM_16", format="WAV")
+    return buffer.getvalue()
+
+
+class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # it has no types
+    """Read from beginning to end, without the seek after each block that soundfile makes.
+
+    FLAC of unknown length could not be sought in, and a seek may change what a lossy codec gives.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+class _Parts(io.RawIOBase):
+    """Several pieces of memory as one file; nothing is copied before it is read."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = [memoryview(part) for part in parts]
+        self._ends = list(accumulate(len(part) for part in self._parts))
+        self._place = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        self._place = max(base + offset, 0)
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        space = memoryview(buffer).cast("B")
+        done = 0
+        while done < len(space) and self._place < self._size:
+            index = bisect_right(self._ends, self._place)
+            part = self._parts[index]
+            start = self._place - (self._ends[index] - len(part))
+            piece = part[start : start + len(space) - done]
+            space[done : done + len(piece)] = piece
+            done += len(piece)
+            self._place += len(piece)
+        return done
+
+    @property
+    def _size(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except (soundfile.SoundFileError, RuntimeError, ValueError, OSError) as error:
+        raise UnreadableError(str(error)) from None
