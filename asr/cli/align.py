@@ -44,7 +44,9 @@ def add_align(parser: argparse.ArgumentParser) -> None:
     )
     parser.set_defaults(run=_align)
     parser.add_argument("bundle", metavar="BUNDLE", help="folder of the model bundle")
-    parser.add_argument("files", metavar="FILE", nargs="*", help="WAV, FLAC, OGG or NIST SPHERE")
+    parser.add_argument(
+        "files", metavar="FILE", nargs="*", help="WAV, FLAC, OGG, AIFF, AU, CAF or NIST SPHERE"
+    )
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--text", help="the text of the one FILE")
     source.add_argument(

@@ -15,7 +15,7 @@ def add_plot(parser: argparse.ArgumentParser) -> None:
     parser.description = "Draw waveform, spectrogram, token posteriors and tokens of one utterance."
     parser.set_defaults(run=_plot)
     parser.add_argument("bundle", metavar="BUNDLE", help="folder of the model bundle")
-    parser.add_argument("file", metavar="FILE", help="WAV, FLAC, OGG or NIST SPHERE")
+    parser.add_argument("file", metavar="FILE", help="WAV, FLAC, OGG, AIFF, AU, CAF or NIST SPHERE")
     parser.add_argument("--output", metavar="PNG", required=True, help="picture to write")
     add_recognition(parser)
 

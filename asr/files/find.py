@@ -13,7 +13,10 @@ from asr.types import AudioError
 __all__ = ["Source", "find_audio", "sources_of"]
 
 # In folders alone; a file that is named may be called anything.
-SUFFIXES = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".sph", ".nist")
+SUFFIXES = (
+    *(".wav", ".wave", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".sph", ".nist"),
+    *(".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
+)
 RAW_SUFFIXES = (".raw", ".pcm", ".ul", ".ulaw", ".mulaw", ".al", ".alaw")
 
 

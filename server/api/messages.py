@@ -193,7 +193,7 @@ def read_job(config: RecognitionConfig, target_rate: int) -> AudioJob:
     if config.encoding not in {**RAW, **WITH_HEADER}:
         raise AudioError(
             f"encoding {config.encoding} is unknown",
-            remedy="leave it unspecified for WAV, FLAC, OGG and SPHERE files; "
+            remedy="leave it unspecified for files with a header, such as WAV, FLAC and OGG; "
             f"else give one of {', '.join(RAW.values())}",
         )
     if rate and not MIN_RATE <= rate <= MAX_RATE:

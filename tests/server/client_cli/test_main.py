@@ -68,7 +68,8 @@ def test_a_folder_without_audio_is_an_error(command, tmp_path):
     assert (result.status, result.out) == (2, "")
     assert result.errors == [
         f"asr-client: error: {tmp_path}: no audio files in this folder "
-        "(.wav, .wave, .flac, .ogg, .oga, .opus, .sph, .nist)"
+        "(.wav, .wave, .rf64, .w64, .flac, .ogg, .oga, .opus, .sph, .nist, .aif, .aiff, .aifc, "
+        ".au, .snd, .caf)"
     ]
 
 
