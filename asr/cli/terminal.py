@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -37,6 +38,8 @@ def run_command(
         SystemExit: of argparse.
     """
     _write_what_can_be_written()
+    warnings = _Warnings(name)
+    logging.getLogger("asr").addHandler(warnings)
     try:
         status = command()
         _flush()
@@ -55,8 +58,20 @@ def run_command(
     except SystemExit as end:
         return _ended(end, name)
     finally:
+        logging.getLogger("asr").removeHandler(warnings)
         _drop_what_cannot_be_written()
     return FAILURE
+
+
+class _Warnings(logging.Handler):
+    """Says what the toolkit warns of as it says what went wrong."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__(logging.WARNING)
+        self._command = command
+
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(record.getMessage(), self._command, "warning")
 
 
 def _write_what_can_be_written() -> None:
@@ -130,11 +145,11 @@ def progress(total: int, doing: str) -> Iterator[tuple[Callable[[int], None], Hi
         yield lambda count: bar.advance(task, count), hidden
 
 
-def complain(message: str, command: str = "asr") -> None:
+def complain(message: str, command: str = "asr", kind: str = "error") -> None:
     """Say on stderr, in one line, what went wrong. Where nobody listens, the exit status tells."""
     if sys.stderr is not None:
         with suppress(OSError):
-            print(f"{command}: error: {one_line(message)}", file=sys.stderr, flush=True)
+            print(f"{command}: {kind}: {one_line(message)}", file=sys.stderr, flush=True)
 
 
 def one_line(message: object) -> str:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from asr.files.read import DAMAGED, open_text
 from asr.files.write import replace_file
-from asr.lm.ngrams import Ngrams, NgramTable
+from asr.lm.ngrams import OTHER_UNKNOWN, UNKNOWN, Ngrams, NgramTable
 from asr.types import LanguageModelError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ COUNT = re.compile(rb"ngram\s+(\d{1,9})\s*=\s*(\d{1,18})")
 
 
 def read_arpa(path: str | os.PathLike[str]) -> Ngrams:
-    """Read an ARPA file, packed with gzip or not, of any order.
+    """Read an ARPA file, packed with gzip or not, of any order. ``<UNK>`` is ``<unk>``.
 
     Memory is 4 (k + 2) bytes an n-gram of order k, twice while parts are joined, and a block of the
     file; nothing is reserved for what the header promises.
@@ -216,14 +216,20 @@ class _Words:
         from asr.lm.arpa_lines import make_word_table, number_words
 
         if self._table is None:
-            self._table = make_word_table(self.found)
-        return number_words(text, spans, self._table)
+            self._table = make_word_table([*self.found, OTHER_UNKNOWN.encode()])
+        numbers = number_words(text, spans, self._table)
+        other = numbers == len(self.found)
+        if other.any():
+            unknown = UNKNOWN.encode()
+            numbers[other] = self.found.index(unknown) if unknown in self._seen else -1
+        return numbers
 
 
 def _cut(text: NDArray[np.uint8], spans: NDArray[np.int32]) -> list[bytes]:
     """The words at ``spans (n, 1, 2)``."""
-    whole = text.tobytes()
-    return [whole[begin:end] for begin, end in spans[:, 0].tolist()]
+    whole, other, unknown = text.tobytes(), OTHER_UNKNOWN.encode(), UNKNOWN.encode()
+    words = [whole[begin:end] for begin, end in spans[:, 0].tolist()]
+    return [unknown if word == other else word for word in words]
 
 
 def _complaint(line: bytes, order: int) -> str:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BEGIN", "END", "UNKNOWN", "NgramTable", "Ngrams"]
+__all__ = ["BEGIN", "END", "OTHER_UNKNOWN", "UNKNOWN", "NgramTable", "Ngrams"]
 
 UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
+OTHER_UNKNOWN = "<UNK>"  # some tools write it so; the same word, as in KenLM
 
 
 @dataclass(frozen=True)

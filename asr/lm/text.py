@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from asr.files.read import read_byte_lines
-from asr.lm.ngrams import BEGIN, END, UNKNOWN
+from asr.lm.ngrams import BEGIN, END, OTHER_UNKNOWN, UNKNOWN
 from asr.tokens import SPACE
 from asr.types import ConfigError, CorpusError
 
 __all__ = ["UNITS", "read_sentences", "read_vocabulary", "size_on_disk"]
 
 UNITS = ("words", "characters", "phones")
-RESERVED = {mark.encode() for mark in (UNKNOWN, BEGIN, END)}
+RESERVED = {mark.encode() for mark in (UNKNOWN, OTHER_UNKNOWN, BEGIN, END)}
 
 StrPath = str | os.PathLike[str]
 

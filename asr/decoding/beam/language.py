@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,13 @@ from asr.types import DecodingError, LanguageModelError
 
 __all__ = ["LEXICON_FILE", "LM_FILE", "NOTHING", "Language", "search_options"]
 
+log = logging.getLogger(__name__)
+
 LN10 = math.log(10.0)
 LM_FILE, LEXICON_FILE = "lm.arpa.gz", "lexicon.txt"
 UNITS = ("words", "tokens")
 MARKS = (UNKNOWN, BEGIN, END)
+FEW = 5  # examples in a message
 NO_TRIE = Trie(
     words=np.full(1, -1, dtype=np.int32),
     log_probs=np.zeros(1, dtype=np.float32),
@@ -39,6 +43,9 @@ NO_TREE, _ = build_tree([])
 
 class Language:
     """A language model, a lexicon, or both, for the tokens of ``tokenizer``.
+
+    The log has a warning of words that can never be said, or that the language model does not know,
+    for upper or lower case.
 
     Args:
         lm: of words, or of the model's tokens, as ``units`` says.
@@ -74,6 +81,8 @@ class Language:
         self._closed = lexicon
         if lexicon is None and lm is not None and units == "words":
             self._closed = _own_words(lm, tokenizer)
+        elif lexicon is not None and lm is not None and units == "words":
+            _warn_of_other_case(lm, lexicon)
         self._with_lm = self._grammar(lm)
         self._without = self._grammar(None) if lexicon is not None else NOTHING
 
@@ -209,4 +218,41 @@ def _own_words(lm: LanguageModel, tokenizer: Tokenizer) -> Lexicon:
             f"none of the language model's words can be spelled with the model's tokens{shown}",
             remedy="make it from text in the model's spelling; mind upper and lower case",
         )
+    spelled = set(found.words.values())
+    if lost := [word for word in words if word not in spelled]:
+        log.warning(
+            "%s of the language model's words cannot be spelled with the model's tokens and are "
+            "never recognised%s: %s",
+            _count(lost, words),
+            _count_of_other_case(lost, set(tokenizer.tokens).issuperset),
+            _examples(lost),
+        )
     return found
+
+
+def _warn_of_other_case(lm: LanguageModel, lexicon: Lexicon) -> None:
+    """The lexicon decides what is said: words that the model has otherwise are unknown to it."""
+    known = set(lm.vocabulary)
+    words = list(dict.fromkeys(lexicon.words.values()))
+    folded = {word.casefold() for word in known}
+    if lost := [word for word in words if word not in known and word.casefold() in folded]:
+        log.warning(
+            "%s of the lexicon's words are in the language model in other case only and count as "
+            "unknown there: %s",
+            _count(lost, words),
+            _examples(lost),
+        )
+
+
+def _count(part: Sequence[str], whole: Sequence[str]) -> str:
+    return f"{len(part)} of {len(whole)}"
+
+
+def _count_of_other_case(words: Sequence[str], fits: Callable[[str], bool]) -> str:
+    """Words that would fit in upper or lower case: nearly always a text not normalised."""
+    count = sum(fits(word.lower()) or fits(word.upper()) for word in words)
+    return f" ({count} for upper or lower case)" if count else ""
+
+
+def _examples(words: Sequence[str]) -> str:
+    return ", ".join(map(repr, words[:FEW])) + (", …" if len(words) > FEW else "")

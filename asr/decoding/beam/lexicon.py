@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from asr.files.read import read_lines
+from asr.decoding.lexicon_file import read_entries
 from asr.files.write import write_text
 from asr.tokens import SPACE, Tokenizer
 from asr.types import LanguageModelError, TokenError
@@ -34,8 +34,9 @@ class Lexicon:
 def read_lexicon(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Lexicon:
     """Read a file with a word a line, or a word and its spelling: tokens between spaces.
 
-    A word without a spelling is spelled as it is written. The separator of words may end a
-    spelling, as flashlight's files have it.
+    A word without a spelling is spelled as it is written; a word may have several, on lines of
+    their own. The separator of words may end a spelling, as flashlight's files have it. For more of
+    the form see :func:`asr.decoding.lexicon_file.read_entries`.
 
     Raises:
         LanguageModelError: the file cannot be read or has no words, a spelling has tokens that the
@@ -43,8 +44,7 @@ def read_lexicon(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Lexicon:
     """
     words: dict[Spelling, str] = {}
     lines = []
-    for where, line in read_lines(path, LanguageModelError):
-        word, *tokens = line.split()
+    for where, word, tokens, text in read_entries(path, LanguageModelError):
         try:
             spelling = _parsed(tokens, tokenizer) if tokens else tuple(tokenizer.encode(word))
         except TokenError as error:
@@ -59,7 +59,7 @@ def read_lexicon(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Lexicon:
                 where=where,
                 remedy="keep one: a text cannot tell them apart",
             )
-        lines.append(line.strip())
+        lines.append(text)
     if not words:
         raise LanguageModelError("the lexicon is empty", where=str(path), remedy="give words")
     return Lexicon(words, tuple(lines))

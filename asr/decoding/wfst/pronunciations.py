@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from asr.files.read import read_lines
+from asr.decoding.lexicon_file import read_entries
 from asr.files.write import write_text
 from asr.lm.ngrams import BEGIN, END, UNKNOWN
 from asr.tokens import SPACE, Tokenizer
@@ -84,14 +84,15 @@ def _missing(
 def read_lexicon(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Lexicon:
     """Read lines ``word token token …``; a word may stand on several, with one way to say it each.
 
+    For more of the form see :func:`asr.decoding.lexicon_file.read_entries`.
+
     Raises:
         GraphError: the file cannot be read, is not UTF-8 text or has no words, or a line has no
             tokens or unknown ones; the message has the number of the line.
     """
     ids = {token: k for k, token in enumerate(tokenizer.tokens) if k != tokenizer.blank}
     found: dict[str, dict[Labels, None]] = {}
-    for where, line in read_lines(path, GraphError):
-        word, *tokens = line.split()
+    for where, word, tokens, _ in read_entries(path, GraphError):
         if not tokens:
             raise GraphError(
                 f"the word {word!r} has no tokens", where=where, remedy="say how it is pronounced"

@@ -247,6 +247,22 @@ def test_bad_options_in_one_line(capsys, tiny_bundle_path, files, options, named
     assert named in err
 
 
+def test_words_of_the_language_model_that_are_lost_in_one_line(
+    capsys, tiny_bundle_path, files, tmp_path
+):
+    lm = tmp_path / "lm.arpa"
+    lm.write_text(
+        "\\data\\\nngram 1=4\n\n\\1-grams:\n-99\t<s>\n-1\t</s>\n-1\tab\n-1\tBad\n\n\\end\\\n"
+    )
+    status, out, err = run(capsys, "transcribe", tiny_bundle_path, files[0], "--lm", lm)
+    assert status == 0
+    assert set(out.split()) <= {"ab"}
+    assert err == (
+        "asr: warning: 1 of 2 of the language model's words cannot be spelled with the model's "
+        "tokens and are never recognised (1 for upper or lower case): 'Bad'\n"
+    )
+
+
 @pytest.mark.parametrize("command", ["transcribe", "plot"])
 def test_a_missing_bundle_in_one_line(capsys, tmp_path, files, command):
     output = ["--output", tmp_path / "x.png"] if command == "plot" else []

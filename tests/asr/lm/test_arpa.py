@@ -197,3 +197,36 @@ def test_a_damaged_file_gives_a_model_or_a_message(arpa, data, tmp_path_factory)
     except LanguageModelError:
         return
     assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_unknown_words_may_be_written_in_capitals(arpa, tmp_path, order):
+    """As KenLM takes them; ``<S>`` is a word as any other there and here."""
+    text = arpa.replace("<unk>", "<UNK>", order)
+    (tmp_path / "capitals.arpa").write_text(text)
+    (tmp_path / "small.arpa").write_text(arpa)
+    found, expected = (
+        LanguageModel.load(tmp_path / f"{name}.arpa") for name in ("capitals", "small")
+    )
+    assert found.vocabulary == expected.vocabulary
+    assert found.score_sentence(["new", "word"]).tolist() == (
+        expected.score_sentence(["new", "word"]).tolist()
+    )
+
+
+def test_unknown_words_in_capitals_are_found_in_longer_ngrams(tmp_path):
+    text = (
+        "\\data\\\nngram 1=4\nngram 2=2\n\n\\1-grams:\n-1 <UNK> -0.5\n-99 <s> -0.5\n-1 </s>\n"
+        "-1 a -0.5\n\n\\2-grams:\n-0.25 <s> <UNK>\n-0.125 <unk> </s>\n\n\\end\\\n"
+    )
+    (tmp_path / "lm.arpa").write_text(text)
+    model = LanguageModel.load(tmp_path / "lm.arpa")
+    assert model.vocabulary == ("<unk>", "<s>", "</s>", "a")
+    assert model.score_sentence(["zebra"]).tolist() == [-0.25, -0.125]
+
+
+def test_an_unknown_word_in_both_cases_stands_twice(arpa, tmp_path):
+    both = arpa.replace("ngram 1=5", "ngram 1=6").replace("<unk>\n", "<unk>\n-1.5\t<UNK>\n", 1)
+    (tmp_path / "lm.arpa").write_text(both)
+    with pytest.raises(LanguageModelError, match="'<unk>' stands twice"):
+        LanguageModel.load(tmp_path / "lm.arpa")

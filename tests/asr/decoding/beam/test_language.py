@@ -53,6 +53,15 @@ def test_a_lexicon_of_words_and_of_spellings(tmp_path):
     assert read_lexicon(tmp_path / "again.txt", LETTERS) == lexicon
 
 
+def test_a_number_in_brackets_is_a_variant_of_the_word(tmp_path):
+    path = tmp_path / "lexicon.txt"
+    path.write_text("ca c a\nca(2) c b\nab\nab(3)\nab(12) a b b\n(2) b\n")
+    lexicon = read_lexicon(path, Tokenizer([*LETTERS.tokens, "(", ")", "2"]))
+    assert lexicon.words == {(4, 2): "ca", (4, 3): "ca", (2, 3): "ab", (2, 3, 3): "ab", (3,): "(2)"}
+    lexicon.save(tmp_path / "again.txt")
+    assert read_lexicon(tmp_path / "again.txt", LETTERS) == lexicon
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -84,6 +93,31 @@ def test_a_lexicon_that_cannot_be_read(tmp_path):
 def test_words_that_cannot_be_spelled_are_left_out():
     lexicon = spell_words(["ab", "xy", "c"], LETTERS)
     assert set(lexicon.words.values()) == {"ab", "c"}
+
+
+def test_words_of_other_case_are_counted_and_named(caplog):
+    Language(LETTERS, lm_of("ab Ba", "CAB xyz", "ab"))
+    assert caplog.messages == [
+        "3 of 4 of the language model's words cannot be spelled with the model's tokens and are "
+        "never recognised (2 for upper or lower case): 'Ba', 'CAB', 'xyz'"
+    ]
+    caplog.clear()
+    many = lm_of("a", *(f"A{'b' * n}" for n in range(9)))
+    Language(LETTERS, many)
+    assert caplog.messages[0].startswith("9 of 10 ")
+    assert caplog.messages[0].endswith("'A', 'Ab', 'Abb', 'Abbb', 'Abbbb', …")
+    caplog.clear()
+    Language(LETTERS, lm_of("ab Ba", "ab"), spell_words(["ab", "ba", "cc"], LETTERS))
+    assert caplog.messages == [
+        "1 of 3 of the lexicon's words are in the language model in other case only and count as "
+        "unknown there: 'ba'"
+    ]
+
+
+def test_there_is_no_warning_where_nothing_is_lost(caplog):
+    Language(LETTERS, lm_of("ab ba", "ab"))
+    Language(LETTERS, lm_of("ab Ba", "ab"), spell_words(["ab", "cc"], LETTERS))
+    assert not caplog.messages
 
 
 def test_a_model_of_words_needs_words_that_can_be_spelled():

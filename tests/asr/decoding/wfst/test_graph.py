@@ -178,6 +178,13 @@ def test_a_lexicon_may_be_packed_and_repeat_itself(tmp_path):
 WORDS = ["<unk>", "<s>", "</s>", "abba", "cd", "de", "fg", "gh", "hi", "ij"]
 
 
+def test_a_number_in_brackets_is_a_variant_and_capitals_are_unknown_words(tmp_path):
+    path = tmp_path / "lexicon.txt"
+    path.write_text("ab a b\nab(2) b\n<UNK> b b\n")
+    lexicon = lexicon_for(("<unk>", "<s>", "</s>", "ab"), LETTERS, path)
+    assert lexicon.pronunciations == {"ab": ((2, 3), (3,)), "<unk>": ((3, 3),)}
+
+
 def test_words_without_a_pronunciation_are_counted_and_named(tmp_path):
     with pytest.raises(GraphError, match=r"6 of 8 words .* know: 'cd', 'de', 'fg', 'gh', 'hi', … "):
         lexicon_for(WORDS, LETTERS, None)
