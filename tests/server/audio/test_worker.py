@@ -58,12 +58,17 @@ def test_a_process_may_do_little(samples_of, file_of):
     assert "grpc" not in maps
 
 
+@pytest.mark.parametrize("form", ["closed", "open", "joined"])
 @pytest.mark.parametrize(
     ("seconds", "rate"), [(60, 4_000), pytest.param(600, 176_400, marks=pytest.mark.slow)]
 )
-def test_the_longest_audio_fits_into_the_memory_a_process_may_have(seconds, rate, rubbish):
+def test_the_longest_audio_fits_into_the_memory_a_process_may_have(seconds, rate, form, rubbish):
     limits = AudioLimits(max_seconds=seconds, max_expansion=math.inf)
-    audio = rubbish.silence(seconds, rate, 1, "FLAC", "PCM_16")
+    audio = rubbish.silence(seconds / (1 + (form == "joined")), rate, 1, "FLAC", "PCM_16")
+    if form == "open":  # its header does not say how long it is
+        audio = rubbish.flac_claiming(audio, frames=0)
+    if form == "joined":
+        audio += audio
 
     async def use(workers):
         waveform, duration = await workers.decode(AudioJob("", 0, 0, None, 192_000), audio)
@@ -107,6 +112,22 @@ def test_refusing_a_bomb_takes_little_memory(name, rubbish):
     seconds, rate, channels, container, coding = BOMBS[name]
     bomb = rubbish.silence(seconds, rate, channels, container, coding)
     assert seconds * rate * channels * 4 > max(100 * len(bomb), 70 * MIB)
+    growth, result = peak_growth(bomb, LIMITS)
+    assert result is None
+    assert growth < 64 * MIB
+
+
+def test_a_bomb_that_does_not_say_how_large_it_is_takes_little_memory(rubbish):
+    bomb = rubbish.flac_claiming(rubbish.silence(600, 48_000, 1, "FLAC", "PCM_16"), frames=0)
+    growth, result = peak_growth(bomb, LIMITS)
+    assert result is None
+    assert growth < 64 * MIB
+
+
+def test_a_bomb_in_many_links_takes_little_memory(rubbish):
+    link = rubbish.silence(10, 48_000, 2, "OGG", "OPUS")
+    bomb = 30 * link
+    assert max(100 * len(bomb), 70 * MIB) < 10 * 48_000 * 2 * 4 * 30
     growth, result = peak_growth(bomb, LIMITS)
     assert result is None
     assert growth < 64 * MIB

@@ -99,6 +99,32 @@ def test_damaged_files_are_transcribed_or_refused_in_time(process, children_of, 
     assert children_of(server.pid) == before
 
 
+# Files that are not what they are called, and files of which some is missing
+
+
+@pytest.mark.parametrize("encoding", ["LINEAR16", "FLOAT", "MULAW", "ALAW"])
+@pytest.mark.parametrize("name", ["WAVEX PCM_24 2", "FLAC PCM_16 1", "OGG OPUS 1", "AIFF FLOAT 1"])
+def test_a_file_with_a_header_is_no_raw_audio(stub, transcribe_by, rubbish, name, encoding):
+    config = pb.RecognitionConfig(encoding=f"AUDIO_ENCODING_{encoding}", sample_rate_hertz=16_000)
+    audio = rubbish.originals()[name]
+    [(code, details)] = {transcribe_by(stub, method, config, audio) for method in METHODS}
+    assert code == INVALID
+    assert "is a file with a header" in details
+
+
+@pytest.mark.parametrize("name", ["WAV PCM_16 1", "FLAC PCM_16 1", "OGG OPUS 1", "NIST PCM_16 1"])
+def test_a_file_is_heard_to_its_end_or_refused(stub, transcribe_by, rubbish, name):
+    """Two of them in a row are twice as long; half of one is refused, and it is said why."""
+    audio = rubbish.originals(1.0)[name]
+    for method in METHODS:
+        code, result = transcribe_by(stub, method, FILE, 2 * audio)
+        assert code == OK
+        assert result.result_end_time.ToNanoseconds() == 2e9
+        code, details = transcribe_by(stub, method, FILE, audio[: len(audio) // 2])
+        assert code == INVALID
+        assert "cut" in details
+
+
 # Hardly any audio
 
 
