@@ -27,12 +27,13 @@ class PreparedWaveform:
     """Audio that one recogniser has checked and brought to its rate, for that recogniser alone.
 
     ``samples`` is float32 ``(N,)``, ``sample_rate`` the model's in hertz; ``duration`` is in
-    seconds, as the audio came.
+    seconds, as the audio came. ``speaker`` is who speaks, if that is known.
     """
 
     samples: NDArray[np.float32]
     sample_rate: int
     duration: float
+    speaker: str | None = None
 
 
 class Recognizer:
@@ -120,8 +121,10 @@ class Recognizer:
             phrases,
         )
 
-    def prepare(self, waveform: Waveform) -> PreparedWaveform:
+    def prepare(self, waveform: Waveform, speaker: str | None = None) -> PreparedWaveform:
         """``waveform`` at the model's rate, known to be usable.
+
+        ``speaker`` matters where the front end has statistics by speaker.
 
         Raises:
             AudioError: not one row of finite samples, or too short for one frame.
@@ -143,7 +146,7 @@ class Recognizer:
                 f"{waveform.duration:.3f} s of audio is too short to recognise",
                 remedy=f"give at least {self._min_samples / self.sample_rate:.3f} s",
             )
-        return PreparedWaveform(waveform.samples, self.sample_rate, duration)
+        return PreparedWaveform(waveform.samples, self.sample_rate, duration, speaker)
 
     def log_probs(self, waveforms: Sequence[Waveform | PreparedWaveform]) -> tuple[Tensor, Tensor]:
         """Log-probabilities of tokens by frame.
@@ -157,10 +160,14 @@ class Recognizer:
         """
         if not waveforms:
             return torch.zeros(0, 0, self.tokenizer.size), torch.zeros(0, dtype=torch.int64)
-        samples, lengths = _pad([self._prepared(waveform).samples for waveform in waveforms])
+        prepared = [self._prepared(waveform) for waveform in waveforms]
+        samples, lengths = _pad([waveform.samples for waveform in prepared])
+        speakers = [waveform.speaker for waveform in prepared]
         try:
             with torch.inference_mode():
-                features, frames = self._extractor(samples.to(self.device), lengths.to(self.device))
+                features, frames = self._extractor(
+                    samples.to(self.device), lengths.to(self.device), speakers
+                )
                 log_probs = self._model(features, frames)
                 return log_probs.cpu(), frames.cpu()
         except torch.OutOfMemoryError:

@@ -86,15 +86,20 @@ def transcribe_utterances(
     decoder: Decoder | None = None,
     *,
     batch_seconds: float = BATCH_SECONDS,
+    speakers: Sequence[str | None] | None = None,
     on_done: Callable[[int], None] = lambda count: None,
 ) -> Iterator[tuple[int, Outcome]]:
     """As :func:`transcribe_files`, for audio that ``load(index)`` fetches when its batch comes.
 
-    ``names`` place errors, ``durations`` (seconds) plan the batches.
+    ``names`` place errors, ``durations`` (seconds) plan the batches, ``speakers`` are who speaks.
     """
     decoder = decoder or recognizer.decoder()
+
+    def prepare(index: int) -> PreparedWaveform:
+        return recognizer.prepare(load(index), speakers[index] if speakers else None)
+
     for batch in plan_batches(durations, batch_seconds):
-        yield from _transcribe_batch(recognizer, names, batch, load, decoder)
+        yield from _transcribe_batch(recognizer, names, batch, prepare, decoder)
         on_done(len(batch))
 
 
@@ -113,14 +118,14 @@ def _transcribe_batch(
     recognizer: Recognizer,
     names: Sequence[str],
     indices: Sequence[int],
-    load: Callable[[int], Waveform],
+    prepare: Callable[[int], PreparedWaveform],
     decoder: Decoder,
 ) -> Iterator[tuple[int, Outcome]]:
     waveforms: dict[int, PreparedWaveform] = {}
     for index in indices:
         try:
             # A file that cannot be used must not fail the batch.
-            waveforms[index] = recognizer.prepare(load(index))
+            waveforms[index] = prepare(index)
         except AsrError as error:
             yield index, error.at(names[index])
     try:

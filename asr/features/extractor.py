@@ -23,6 +23,7 @@ DELTA_WINDOW = 5  # frames of the regression, two on each side
 MIN_STD = 1e-3  # of log energies; digital silence has none at all
 
 Frames = TypeVar("Frames", int, Tensor)
+Labelled = tuple[Tensor, Tensor, Sequence[str | None] | None]  # waveforms, lengths, speakers
 
 
 class FeatureExtractor(nn.Module):
@@ -40,19 +41,20 @@ class FeatureExtractor(nn.Module):
         self.speakers: dict[str, tuple[Tensor, Tensor]] = {}
 
     def forward(
-        self, waveforms: Tensor, lengths: Tensor, speakers: Sequence[str] | None = None
+        self, waveforms: Tensor, lengths: Tensor, speakers: Sequence[str | None] | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return features ``(B, T, F)`` and their lengths ``(B,)``.
 
         Args:
             waveforms: ``(B, N)`` in [-1, 1] at the configured rate.
             lengths: valid samples ``(B,)``.
-            speakers: names, for normalisation by speaker; unknown ones use their utterance.
+            speakers: names, for normalisation by speaker (CMVN per speaker); those without
+                statistics, and None, use their utterance's.
         """
         return self.stack(*self.frames(waveforms, lengths, speakers))
 
     def frames(
-        self, waveforms: Tensor, lengths: Tensor, speakers: Sequence[str] | None = None
+        self, waveforms: Tensor, lengths: Tensor, speakers: Sequence[str | None] | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return normalised frames ``(B, T, F0)`` before stacking, and their lengths."""
         frames, lengths = self._raw(waveforms, lengths)
@@ -85,23 +87,13 @@ class FeatureExtractor(nn.Module):
         return _at_least_zero((frames - self.config.stack) // self.config.subsample + 1)
 
     @torch.no_grad()
-    def fit_statistics(
-        self, batches: Iterable[tuple[Tensor, Tensor, Sequence[str] | None]]
-    ) -> None:
+    def fit_statistics(self, batches: Iterable[Labelled]) -> None:
         """Set the corpus' statistics and those of each speaker from batches of waveforms.
 
         Raises:
             CorpusError: there is not one frame to take them from.
         """
-        total = _Moments(self.config.frame_size)
-        speakers: dict[str, _Moments] = {}
-        for waveforms, lengths, names in batches:
-            frames, lengths = self._raw(waveforms, lengths)
-            for b, length in enumerate(lengths.tolist()):
-                values = frames[b, :length].double().cpu()
-                total.add(values)
-                if names is not None:
-                    speakers.setdefault(names[b], _Moments(self.config.frame_size)).add(values)
+        total = self._fit_speakers(batches)
         if not total.count:
             raise CorpusError(
                 "there are no frames to take statistics from",
@@ -110,7 +102,25 @@ class FeatureExtractor(nn.Module):
         mean, inv_std = total.result()
         self.mean.copy_(mean)
         self.inv_std.copy_(inv_std)
+
+    @torch.no_grad()
+    def fit_speakers(self, batches: Iterable[Labelled]) -> None:
+        """Set the statistics of each speaker, in the place of any others; not the corpus'."""
+        self._fit_speakers(batches)
+
+    def _fit_speakers(self, batches: Iterable[Labelled]) -> _Moments:
+        """As :meth:`fit_speakers`; returns the sums over all."""
+        total = _Moments(self.config.frame_size)
+        speakers: dict[str, _Moments] = {}
+        for waveforms, lengths, names in batches:
+            frames, lengths = self._raw(waveforms, lengths)
+            for b, length in enumerate(lengths.tolist()):
+                values = frames[b, :length].double().cpu()
+                total.add(values)
+                if names is not None and (name := names[b]) is not None:
+                    speakers.setdefault(name, _Moments(self.config.frame_size)).add(values)
         self.speakers = {name: sums.result() for name, sums in speakers.items() if sums.count}
+        return total
 
     def _raw(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Frames with deltas before normalisation."""
@@ -126,7 +136,7 @@ class FeatureExtractor(nn.Module):
             return torch.cat(parts, dim=2), lengths
 
     def _statistics(
-        self, frames: Tensor, lengths: Tensor, valid: Tensor, speakers: Sequence[str] | None
+        self, frames: Tensor, lengths: Tensor, valid: Tensor, speakers: Sequence[str | None] | None
     ) -> tuple[Tensor, Tensor]:
         """Mean and inverse deviation that broadcast over ``frames``."""
         kind = self.config.normalisation
@@ -140,7 +150,7 @@ class FeatureExtractor(nn.Module):
         inv_std = 1 / (squares / count).sqrt().clamp(min=MIN_STD)
         if kind == "speaker" and speakers is not None:
             for b, name in enumerate(speakers):
-                if name in self.speakers:
+                if name is not None and name in self.speakers:
                     mean[b, 0], inv_std[b, 0] = self.speakers[name]
         return mean, inv_std
 

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lhotse.cut import Cut
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from rich.text import Text
 
 from asr.decoding import Decoder, DecoderOptions, Phrase
 from asr.recognizer import Recognizer
 from asr.scoring import ErrorCounts, bootstrap_interval, confusions, token_errors
+from asr.tokens import SPACE
 from asr.transcribe import transcribe_utterances
-from asr.types import AsrError
+from asr.types import AsrError, CorpusError, Waveform
 from recipes.common.audio import load_samples
 from recipes.common.data import manifest_path
 from recipes.common.export import LanguageFiles, bundle_from_checkpoint
 from recipes.common.manifests import check_ids, read_manifest, usable_cuts
 from recipes.common.prepare import read_split
 from recipes.common.recipe import Recipe
+from recipes.common.speakers import fit_speakers
 
 __all__ = ["EvaluateOptions", "Scored", "evaluate", "print_scores", "score_cuts"]
 
@@ -47,7 +51,10 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class Scored:
-    """One utterance: what was said, what was heard, and the errors between them."""
+    """One utterance: its reference, its hypothesis, and the errors between them.
+
+    ``recognised`` is False where the audio could not be used: the hypothesis is empty then.
+    """
 
     id: str
     speaker: str
@@ -57,13 +64,16 @@ class Scored:
     confidence: float
     errors: ErrorCounts
     token_errors: ErrorCounts
+    recognised: bool = True
 
 
 def evaluate(recipe: Recipe, options: EvaluateOptions) -> list[Scored]:
     """Decode a split, print its error rates and write each utterance's result as a JSON line.
 
+    A model that normalises by speaker takes each speaker's statistics from the split's recordings.
+
     Raises:
-        AsrError: a missing checkpoint, split or corpus, or audio that cannot be read.
+        AsrError: a missing checkpoint, split or corpus, or no audio that can be used.
     """
     bundle = bundle_from_checkpoint(options.checkpoint, recipe.name)
     if options.language is not None:
@@ -71,6 +81,7 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> list[Scored]:
     recognizer = Recognizer(bundle, options.device, backend=options.backend)
     decoder = recognizer.decoder(options.decoder, options.phrases)
     cuts = _cuts(recipe, options)
+    fit_speakers(recognizer, _recordings(cuts))
     started = time.monotonic()
     scored = score_cuts(recipe, recognizer, cuts, decoder, options.batch_seconds)
     seconds = time.monotonic() - started
@@ -88,6 +99,13 @@ def _cuts(recipe: Recipe, options: EvaluateOptions) -> list[Cut]:
     return usable_cuts(utterances)
 
 
+def _recordings(cuts: Sequence[Cut]) -> Iterator[tuple[Waveform, str | None]]:
+    """What can be read of ``cuts``, and who speaks; recognition names what cannot be."""
+    for cut in cuts:
+        with suppress(AsrError):
+            yield load_samples(cut), cut.supervisions[0].speaker
+
+
 def score_cuts(
     recipe: Recipe,
     recognizer: Recognizer,
@@ -98,6 +116,9 @@ def score_cuts(
     """Recognise ``cuts`` in batches of like duration, with progress; in the order given.
 
     An utterance that cannot be recognised counts as deleted in full and is named on the terminal.
+
+    Raises:
+        CorpusError: none can be recognised.
     """
     items = list(cuts)
     outcomes = transcribe_utterances(
@@ -107,6 +128,7 @@ def score_cuts(
         lambda index: load_samples(items[index]),
         decoder,
         batch_seconds=batch_seconds,
+        speakers=[cut.supervisions[0].speaker for cut in items],
     )
     scored: dict[int, Scored] = {}
     for index, outcome in track(
@@ -114,10 +136,16 @@ def score_cuts(
     ):
         if isinstance(outcome, AsrError):
             Console(stderr=True).print(f"{items[index].id}: {outcome}", markup=False)
-            scored[index] = _score(recipe, items[index], "", 0.0)
+            unheard = _score(recipe, items[index], "", 0.0)
+            scored[index] = replace(unheard, recognised=False)
         else:
             best = outcome.hypotheses[0]
             scored[index] = _score(recipe, items[index], best.text, best.confidence)
+    if not any(score.recognised for score in scored.values()):
+        raise CorpusError(
+            f"none of {len(items)} utterances can be recognised",
+            remedy="the lines above say why of each",
+        )
     return [scored[index] for index in range(len(items))]
 
 
@@ -144,12 +172,13 @@ def print_scores(recipe: Recipe, scored: list[Scored], *, title: str, seconds: f
     errors = sum((s.errors for s in scored), ErrorCounts())
     tokens = sum((s.token_errors for s in scored), ErrorCounts())
     audio = sum(s.seconds for s in scored)
-    low, high = bootstrap_interval([s.errors for s in scored], [s.speaker for s in scored])
-    table = Table("what", "value", title=title)
+    # Who is not named counts as a speaker of their own.
+    low, high = bootstrap_interval([s.errors for s in scored], [s.speaker or s.id for s in scored])
+    table = Table("what", "value", title=Text(title))
     table.add_row("utterances, speakers", f"{len(scored)}, {len({s.speaker for s in scored})}")
     table.add_row(
         recipe.metric.name,
-        f"{100 * errors.rate:.2f} %  (95 % by speaker: {100 * low:.2f}–{100 * high:.2f})",
+        f"{100 * errors.rate:.2f} %  (95 % by speaker: {100 * low:.2f} to {100 * high:.2f})",
     )
     table.add_row(
         "substitutions, deletions, insertions",
@@ -158,21 +187,22 @@ def print_scores(recipe: Recipe, scored: list[Scored], *, title: str, seconds: f
     )
     if recipe.token_kind == "characters":
         table.add_row("character error rate", f"{100 * tokens.rate:.2f} %")
-    table.add_row("commonest confusions", _confusions(recipe, scored))
+    table.add_row("commonest confusions", Text(_confusions(recipe, scored)))
     table.add_row("seconds of computing per second of audio", f"{seconds / audio:.3f}")
     Console().print(table)
 
 
 def _confusions(recipe: Recipe, scored: list[Scored]) -> str:
-    """The most frequent wrong tokens, as said→heard; – stands for nothing."""
+    """The most frequent wrong tokens, as reference->hypothesis."""
     pairs = ((_symbols(recipe, s.reference), _symbols(recipe, s.hypothesis)) for s in scored)
     return ", ".join(
-        f"{_shown(said)}→{_shown(heard)} {count}" for said, heard, count in confusions(pairs)[:8]
+        f"{_shown(reference)}->{_shown(hypothesis)} {count}"
+        for reference, hypothesis, count in confusions(pairs)[:8]
     )
 
 
 def _shown(token: str | None) -> str:
-    return "–" if token is None else "␣" if token == " " else token
+    return "<nothing>" if token is None else SPACE if token == " " else token
 
 
 def _write(path: Path, scored: list[Scored]) -> None:

@@ -15,6 +15,7 @@ from asr.nn.model import AcousticModel, AcousticModelConfig
 from asr.tokens import Tokenizer
 from asr.types import TrainingError
 from recipes.common.module import CHECKPOINT_KEY
+from recipes.common.speakers import for_unknown_speakers
 
 __all__ = [
     "LanguageFiles",
@@ -127,7 +128,7 @@ def export(
         AsrError: the checkpoint or a file of the language cannot be read, or the decoder cannot be
             made for this model; then nothing is written.
     """
-    bundle = bundle_from_checkpoint(checkpoint, name)
+    bundle = for_unknown_speakers(bundle_from_checkpoint(checkpoint, name))
     if language is not None:
         bundle = language.add_to(bundle)
     options = decoder or bundle.decoder

@@ -27,6 +27,7 @@ from asr.types import CorpusError, TimedToken
 from recipes.common.cli import run_guarded
 from recipes.common.export import best_checkpoint, bundle_from_checkpoint
 from recipes.common.manifests import Utterance
+from recipes.common.speakers import fit_speakers
 from recipes.timit.corpus import SPLITS, TITLE, timed_phones, utterances
 
 __all__ = ["boundary_errors", "main", "merged"]
@@ -104,10 +105,12 @@ def _errors_of(
     run: Path, spoken: Sequence[Utterance], ways: Sequence[AlignConfig]
 ) -> list[np.ndarray]:
     recognizer = Recognizer(bundle_from_checkpoint(best_checkpoint(run), "timit"))
+    fit_speakers(recognizer, ((read_audio(item.audio), item.speaker) for item in spoken))
     errors: list[list[float]] = [[] for _ in ways]
     for utterance in track(spoken, description=f"aligning with {run.name}", transient=True):
         reference = merged([Phone(*row) for row in timed_phones(_labels(utterance))])
-        log_probs, lengths = recognizer.log_probs([read_audio(utterance.audio)])
+        waveform = recognizer.prepare(read_audio(utterance.audio), utterance.speaker)
+        log_probs, lengths = recognizer.log_probs([waveform])
         frames = log_probs[0, : int(lengths[0])].numpy()
         for late, way in zip(errors, ways, strict=True):
             aligned = align(

@@ -1,0 +1,121 @@
+"""Statistics of normalisation: what training had, evaluation has; a bundle says what it does."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from asr.audio import read_audio
+from asr.bundle import load_bundle
+from asr.decoding import GreedyOptions
+from asr.features import FeatureConfig
+from asr.nn.model import NetworkConfig
+from asr.recognizer import Recognizer
+from asr.tokens import Tokenizer
+from recipes.common.data import SpeechDataModule, tokens_path
+from recipes.common.evaluate import EvaluateOptions, evaluate
+from recipes.common.export import bundle_from_checkpoint, export
+from recipes.common.module import SpeechModule
+
+
+@pytest.fixture
+def checkpoint_of(toy_data, tmp_path):
+    """Makes a checkpoint as `fit` would, of a net whose hypotheses depend on each frame.
+
+    Returns it with what training's own validation says of the development split.
+    """
+
+    def make(normalisation):
+        torch.manual_seed(1)
+        tokenizer = Tokenizer.load(tokens_path(toy_data))
+        config = FeatureConfig(num_mels=12, normalisation=normalisation)
+        network = NetworkConfig(hidden_size=8, num_layers=1)
+        module = SpeechModule(list(tokenizer.tokens), tokenizer.kind, config, network).eval()
+        with torch.no_grad():
+            module.model.output.weight *= 20
+        data = SpeechDataModule(str(toy_data))
+        loaders = [data.plain_dataloader(split) for split in ("train", "dev")]
+        module.extractor.fit_statistics(
+            (b.waveforms, b.lengths, b.speakers) for loader in loaders for b in loader
+        )
+        heard = {}
+        with torch.no_grad():
+            for batch in loaders[1]:
+                best = module.greedy.decode(*module(batch))
+                heard.update(zip(batch.ids, (h[0].text for h in best), strict=True))
+        checkpoint = {"state_dict": module.state_dict(), "epoch": 0, "global_step": 1}
+        module.on_save_checkpoint(checkpoint)
+        path = tmp_path / f"{normalisation}.ckpt"
+        torch.save(checkpoint, path)
+        return path, heard
+
+    return make
+
+
+def evaluated(toy, checkpoint, toy_data, tmp_path, corpus=None):
+    options = EvaluateOptions(
+        checkpoint=checkpoint,
+        split="dev",
+        data=toy_data,
+        corpus=corpus,
+        decoder=GreedyOptions(),
+        batch_seconds=3.0,
+        device="cpu",
+        backend="torch",
+        output=tmp_path / "dev.jsonl",
+    )
+    return {score.id: score.hypothesis for score in evaluate(toy.recipe(), options)}
+
+
+@pytest.mark.parametrize("normalisation", ["none", "utterance", "speaker", "global"])
+def test_evaluation_hears_what_training_heard(
+    toy, toy_data, tmp_path, checkpoint_of, normalisation
+):
+    checkpoint, heard = checkpoint_of(normalisation)
+    assert len(set(heard.values())) > 1
+    assert evaluated(toy, checkpoint, toy_data, tmp_path) == heard
+    corpus = toy_data.parent / "corpus"
+    assert evaluated(toy, checkpoint, toy_data, tmp_path, corpus) == heard
+
+
+def test_statistics_by_speaker_matter_to_this_net(toy, toy_data, tmp_path, checkpoint_of):
+    """Otherwise the test above could not fail."""
+    checkpoint, heard = checkpoint_of("speaker")
+    recognizer = Recognizer(bundle_from_checkpoint(checkpoint, "toy"), backend="torch")
+    corpus = toy_data.parent / "corpus"
+    waveforms = [read_audio(corpus / f"{name}.wav") for name in heard]
+    assert [t.text for t in recognizer.recognize(waveforms)] != list(heard.values())
+
+
+@pytest.mark.parametrize("normalisation", ["utterance", "speaker", "global"])
+def test_a_bundle_says_what_it_does(toy_data, tmp_path, checkpoint_of, normalisation):
+    checkpoint, _ = checkpoint_of(normalisation)
+    export(checkpoint, tmp_path / "bundle", "toy")
+    config = json.loads((tmp_path / "bundle" / "config.json").read_text())
+    does = {"speaker": "utterance"}.get(normalisation, normalisation)
+    assert config["features"]["normalisation"] == does
+    assert ("speaker" in json.dumps(config["facts"])) == (normalisation == "speaker")
+    loaded = load_bundle(tmp_path / "bundle").extractor
+    trained = bundle_from_checkpoint(checkpoint, "toy").extractor
+    waveform = torch.from_numpy(read_audio(toy_data.parent / "corpus" / "dev0.wav").samples)[None]
+    length = torch.tensor([waveform.shape[1]])
+    features, _ = loaded(waveform, length)
+    np.testing.assert_allclose(features, trained(waveform, length)[0], atol=1e-5)
+    if does == "utterance":
+        assert features.mean(dim=1).abs().max() < 1e-4  # its own statistics, none of others
+
+
+def test_who_is_not_named_has_no_statistics_in_common():
+    from asr.features import FeatureExtractor
+
+    extractor = FeatureExtractor(FeatureConfig(num_mels=8, normalisation="speaker"))
+    rng = np.random.default_rng(0)
+    quiet, loud = (
+        torch.from_numpy(scale * rng.standard_normal((1, 8000)).astype("f4")) for scale in (0.01, 1)
+    )
+    length = torch.tensor([8000])
+    extractor.fit_statistics([(quiet, length, [None]), (loud, length, [None])])
+    assert extractor.speakers == {}
+    features, _ = extractor(loud, length, [None])
+    assert features.mean(dim=1).abs().max() < 1e-4
