@@ -119,7 +119,8 @@ def _add_recognition(group: argparse._ArgumentGroup) -> None:
     add("--model", default="", help="which of the server's models (default: the server's)")
     add("--decoder", default="", help="greedy, beam or prefix (default: the model's)")
     add("--beam-width", type=int, default=0, metavar="K", help="hypotheses kept while decoding")
-    add("--alternatives", type=int, default=0, metavar="N", help="hypotheses to give")
+    add("--nbest", type=int, default=0, metavar="N", help="hypotheses to give at most")
+    add("--alternatives", dest="nbest", type=int, help=argparse.SUPPRESS)  # its former name
     add("--lm-weight", type=float, metavar="W", help="of the model's language model; 0: none")
     add("--phrase", action="append", default=[], metavar="TEXT", help="words that may be said")
     add("--phrase-weight", type=float, default=0.0, metavar="W", help="of phrases (default: 1.5)")
@@ -206,7 +207,7 @@ def _config(options: argparse.Namespace) -> RecognitionConfig:
             audio_channel_count=options.channels,
             decoder=options.decoder,
             beam_width=options.beam_width,
-            max_alternatives=options.alternatives,
+            max_alternatives=options.nbest,
             enable_word_time_offsets=options.format != "text",
             model=options.model,
             audio_channel=options.channel,

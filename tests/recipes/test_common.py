@@ -7,6 +7,9 @@ import pytest
 import torch
 
 from asr.audio import read_audio
+from asr.bundle import load_bundle
+from asr.cli.main import main as asr_main
+from asr.decoding import BeamOptions
 from asr.recognizer import Recognizer
 from asr.types import CorpusError, TrainingError
 from recipes.common.cli import main, prepare
@@ -73,6 +76,72 @@ def test_the_bundle_hears_what_the_checkpoint_hears(toy, trained):
     direct = Recognizer(bundle_from_checkpoint(checkpoint, "toy")).recognize(waveforms)
     assert [t.text for t in loaded] == [t.text for t in direct]
     assert any(t.text for t in loaded)
+
+
+@pytest.fixture
+def lm(tmp_path):
+    """Options of a language model that knows of one letter alone."""
+    (tmp_path / "text").write_text("a\naa\naaa\n")
+    command = ["lm", "train", tmp_path / "text", "--units", "characters", "--order", 1, "--output"]
+    assert asr_main([*map(str, command), str(tmp_path / "lm.arpa"), "--discount-fallback"]) == 0
+    return ["--lm", str(tmp_path / "lm.arpa"), "--lm-units", "tokens"]
+
+
+@pytest.mark.parametrize(
+    ("options", "decoder"),
+    [
+        ([], "greedy"),
+        (["--nbest", "1"], "greedy"),
+        (["LM"], "beam"),
+        (["LM", "--lm-weight", "50", "--token-bonus", "1"], "beam"),
+        (["--max-expansions", "9"], "prefix"),
+        (["--phrase", "ab"], "beam"),
+    ],
+)
+def test_evaluate_uses_the_decoder_that_is_meant(toy, trained, lm, capsys, options, decoder):
+    where = ["--run", str(trained / "run"), "--data", str(trained / "data")]
+    output = trained / "meant.jsonl"
+    how = [*lm, *options[1:]] if options[:1] == ["LM"] else options
+    assert main(toy.recipe(), ["evaluate", *where, "--output", str(output), *how]) == 0
+    assert f"dev, {decoder}, " in capsys.readouterr().out
+    heard = {json.loads(line)["hypothesis"] for line in output.read_text().splitlines()}
+    assert ("b" in "".join(heard)) == ("50" not in options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--phrase", "100 %"], "the phrase '100 %' has unknown symbols"),
+        (["LM", "--decoder", "greedy"], "greedy decoding takes no --lm or --lexicon"),
+        (["--graph", "nowhere"], "there is no decoding graph"),
+    ],
+)
+def test_evaluate_refuses_a_decoder_before_it_reads_audio(
+    toy, trained, lm, capsys, monkeypatch, options, message
+):
+    def no_audio(cut: object) -> None:
+        raise AssertionError("audio was read")
+
+    monkeypatch.setattr("recipes.common.evaluate.load_samples", no_audio)
+    where = ["--run", str(trained / "run"), "--data", str(trained / "data")]
+    how = [*lm, *options[1:]] if options[:1] == ["LM"] else options
+    assert main(toy.recipe(), ["evaluate", *where, *how]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_export_writes_the_decoder_that_is_meant_or_nothing(toy, trained, lm, tmp_path, capsys):
+    command = ["export", "--run", str(trained / "run"), "--output"]
+    language = [*lm, "--lm-weight", "0.8", "--unk-score", "-3", "--nbest", "2"]
+    assert main(toy.recipe(), [*command, str(tmp_path / "whole"), *language]) == 0
+    expected = BeamOptions(lm_weight=0.8, unk_score=-3.0, nbest=2)
+    assert load_bundle(tmp_path / "whole").decoder == expected
+    for options, message in (
+        (["--graph", "nowhere"], "there is no decoding graph"),
+        (["--decoder", "greedy", "--beam-width", "9"], "greedy decoding takes no --beam-width"),
+    ):
+        assert main(toy.recipe(), [*command, str(tmp_path / "none"), *options]) == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "none").exists()
 
 
 def weights(path):

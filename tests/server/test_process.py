@@ -153,7 +153,8 @@ def files(tmp_path_factory, samples_of, file_of) -> list[str]:
     "options",
     [
         [],
-        ["--decoder", "beam", "--alternatives", "2"],
+        ["--nbest", "1"],
+        ["--nbest", "2"],
         ["--phrase", "ab", "--phrase", "c", "--phrase-weight", "3"],
     ],
 )

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from onnxruntime import InferenceSession
 
 from asr import __version__
-from asr.audio import read_audio, write_wav
+from asr.audio import read_audio, resample, write_wav
 from asr.backends import make_backend
 from asr.bundle import save_bundle
 from asr.cli.main import main
@@ -26,7 +26,7 @@ from asr.decoding import BeamOptions
 from asr.features import FeatureExtractor
 from asr.recognizer import Recognizer
 from asr.transcribe import in_order, plan_batches, transcribe_files
-from asr.types import AsrError, ConfigError
+from asr.types import AsrError, ConfigError, DeviceMemoryError
 
 SECONDS = (1.1, 0.3, 0.9, 0.3, 0.6)
 
@@ -77,6 +77,34 @@ def test_text_of_many_files_in_the_order_given(
         capsys, "transcribe", tiny_bundle_path, *files, "--batch-seconds", batch_seconds
     )
     assert (status, out, err) == (0, expected, "")
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["a batch", "a batch that fails"])
+def test_a_file_of_another_rate_is_resampled_once(
+    tiny_recognizer, waveform_of, tmp_path, monkeypatch, broken
+):
+    files = [str(tmp_path / f"{index}.wav") for index in range(3)]
+    for index, file in enumerate(files):
+        write_wav(file, waveform_of(index, 0.5, 8000))
+    resampled = []
+
+    def count(waveform, rate):
+        resampled.append(rate)
+        return resample(waveform, rate)
+
+    honest = tiny_recognizer.log_probs
+
+    def fail(waveforms):
+        if len(waveforms) > 1:
+            raise DeviceMemoryError("too much at once")
+        return honest(waveforms)
+
+    monkeypatch.setattr("asr.recognizer.resample", count)
+    if broken:
+        monkeypatch.setattr(tiny_recognizer, "log_probs", fail)
+    outcomes = list(transcribe_files(tiny_recognizer, files))
+    assert not any(isinstance(outcome, AsrError) for _, outcome in outcomes)
+    assert resampled == [16_000] * 3
 
 
 def test_one_bad_file_does_not_lose_the_others(capsys, tiny_bundle_path, files, texts, bad):

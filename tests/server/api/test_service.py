@@ -11,7 +11,8 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from asr.types import DeviceMemoryError, Hypothesis, ModelError, Word
+from asr.recognizer import PreparedWaveform, Recognizer
+from asr.types import DeviceMemoryError, Hypothesis, ModelError, Waveform, Word
 from server.limits import AUDIO_SECONDS, PREFIX_SECONDS
 from server.pb.v1 import speech_pb2 as pb
 
@@ -311,3 +312,69 @@ def test_long_answers_are_written_beside_the_event_loop(serving, stand_in):
     assert [word.word for word in answer.results[0].alternatives[0].words] == ["one"]
     assert threads
     assert all(name.startswith("search") for name in threads)
+
+
+class Counting(Recognizer):
+    """A recogniser that notes what its audio goes through."""
+
+    def __init__(self, *arguments: object, **options: object) -> None:
+        super().__init__(*arguments, **options)
+        self.done: list[str] = []
+
+    def prepare(self, waveform: Waveform) -> PreparedWaveform:
+        self.done.append("prepared")
+        return super().prepare(waveform)
+
+    def log_probs(self, waveforms):
+        self.done.append("computed")
+        return super().log_probs(waveforms)
+
+
+@pytest.fixture(scope="module")
+def counting(serving, bundle_path):
+    """A server of a true model, and what its audio goes through after the warm-up."""
+    recognizer = Counting.load(bundle_path)
+    with serving(recognizer) as running:
+        recognizer.done.clear()
+        yield running, recognizer.done
+
+
+def test_audio_is_prepared_once(counting):
+    running, done = counting
+    done.clear()
+    answers(running, RAW)
+    assert done == ["prepared", "computed"] * 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"speech_contexts": [pb.SpeechContext(phrases=["100 %"])]}, "phrase '100 %' has unknown"),
+        (
+            {"decoder": "greedy", "speech_contexts": [pb.SpeechContext(phrases=["ab"])]},
+            "greedy decoding takes no speech_contexts",
+        ),
+    ],
+)
+def test_a_decoder_that_cannot_be_made_is_refused_before_any_audio(counting, options, message):
+    running, done = counting
+    config, stub = with_options(**options), running.stub
+    answered = threading.Event()
+
+    def requests(kind):
+        yield kind(config=config)
+        assert answered.wait(30), "the server waits for audio"
+        yield kind(audio_content=SECOND)
+
+    done.clear()
+    refusals = [
+        # What the audio is does not come to be known.
+        refusal(stub.Transcribe, pb.TranscribeRequest(config=config, audio=b"no audio")),
+        refusal(stub.TranscribeChunks, requests(pb.TranscribeChunksRequest)),
+        refusal(stub.TranscribeStream, requests(pb.TranscribeStreamRequest)),
+    ]
+    answered.set()
+    for error in refusals:
+        assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert message in error.details()
+    assert done == []

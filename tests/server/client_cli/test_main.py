@@ -112,7 +112,7 @@ def test_options_reach_the_server(command, fake, tmp_path):
         "--model": "phones",
         "--decoder": "prefix",
         "--beam-width": 7,
-        "--alternatives": 2,
+        "--nbest": 2,
         "--channel": 2,
         "--channels": 3,
         "--encoding": "ALAW",
@@ -125,6 +125,14 @@ def test_options_reach_the_server(command, fake, tmp_path):
     assert (config.audio_channel_count, config.encoding) == (3, 6)
     assert config.sample_rate_hertz == 8000
     assert not config.enable_word_time_offsets
+
+
+def test_the_former_name_of_nbest_still_works(command, fake, tmp_path):
+    (file,) = write(tmp_path, "a.raw")
+    assert command(file, "--alternatives", "2").status == 0
+    assert fake.heard[0].config.max_alternatives == 2
+    assert command(file).status == 0
+    assert fake.heard[1].config.max_alternatives == 0
 
 
 def test_models_are_listed(command):
