@@ -101,7 +101,7 @@ async def soak(process: subprocess.Popen[str], address: str, calls: int) -> list
     step = max(1, calls // 100)
     with Progress(disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("soaking", total=calls)
-        async with grpc.aio.insecure_channel(address) as channel:
+        async with grpc.aio.insecure_channel(address, [("grpc.enable_http_proxy", 0)]) as channel:
             stub = SpeechStub(channel)
             for done in range(0, calls, step):
                 waiting = iter(range(step))

@@ -8,41 +8,38 @@ import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
 from asr import __version__
 from asr.backends import AUTO, BACKENDS
 from asr.recognizer import Recognizer
-from asr.types import AsrError, ConfigError
+from asr.types import ConfigError
 from server.application import LIMITS
 from server.engine.models import ModelSource, Repository, SingleBundle
 from server.lifecycle import Signals, serve
 from server.limits import DEFAULT_PORT
 from server.options import BatchOptions, CapacityOptions, ListenOptions, ServerOptions
-from server.output import complain
 from server.resources import processors
 from server.signals import SignalInbox
 from server.telemetry.logs import setup_logging
 
 __all__ = ["run"]
 
-CANNOT_START = 2
 CUT_OFF = 1
 MIB = 1024 * 1024
 
 
-def run(arguments: Sequence[str] | None, inbox: SignalInbox) -> int:
-    """Serve as ``arguments`` say, until ``inbox`` has a stop; returns the exit status of a server
-    that could not start. One that was stopped ends the process itself.
+def run(arguments: Sequence[str] | None, inbox: SignalInbox) -> NoReturn:
+    """Serve as ``arguments`` say, until ``inbox`` has a stop; then end the process.
+
+    Raises:
+        AsrError: the server cannot start.
     """
     options = _parser().parse_args(arguments)
     setup_logging(options.log_format, options.log_level)
-    try:
-        in_time = asyncio.run(_serve_until_signal(_source(options), options, inbox))
-    except AsrError as error:
-        complain("asr-server", error)
-        return CANNOT_START
+    in_time = asyncio.run(_serve_until_signal(_source(options), options, inbox))
     # A thread that is stuck, or still loading a model, would keep the interpreter from ending.
     logging.shutdown()
     os._exit(0 if in_time else CUT_OFF)
@@ -89,7 +86,12 @@ def _add_listening(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("listening")
     add = group.add_argument
     default = ListenOptions()
-    add("--host", default=default.host, help="address (default: %(default)s, this machine only)")
+    add(
+        "--host",
+        default=default.host,
+        help="name, address, or unix:PATH for a Unix socket (default: %(default)s, this machine "
+        "only)",
+    )
     add(
         "--port",
         type=int,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from server.output import check_output
 from server.signals import SignalInbox
 
 __all__ = ["main"]
@@ -18,9 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     grace time. 2: it could not start.
     """
     with SignalInbox() as inbox:
+        from asr.cli.terminal import run_command
         from server.command import run  # torch alone takes seconds
 
-        return check_output("asr-server", lambda: run(arguments, inbox))
+        return run_command("asr-server", lambda: run(arguments, inbox))
 
 
 if __name__ == "__main__":

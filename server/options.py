@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asr.types import ConfigError
+from server.addresses import AddressError, listening
 from server.limits import DEFAULT_PORT
 from server.resources import processors
 from server.transport.credentials import check_exposure
@@ -25,6 +26,9 @@ MIB = 1024 * 1024
 class ListenOptions:
     """Where to listen (port 0: any free one), and how calls are protected there.
 
+    ``host`` is a name, an address (IPv6 with or without brackets) or a Unix socket, ``unix:PATH``;
+    for that ``port`` means nothing.
+
     ``insecure`` admits calls from other machines without encryption. ``certificate`` and ``key``
     are PEM files; with ``client_ca`` clients need a certificate signed by it. ``token_file`` holds
     the bearer tokens that clients may show.
@@ -39,6 +43,7 @@ class ListenOptions:
     token_file: Path | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "host", _host(self.host))
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"port {self.port} is none", remedy="give 0 to 65535")
         if (self.certificate is None) != (self.key is None):
@@ -131,7 +136,15 @@ class ServerOptions:
     tracing: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "metrics_host", _host(self.metrics_host))
         _check("the grace time", self.grace_seconds, 0.0, 86_400.0)
+
+
+def _host(text: str) -> str:
+    try:
+        return listening(text)
+    except AddressError as error:
+        raise ConfigError(error.what, remedy=error.remedy) from None
 
 
 def _check(what: str, value: float, least: float, most: float) -> None:

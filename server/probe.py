@@ -1,6 +1,6 @@
 """Asks a server for its health: ``python -m server.probe``, for containers that watch themselves.
 
-It imports grpc and nothing of ours but the port's number, because it runs every few seconds.
+It imports grpc and next to nothing of ours, because it runs every few seconds.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from server.addresses import AddressError, dialled
 from server.limits import DEFAULT_PORT
 
 __all__ = ["main"]
@@ -51,7 +52,12 @@ def _parser() -> argparse.ArgumentParser:
         f"More options may stand in the environment variable {VARIABLE}.",
     )
     add = parser.add_argument
-    add("--address", default=f"127.0.0.1:{DEFAULT_PORT}", help="host:port (default: %(default)s)")
+    add(
+        "--address",
+        type=_address,
+        default=f"127.0.0.1:{DEFAULT_PORT}",
+        help="host:port, or unix:PATH for a Unix socket (default: %(default)s)",
+    )
     add("--service", default="", help="the service to ask for (default: the server as a whole)")
     add("--timeout", type=float, default=3.0, metavar="S", help="seconds (default: %(default)g)")
     add("--ca", type=Path, metavar="PEM", help="speak TLS; this signed the server's certificate")
@@ -59,6 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--key", type=Path, metavar="PEM", help="its key")
     add("--server-name", metavar="NAME", help="in the server's certificate, if not the address")
     return parser
+
+
+def _address(text: str) -> str:
+    try:
+        return dialled(text)
+    except AddressError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _ask(options: argparse.Namespace) -> int:
@@ -69,16 +82,18 @@ def _ask(options: argparse.Namespace) -> int:
 
 
 def _channel(options: argparse.Namespace) -> grpc.Channel:
+    # The server itself is asked. A proxy that the environment names would answer for others.
+    arguments: list[tuple[str, object]] = [("grpc.enable_http_proxy", 0)]
     if options.ca is None:
-        return grpc.insecure_channel(options.address)
+        return grpc.insecure_channel(options.address, arguments)
     credentials = grpc.ssl_channel_credentials(
         options.ca.read_bytes(),
         options.key and options.key.read_bytes(),
         options.certificate and options.certificate.read_bytes(),
     )
-    name = options.server_name
-    names = [("grpc.ssl_target_name_override", name)] if name else []
-    return grpc.secure_channel(options.address, credentials, options=names)
+    if options.server_name:
+        arguments.append(("grpc.ssl_target_name_override", options.server_name))
+    return grpc.secure_channel(options.address, credentials, arguments)
 
 
 def _complain(message: object) -> int:

@@ -43,9 +43,9 @@ class AsyncClient:
         security: Security | None = None,
         retries: int = DEFAULT_RETRIES,
     ) -> None:
-        self.address = address
         self.timeout = timeout
         self._connection = Connection(address, security or Security(), RetryPolicy(retries))
+        self.address = self._connection.address
         self._channel = _open(self._connection)
         self._stub = SpeechStub(self._channel)  # type: ignore[no-untyped-call]
         self._streams = StreamCalls(self._connection, timeout)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import re
@@ -13,6 +12,7 @@ from typing import Any
 
 import grpc
 
+from server.addresses import AddressError, dialled, is_this_machine
 from server.client.errors import ClientError
 from server.client.retries import RetryPolicy
 from server.limits import DEFAULT_PORT, MESSAGE_LIMIT, REQUEST_ID_CHARACTERS
@@ -98,11 +98,12 @@ def name_call(request_id: str | None) -> str:
 class Connection:
     """Makes channels to ``address``, for the sync and the asyncio client alike.
 
-    ``address`` is host:port or any target of gRPC. The calls to a ``dns:///`` target go round all
-    addresses that its name has; others to the first that answers.
+    ``address`` is host:port, a Unix socket (``unix:PATH``) or any target of gRPC; without a port it
+    is that of asr-server. The calls to a ``dns:///`` target go round all addresses that its name
+    has; others to the first that answers.
 
     Raises:
-        ClientError: the token would be sent unprotected.
+        ClientError: the address is none, or the token would be sent unprotected.
     """
 
     address: str
@@ -110,6 +111,10 @@ class Connection:
     policy: RetryPolicy
 
     def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "address", dialled(self.address))
+        except AddressError as error:
+            raise ClientError(str(error)) from None
         safe = self.security.encrypted or self.security.token_over_plaintext
         if self.security.token is not None and not safe and not is_this_machine(self.address):
             raise ClientError(
@@ -163,32 +168,6 @@ class Connection:
         if self.security.token is not None and not self.security.encrypted:
             metadata.append(("authorization", f"Bearer {self.security.token}"))
         return tuple(metadata)
-
-
-def is_this_machine(address: str) -> bool:
-    """True if every address of the target lies on this machine."""
-    if address.startswith(("unix:", "unix-abstract:")):
-        return True
-    scheme, _, rest = address.partition(":")
-    if scheme in ("dns", "ipv4", "ipv6"):
-        address = rest.rpartition("/")[2]
-    return all(_is_loopback(_host(part)) for part in address.split(","))
-
-
-def _host(address: str) -> str:
-    """``localhost:1``, ``[::1]:1``, ``::1`` -> the part without port and brackets."""
-    if address.startswith("["):
-        return address[1:].partition("]")[0]
-    return address if address.count(":") > 1 else address.partition(":")[0]
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _read(path: Path, what: str) -> bytes:

@@ -25,7 +25,8 @@ class Client:
     """Connections to the server at ``address``, made at the first call.
 
     Args:
-        address: host:port, or any target of gRPC; a ``dns:///host:port`` is balanced round robin.
+        address: host:port, ``unix:PATH``, or any target of gRPC; ``dns:///host:port`` is balanced
+            round robin. Without a port, that of asr-server.
         timeout: how long a call may take with all its attempts, in seconds.
         security: TLS and token; see :class:`Security`.
         retries: more attempts, 0 to 4, where the server is full or away. A call in one message is
@@ -49,9 +50,9 @@ class Client:
         security: Security | None = None,
         retries: int = DEFAULT_RETRIES,
     ) -> None:
-        self.address = address
         self.timeout = timeout
         self._connection = Connection(address, security or Security(), RetryPolicy(retries))
+        self.address = self._connection.address
         self._channel = open_channel(self._connection, retrying=True)
         self._stub = SpeechStub(self._channel)  # type: ignore[no-untyped-call]
         self._streams = StreamCalls(self._connection, timeout)

@@ -142,7 +142,11 @@ def _add_recognition(group: argparse._ArgumentGroup) -> None:
 
 def _add_connection(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--address", default=DEFAULT_ADDRESS, help="host:port of the server (default: %(default)s)")
+    add(
+        "--address",
+        default=DEFAULT_ADDRESS,
+        help="host:port of the server, or unix:PATH for a Unix socket (default: %(default)s)",
+    )
     add("--tls", action="store_true", help="TLS, with a certificate of a public authority")
     add("--tls-ca", metavar="PEM", help="TLS, with a certificate of this authority")
     add("--tls-certificate", metavar="PEM", help="the client's own certificate, where one is asked")

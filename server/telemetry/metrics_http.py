@@ -7,16 +7,21 @@ import socketserver
 import threading
 from collections import OrderedDict
 from contextlib import suppress
+from http import HTTPStatus
 from http.server import ThreadingHTTPServer
+from io import BytesIO
 from typing import Any
+from urllib.parse import urlsplit
 
 from prometheus_client import MetricsHandler
 
 from asr.types import ConfigError
+from server.addresses import is_socket
 from server.telemetry.metrics import Metrics
 
 __all__ = ["MetricsServer"]
 
+PATH = "/metrics"
 CONNECTIONS = 8  # at once; a further one ends the oldest
 SILENCE_SECONDS = 5.0  # then a connection ends that sends or takes nothing
 
@@ -31,6 +36,12 @@ class MetricsServer:
     """
 
     def __init__(self, metrics: Metrics, host: str = "127.0.0.1", port: int = 0) -> None:
+        if is_socket(host):
+            raise ConfigError(
+                "metrics are served over TCP",
+                where=host,
+                remedy="give an address, 127.0.0.1 for one",
+            )
         try:
             self._server = _Server(metrics, host, port)
         except (OSError, OverflowError) as error:
@@ -104,7 +115,37 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(MetricsHandler):
+    """The page at one path, and its head; prometheus_client's own is at every path."""
+
     timeout = SILENCE_SECONDS
+
+    def do_GET(self) -> None:  # noqa: N802
+        """Of http.server."""
+        if self._is_here():
+            super().do_GET()
+
+    def do_HEAD(self) -> None:  # noqa: N802
+        """Of http.server: the page without its body."""
+        if not self._is_here():
+            return
+        client, self.wfile = self.wfile, BytesIO()
+        super().do_GET()
+        page, self.wfile = self.wfile.getvalue(), client
+        head, blank, _ = page.partition(b"\r\n\r\n")
+        self.wfile.write(head + blank)
+
+    def _is_here(self) -> bool:
+        if urlsplit(self.path).path == PATH:
+            return True
+        self.send_error(HTTPStatus.NOT_FOUND, explain=f"metrics are at {PATH}")
+        return False
+
+    def _refuse(self) -> None:
+        self.send_response(HTTPStatus.METHOD_NOT_ALLOWED)
+        self.send_header("Allow", "GET, HEAD")
+        self.end_headers()
+
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse  # noqa: N815
 
 
 def _cut(connection: Any) -> None:

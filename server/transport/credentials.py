@@ -8,14 +8,14 @@ import stat
 import threading
 import time
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 
 import grpc
 
 from asr.types import ConfigError
+from server.addresses import is_loopback
 
-__all__ = ["TlsFiles", "check_exposure", "is_loopback", "server_credentials"]
+__all__ = ["TlsFiles", "check_exposure", "server_credentials"]
 
 log = logging.getLogger(__name__)
 
@@ -71,14 +71,6 @@ def check_exposure(host: str, *, encrypted: bool, allowed: bool) -> None:
             remedy="give --tls-certificate and --tls-key, listen on 127.0.0.1, or, where something "
             "in front of the server encrypts, --insecure",
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach ``host``."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class _Source:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import socket
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import grpc
 
 from asr.types import ConfigError
+from server.addresses import is_loopback, is_socket
 from server.limits import MESSAGE_LIMIT
 from server.options import ListenOptions
-from server.transport.credentials import TlsFiles, is_loopback, server_credentials
+from server.transport.credentials import TlsFiles, server_credentials
 from server.transport.parsing import METADATA_OPTIONS
 
 __all__ = ["listen", "make_server"]
@@ -49,24 +53,54 @@ def listen(server: grpc.aio.Server, options: ListenOptions) -> str:
     Raises:
         ConfigError: the address, the certificate or the key cannot be used.
     """
-    is_ipv6 = ":" in options.host
-    host = f"[{options.host}]" if is_ipv6 else options.host
-    address = f"{host}:{options.port}"
+    address = _address(options.host, options.port)
     try:
         # gRPC would say why it cannot listen only in its log, so a plain socket tries first.
-        with socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind((options.host, options.port))
+        _try(options.host, options.port)
         port = _add_port(server, address, options)
     except (OSError, RuntimeError) as error:
         raise ConfigError(
             f"the server cannot listen there: {getattr(error, 'strerror', None) or error}",
             where=address,
-            remedy="choose another port, or 0 for any free one, and an address of this machine",
+            remedy="choose another socket, in a folder that the server's user may write to"
+            if is_socket(options.host)
+            else "choose another port, or 0 for any free one, and an address of this machine",
         ) from None
     if options.certificate is None and not is_loopback(options.host):
         log.warning("open to other machines, without encryption")
-    return f"{host}:{port}"
+    return _address(options.host, port)
+
+
+def _address(host: str, port: int) -> str:
+    """As a client writes it."""
+    if is_socket(host):
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _try(host: str, port: int) -> None:
+    """Take the place for a moment."""
+    if host.startswith("unix:"):
+        _try_socket(Path(host.removeprefix("unix:")))
+    elif not is_socket(host):  # one without a file is free as soon as its server ends
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((host, port))
+
+
+def _try_socket(path: Path) -> None:
+    """gRPC removes a socket that is there, even if another server listens on it."""
+    with socket.socket(socket.AF_UNIX) as trial:
+        if path.is_socket():
+            try:
+                trial.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink()  # its server has ended without a word
+            else:
+                raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    with socket.socket(socket.AF_UNIX) as trial:
+        trial.bind(str(path))
+    path.unlink()
 
 
 def _add_port(server: grpc.aio.Server, address: str, options: ListenOptions) -> int:

@@ -58,7 +58,7 @@ def lines_of(kind: str, *command: str) -> tuple[int, list[str]]:
 def test_help_that_cannot_be_written_is_a_failure(kind, option):
     status, errors = lines_of(kind, *SERVER, option)
     assert status == 2
-    told = ["asr-server: error: standard output cannot be written: No space left on device"]
+    told = ["asr-server: error: standard output: No space left on device"]
     assert errors == (told if kind == "full" else []), "who closed the pipe has read enough"
 
 

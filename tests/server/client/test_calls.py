@@ -284,12 +284,15 @@ def test_what_cannot_name_a_call_is_refused(fake, name):
 
 
 def test_the_client_needs_grpc_and_protobuf_only():
+    """The command needs our own formats as well, and nothing else."""
     program = """
 import sys
-absent = ("asr", "torch", "numpy", "soundfile", "librosa", "rich", "grpc_health", "sounddevice")
-for name in absent:
+absent = ("torch", "numpy", "soundfile", "librosa", "rich", "grpc_health", "sounddevice")
+for name in ("asr", *absent):
     sys.modules[name] = None  # to import it fails, as if it were not installed
-import server.client, server.client_cli.main
+import server.client
+del sys.modules["asr"]
+import server.client_cli.main
 server.client_cli.main.main(["--help"])
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

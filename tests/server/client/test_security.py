@@ -10,8 +10,9 @@ from pathlib import Path
 import grpc
 import pytest
 
+from server.addresses import is_this_machine
 from server.client import Client, ClientError, Security, read_token
-from server.client.channel import Connection, is_this_machine
+from server.client.channel import Connection
 from server.client.retries import RetryPolicy
 
 x509 = pytest.importorskip("cryptography.x509", reason="cryptography is not installed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import threading
+from http.client import HTTPConnection
 from urllib.request import Request, urlopen
 
 import grpc
@@ -134,6 +135,43 @@ def test_names_are_prometheus_names_in_base_units(metrics, http):
         assert re.fullmatch("asr_[a-z_]+", family.name), family.name
         assert not re.search("_(ms|millis|mb|kb|minutes|percent)$", family.name), family.name
         assert family.documentation
+
+
+def ask(http: MetricsServer, method: str, path: str) -> tuple[int, dict[str, str], bytes]:
+    connection = HTTPConnection("127.0.0.1", http.port, timeout=20)
+    connection.request(method, path)
+    answer = connection.getresponse()
+    page = answer.status, dict(answer.getheaders()), answer.read()
+    connection.close()
+    return page
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/metric", "/metrics/", "/metrics/x", "/health", "/x?/metrics"]
+)
+def test_metrics_are_at_one_path(http, path):
+    for method in ("GET", "HEAD"):
+        status, _, body = ask(http, method, path)
+        assert status == 404
+        assert b"asr_" not in body
+        assert (b"/metrics" in body) == (method == "GET")
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics?name[]=asr_calls_total"])
+def test_the_head_is_that_of_the_page(http, path):
+    status, headers, page = ask(http, "GET", path)
+    assert status == 200
+    assert b"asr_calls_total" in page
+    head = ask(http, "HEAD", path)
+    assert (head[0], head[2]) == (200, b"")
+    assert head[1]["Content-Type"] == headers["Content-Type"]
+    assert head[1].keys() == headers.keys()
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_metrics_can_be_read_and_no_more(http, method):
+    status, headers, body = ask(http, method, "/metrics")
+    assert (status, headers["Allow"], body) == (405, "GET, HEAD", b"")
 
 
 def test_openmetrics_is_spoken_too(metrics, http):
