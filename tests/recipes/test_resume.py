@@ -1,9 +1,15 @@
 """An interrupted run goes on as if nothing had happened."""
 
+import itertools
+import shutil
+
 import pytest
 import pytorch_lightning as pl
 import torch
+import yaml
 
+from recipes.common.cli import main
+from recipes.common.fit import MONITOR
 from recipes.common.module import SpeechModule
 
 pytestmark = [
@@ -31,10 +37,19 @@ CHANCE = [
 RESUME = ["--resume", "true"]
 
 
-@pytest.fixture
-def batches(monkeypatch):
-    """Utterances and lengths of every training batch, in order."""
+@pytest.fixture(scope="module")
+def whole(toy, toy_data, tmp_path_factory):
+    """A run of three epochs that nothing interrupted."""
+    run = tmp_path_factory.mktemp("whole") / "run"
     seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        record_batches(patch, seen)
+        assert toy.fit(toy_data, run, *CHANCE, *epochs(3)) == 0
+    return run, seen
+
+
+def record_batches(monkeypatch, seen):
+    """Note epoch, utterances and lengths of every training batch."""
     step = SpeechModule.training_step
 
     def recorded(self, batch, batch_idx):
@@ -42,6 +57,13 @@ def batches(monkeypatch):
         return step(self, batch, batch_idx)
 
     monkeypatch.setattr(SpeechModule, "training_step", recorded)
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """Utterances and lengths of every training batch, in order."""
+    seen = []
+    record_batches(monkeypatch, seen)
     return seen
 
 
@@ -70,30 +92,176 @@ def interrupt(monkeypatch, *, epoch, step=0):
     monkeypatch.setattr(SpeechModule, "on_train_batch_start", hook)
 
 
-def test_each_epoch_of_resumed_runs_is_that_of_one_run(toy, toy_data, tmp_path, batches):
-    assert toy.fit(toy_data, tmp_path / "whole", *CHANCE, *epochs(3)) == 0
-    whole = batches.copy()
-    batches.clear()
-    assert toy.fit(toy_data, tmp_path / "parts", *CHANCE, *epochs(1)) == 0
-    assert toy.fit(toy_data, tmp_path / "parts", *CHANCE, *epochs(2), *RESUME) == 0
+def test_each_epoch_of_resumed_runs_is_that_of_one_run(toy, toy_data, tmp_path, batches, whole):
+    run = tmp_path / "parts"
+    assert toy.fit(toy_data, run, *CHANCE, *epochs(1)) == 0
+    assert toy.fit(toy_data, run, *CHANCE, *epochs(2), *RESUME) == 0
     workers = ["--data.num_workers", "1"]  # they ask for batches before the first step
-    assert toy.fit(toy_data, tmp_path / "parts", *CHANCE, *epochs(3), *RESUME, *workers) == 0
-    assert batches == whole
-    by_epoch = [[entry[1:] for entry in whole if entry[0] == epoch] for epoch in range(3)]
+    assert toy.fit(toy_data, run, *CHANCE, *epochs(3), *RESUME, *workers) == 0
+    assert batches == whole[1]
+    by_epoch = [[entry[1:] for entry in batches if entry[0] == epoch] for epoch in range(3)]
     assert by_epoch[0] != by_epoch[1] != by_epoch[2]
 
 
 @pytest.mark.parametrize("step", [0, 3])
 def test_an_interrupted_run_ends_as_one_never_stopped(
-    toy, toy_data, tmp_path, monkeypatch, step, batches
+    toy, toy_data, tmp_path, monkeypatch, step, whole
 ):
     """Bit for bit; what was done after the last whole epoch is done again."""
-    assert toy.fit(toy_data, tmp_path / "whole", *CHANCE, *epochs(3)) == 0
+    run = tmp_path / "parts"
     interrupt(monkeypatch, epoch=1, step=step)
-    assert toy.fit(toy_data, tmp_path / "parts", *CHANCE, *epochs(3)) == 130
-    assert toy.fit(toy_data, tmp_path / "parts", *CHANCE, *epochs(3), *RESUME) == 0
-    (expected, rates), (found, found_rates) = (state(tmp_path / n) for n in ("whole", "parts"))
+    assert toy.fit(toy_data, run, *CHANCE, *epochs(3)) == 130
+    assert main(toy.recipe(), ["fit", "--run_dir", str(run), *RESUME]) == 0
+    (expected, rates), (found, found_rates) = state(whole[0]), state(run)
     assert found_rates == rates
     assert set(found) == set(expected)
     for name in expected:
         assert torch.equal(found[name], expected[name]), name
+
+
+def score(monkeypatch, *rates):
+    """Let these be the error rates of the coming development passes; the last for ever."""
+    values = itertools.chain(rates, itertools.repeat(rates[-1]))
+    log = SpeechModule.log
+
+    def scored(self, name, value, *args, **options):
+        log(self, name, next(values) if name == MONITOR else value, *args, **options)
+
+    monkeypatch.setattr(SpeechModule, "log", scored)
+
+
+@pytest.fixture(scope="module")
+def trained(toy, toy_data, tmp_path_factory):
+    """A run of two epochs whose first was the best, at 50 %."""
+    run = tmp_path_factory.mktemp("trained") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        score(patch, 0.5, 0.6)
+        assert toy.fit(toy_data, run, *epochs(2)) == 0
+    return run
+
+
+@pytest.fixture
+def moved(trained, tmp_path):
+    """That run, in another folder."""
+    return shutil.copytree(trained, tmp_path / "moved")
+
+
+def go_on(toy, run, *options):
+    """Resume with no options but these."""
+    return main(toy.recipe(), ["fit", "--run_dir", str(run), *RESUME, *options])
+
+
+def contents(run):
+    kept = [*(run / "checkpoints").iterdir(), run / "config.yaml"]
+    return {path.name: path.read_bytes() for path in kept}
+
+
+def last(run):
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def test_a_moved_run_keeps_its_best_checkpoint_from_a_worse_one(toy, moved, monkeypatch, capsys):
+    before = contents(moved)
+    score(monkeypatch, 0.625, 0.4)
+    assert go_on(toy, moved, *epochs(3)) == 0
+    after = contents(moved)
+    assert after["best.ckpt"] == before["best.ckpt"]
+    assert after["last.ckpt"] != before["last.ckpt"]
+    assert "50.00 %" in capsys.readouterr().out
+    assert go_on(toy, moved, *epochs(4)) == 0
+    assert contents(moved)["best.ckpt"] != before["best.ckpt"]
+
+
+def test_a_best_checkpoint_that_is_gone_is_made_anew(toy, moved, monkeypatch):
+    (moved / "checkpoints" / "best.ckpt").unlink()
+    score(monkeypatch, 0.625)
+    assert go_on(toy, moved, *epochs(3)) == 0
+    assert (moved / "checkpoints" / "best.ckpt").is_file()
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+def test_patience_is_what_is_asked_for_now(toy, moved, monkeypatch, patience):
+    score(monkeypatch, 0.6)
+    assert go_on(toy, moved, *epochs(9), "--patience", str(patience)) == 0
+    assert last(moved)["epoch"] + 1 == max(2, patience + 1)
+
+
+def test_learning_rate_and_decay_are_what_is_asked_for_now(toy, moved):
+    constant = ["--model.final_fraction", "1", "--model.warmup_steps", "1"]
+    asked = ["--model.learning_rate", "0.005", "--model.weight_decay", "0.125", *constant]
+    assert go_on(toy, moved, *epochs(3), *asked) == 0
+    groups = last(moved)["optimizer_states"][0]["param_groups"]
+    assert [group["lr"] for group in groups] == [0.005, 0.005]
+    assert groups[0]["weight_decay"] == 0.125
+    said = yaml.safe_load((moved / "config.yaml").read_text())
+    assert said["model"]["learning_rate"] == 0.005
+    assert said["trainer"]["max_epochs"] == 3
+    assert said["resume"] is False
+
+
+def test_a_run_goes_on_with_its_own_options(toy, moved, toy_data):
+    assert go_on(toy, moved, *epochs(3)) == 0
+    said = yaml.safe_load((moved / "config.yaml").read_text())
+    assert said["model"]["network"]["hidden_size"] == 16
+    assert said["data"]["data_dir"] == str(toy_data)
+    assert said["run_dir"] == str(moved)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--model.network.hidden_size", "8"], "hidden_size 16, now 8"),
+        (["--model.network.cell", "lstm"], "cell peephole, now lstm"),
+        (["--model.features.num_mels", "20"], "num_mels 40, now 20"),
+        (["--model.features.normalisation", "none"], "normalisation"),
+        (["--optimizer", "SGD", "--optimizer.lr", "0.1"], "--optimizer"),
+        (["--trainer.max_epochs", "1"], "2 epochs"),
+        (["--trainer.max_steps", "1"], "steps"),
+        (["--model.learning_rate", "-1"], "learning_rate"),
+        (["--nonsense", "1"], "nonsense"),
+    ],
+    ids=" ".join,
+)
+def test_what_does_not_fit_is_refused_and_changes_nothing(toy, moved, capsys, options, said):
+    before = contents(moved)
+    assert go_on(toy, moved, *epochs(3), *options) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert contents(moved) == before
+
+
+@pytest.mark.parametrize("how", ["more", "order"])
+def test_other_tokens_are_refused(toy, moved, toy_data, tmp_path, capsys, how):
+    other = shutil.copytree(toy_data, tmp_path / "data")
+    tokens = (toy_data / "tokens.txt").read_text().splitlines()
+    mended = [*tokens, "c"] if how == "more" else [tokens[0], *tokens[:0:-1]]
+    (other / "tokens.txt").write_text("\n".join(mended) + "\n")
+    before = contents(moved)
+    assert go_on(toy, moved, *epochs(3), "--data.data_dir", str(other)) == 2
+    assert "tokens" in capsys.readouterr().err
+    assert contents(moved) == before
+
+
+def test_an_attempt_that_fails_before_its_first_checkpoint_leaves_all_as_it_was(
+    toy, moved, monkeypatch
+):
+    before = contents(moved)
+    interrupt(monkeypatch, epoch=2, step=1)
+    assert go_on(toy, moved, *epochs(3), "--model.learning_rate", "0.001") == 130
+    assert contents(moved) == before
+
+
+def test_a_finished_run_is_said_to_be_finished(toy, moved, capsys):
+    before = contents(moved)
+    assert go_on(toy, moved) == 0
+    assert "finished" in capsys.readouterr().out
+    assert contents(moved) == before
+
+
+def test_a_truncated_checkpoint_is_named(toy, moved, capsys):
+    path = moved / "checkpoints" / "last.ckpt"
+    path.write_bytes(path.read_bytes()[:1000])
+    assert go_on(toy, moved, *epochs(3)) == 2
+    assert "last.ckpt" in capsys.readouterr().err
