@@ -3,7 +3,8 @@
 ``python -m benchmarks.decoding`` prints the tables of ``docs/decoding.md``. It needs a model that
 ``python -m recipes.an4 fit`` has trained. All decoders get the same log-probabilities, an utterance
 at a time, in one thread. Weights of the language model, which is made from the training part's
-texts alone, are tuned by two folds: those of the speakers of one half are used on the other.
+texts alone, are tuned by two folds: those of the speakers of one half are used on the other. Peers
+that are not installed (the extra ``peers``) are left out.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from fast_ctc_decode import beam_search as fast_ctc_decode
 from numpy.typing import NDArray
 from rich.progress import track
 
@@ -32,17 +34,20 @@ from asr.lm.model import LanguageModel
 from asr.recognizer import Recognizer
 from asr.scoring import ErrorCounts, token_errors
 from asr.tokens import Tokenizer
-from benchmarks.flashlight import Words, lexicon_free
 from benchmarks.python_beam import prefix_beam_search as in_python
 from benchmarks.timing import compare, describe_machine, markdown, note
 from recipes.common.data import manifest_path
 from recipes.common.export import best_checkpoint, bundle_from_checkpoint
 from recipes.common.manifests import load_samples, read_manifest
 
+if TYPE_CHECKING:
+    from benchmarks.flashlight import Words
+
 Frames = NDArray[np.float32]
 Search = Callable[[Frames], str]
 Maker = Callable[..., Search]  # from weights
 CPU = torch.device("cpu")
+FLASHLIGHT, FAST_CTC = "flashlight", "fast_ctc_decode"
 THRESHOLD = 20.0
 FEW_TOKENS = 5  # flashlight's own limit on tokens a frame
 LM_WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
@@ -66,7 +71,7 @@ class Corpus:
     tokenizer: Tokenizer
     seconds_per_frame: float
     language: Language
-    words: Words
+    words: Words | None  # None without flashlight-text
 
     @property
     def frame_count(self) -> int:
@@ -87,11 +92,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    for package in (FLASHLIGHT, FAST_CTC):
+        if not _is_here(package):
+            note(f"{package} is not installed and left out")
     with _corpus(options.run, options.data) as corpus:
         print(f"{describe_machine(CPU)}; {len(corpus.utterances)} utterances\n")
         for width in options.beam_widths:
             _print_without(corpus, width, options.rounds)
             _print_with(corpus, width, options.rounds)
+
+
+def _is_here(package: str) -> bool:
+    return find_spec(package) is not None
 
 
 @contextmanager
@@ -114,8 +126,16 @@ def _corpus(run: Path, data: Path) -> Iterator[Corpus]:
     with TemporaryDirectory() as folder:
         write_arpa(ngrams, Path(folder) / "lm.arpa")
         names = [word for word in ngrams.vocabulary if not word.startswith("<")]
-        words = Words(tokenizer, names, Path(folder) / "lm.arpa")
+        words = _flashlight_words(tokenizer, names, Path(folder) / "lm.arpa")
         yield Corpus(tuple(utterances), tokenizer, recognizer.seconds_per_frame, language, words)
+
+
+def _flashlight_words(tokenizer: Tokenizer, names: list[str], arpa: Path) -> Words | None:
+    if not _is_here(FLASHLIGHT):
+        return None
+    from benchmarks.flashlight import Words
+
+    return Words(tokenizer, names, arpa)
 
 
 # Searches: frames to text
@@ -154,32 +174,46 @@ def _python(corpus: Corpus, width: int) -> Search:
     return lambda frames: corpus.tokenizer.decode(in_python(frames, width, least)[0][0])
 
 
-def _fast_ctc(corpus: Corpus, width: int) -> Search:
+def _flashlight(corpus: Corpus, width: int) -> dict[str, Search]:
+    if not _is_here(FLASHLIGHT):
+        return {}
+    from benchmarks.flashlight import lexicon_free
+
+    V = corpus.tokenizer.size
+    return {
+        "flashlight-text": lexicon_free(corpus.tokenizer, width, V, THRESHOLD),
+        f"flashlight-text, {FEW_TOKENS} tokens a frame": lexicon_free(
+            corpus.tokenizer, width, FEW_TOKENS, THRESHOLD
+        ),
+    }
+
+
+def _fast_ctc(corpus: Corpus, width: int) -> dict[str, Search]:
+    if not _is_here(FAST_CTC):
+        return {}
+    from fast_ctc_decode import beam_search
+
     alphabet = [token if len(token) == 1 else " " for token in corpus.tokenizer.tokens]
     least = math.exp(GreedyOptions().token_min_log_prob)
 
     def search(frames: Frames) -> str:
-        found, _ = fast_ctc_decode(np.exp(frames), alphabet, width, least)
+        found, _ = beam_search(np.exp(frames), alphabet, width, least)
         return found
 
-    return search
+    return {"fast-ctc-decode": search}
 
 
 # Tables
 
 
 def _print_without(corpus: Corpus, width: int, rounds: int) -> None:
-    V = corpus.tokenizer.size
     config = BeamOptions(beam_width=width, beam_threshold=THRESHOLD, lm_weight=0.0)
     searches = {
         "greedy, `Decoder.decode`": _greedy(corpus),
         OURS: _ours(corpus, config),
         WHOLE: _whole(corpus, config),
-        "flashlight-text": lexicon_free(corpus.tokenizer, width, V, THRESHOLD),
-        f"flashlight-text, {FEW_TOKENS} tokens a frame": lexicon_free(
-            corpus.tokenizer, width, FEW_TOKENS, THRESHOLD
-        ),
-        "fast-ctc-decode": _fast_ctc(corpus, width),
+        **_flashlight(corpus, width),
+        **_fast_ctc(corpus, width),
         "plain Python": _python(corpus, width),
     }
     rates = {name: _rate(corpus.utterances, search) for name, search in searches.items()}
@@ -187,23 +221,15 @@ def _print_without(corpus: Corpus, width: int, rounds: int) -> None:
 
 
 def _print_with(corpus: Corpus, width: int, rounds: int) -> None:
-    V = corpus.tokenizer.size
     base = BeamOptions(beam_width=width, beam_threshold=THRESHOLD)
 
     def config(lm_weight: float, score: float, unk_score: float | None = None) -> BeamOptions:
         return replace(base, lm_weight=lm_weight, word_score=score, unk_score=unk_score)
 
-    def peer(lm_weight: float, bonus: float, tokens: int = V) -> Search:
-        return corpus.words.decoder(lm_weight, bonus, width, tokens, THRESHOLD)
-
     pairs = tuple(product(LM_WEIGHTS, WORD_BONUSES))
     makers: dict[str, tuple[Maker, Sequence[tuple[float, ...]]]] = {
         OURS: (lambda *weights: _ours(corpus, config(*weights)), pairs),
-        "flashlight-text": (peer, pairs),
-        f"flashlight-text, {FEW_TOKENS} tokens a frame": (
-            lambda *weights: peer(*weights, FEW_TOKENS),
-            pairs,
-        ),
+        **{name: (maker, pairs) for name, maker in _flashlight_makers(corpus, width).items()},
         "peephole-asr, other words allowed": (
             lambda *weights: _ours(corpus, config(*weights)),
             tuple(product(LM_WEIGHTS, WORD_BONUSES, PENALTIES)),
@@ -217,6 +243,21 @@ def _print_with(corpus: Corpus, width: int, rounds: int) -> None:
         if name == OURS:
             searches[WHOLE], rates[WHOLE] = _whole(corpus, config(*best)), rates[OURS]
     _print_table(corpus, f"{width} wide, word trigrams", searches, rates, rounds)
+
+
+def _flashlight_makers(corpus: Corpus, width: int) -> dict[str, Maker]:
+    words = corpus.words
+    if words is None:
+        return {}
+    sizes = {
+        "flashlight-text": corpus.tokenizer.size,
+        f"flashlight-text, {FEW_TOKENS} tokens a frame": FEW_TOKENS,
+    }
+
+    def maker(tokens: int) -> Maker:
+        return lambda weight, score: words.decoder(weight, score, width, tokens, THRESHOLD)
+
+    return {name: maker(tokens) for name, tokens in sizes.items()}
 
 
 def _two_folds(

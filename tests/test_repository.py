@@ -75,6 +75,14 @@ def pinned() -> dict[str, str]:
     return {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in pins}
 
 
+@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13"])
+def test_no_peer_keeps_a_supported_python_from_the_tests(version: str) -> None:
+    """flashlight-text has wheels of Python up to 3.12, and no source that builds by itself."""
+    [flashlight] = declared()["flashlight-text"]
+    assert flashlight.marker is not None
+    assert flashlight.marker.evaluate({"python_version": version}) == (version != "3.13")
+
+
 def test_constraints_pin_every_dependency_within_its_range() -> None:
     pins = pinned()
     assert "torch" not in pins

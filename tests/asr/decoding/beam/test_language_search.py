@@ -22,6 +22,7 @@ from asr.lm.model import LanguageModel
 from asr.tokens import Tokenizer
 from asr.types import DecodingError
 
+PEER = "flashlight-text is not installed: the extra peers has it for Python up to 3.12"
 LETTERS = Tokenizer(["<blank>", "<space>", "a", "b"])
 PHONES = Tokenizer(["<blank>", "a", "b", "c"], kind="phones")
 EXHAUSTIVE = BeamOptions(
@@ -250,9 +251,9 @@ def test_threads_and_batches_change_nothing(log_probs_of, language):
 def test_flashlight_finds_no_better_sentence(log_probs_of, tmp_path):
     """Its decoder takes the best path of a sentence where ours adds them up, so ours is never
     below; the language model's part is the same for the same words."""
-    flashlight = pytest.importorskip("flashlight.lib.text.decoder", reason="flashlight-text")
-    kenlm = pytest.importorskip("flashlight.lib.text.decoder.kenlm", reason="with KenLM")
-    dictionary = pytest.importorskip("flashlight.lib.text.dictionary")
+    flashlight = pytest.importorskip("flashlight.lib.text.decoder", reason=PEER)
+    kenlm = pytest.importorskip("flashlight.lib.text.decoder.kenlm", reason=PEER)
+    dictionary = pytest.importorskip("flashlight.lib.text.dictionary", reason=PEER)
     write_arpa(WORDS.ngrams(), tmp_path / "lm.arpa")
     words = [word for word in WORDS.vocabulary if not word.startswith("<")]
     numbers = dictionary.create_word_dict({**{w: [list(w)] for w in words}, "<unk>": []})
