@@ -7,6 +7,7 @@ import re
 from itertools import pairwise
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,9 +22,13 @@ from asr.cli.writers import (
     TextWriter,
     VttWriter,
 )
+from asr.decoding import BeamOptions, DecoderOptions, GreedyOptions, PrefixOptions, make_decoder
 from asr.files.find import sources_of
+from asr.tokens import Tokenizer
 from asr.types import AudioError, Hypothesis, TimedToken, Transcript, Word
 
+SPACED = Tokenizer(["<blank>", "<space>", "a", "b"])
+DECODERS = (GreedyOptions(), BeamOptions(nbest=4), PrefixOptions(nbest=4))
 CUE = re.compile(r"(\d+)\n(\d\d:\d\d:\d\d,\d{3}) --> (\d\d:\d\d:\d\d,\d{3})\n(.+)\n\n")
 
 
@@ -72,6 +77,43 @@ def seconds(stamp: str) -> float:
 def read_srt(text: str) -> list[tuple[int, float, float, str]]:
     assert CUE.sub("", text) == "", "something is not a cue"
     return [(int(n), seconds(a), seconds(b), words) for n, a, b, words in CUE.findall(text)]
+
+
+# Spaces
+
+
+def spoken(path: list[int], options: DecoderOptions) -> Transcript:
+    """What a decoder makes of a path that is all but certain, a token a frame."""
+    log_probs = torch.full((1, len(path), SPACED.size), -12.0)
+    log_probs[0, range(len(path)), path] = 0.0
+    decoder = make_decoder(options, SPACED, 0.1)
+    (found,) = decoder.decode(log_probs.log_softmax(2), torch.tensor([len(path)]))
+    return Transcript(tuple(found), len(path) / 10)
+
+
+@pytest.mark.parametrize("options", DECODERS, ids=lambda options: options.name)
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ([1], []),
+        ([0, 1, 0, 1, 1], []),
+        ([1, 2, 3], ["ab"]),
+        ([2, 3, 1], ["ab"]),
+        ([1, 0, 1, 2, 1, 0, 1, 3, 1, 0], ["a", "b"]),
+    ],
+)
+def test_a_space_is_no_word_in_any_format(options, path, words):
+    transcript = spoken(path, options)
+    assert written(TextWriter, transcript).splitlines()[0].split("\t")[-1] == " ".join(words)
+    assert [line.split()[4] for line in written(CtmWriter, transcript).splitlines()] == words
+    for kind in (SrtWriter, VttWriter):
+        lines = written(kind, transcript).splitlines()
+        assert [line for line in lines if set(line) & set("ab")] == [" ".join(words)] * bool(words)
+    for kind in (TextWriter, SrtWriter, VttWriter, CtmWriter):
+        assert "space" not in written(kind, transcript)
+    for hypothesis in json.loads(written(JsonWriter, transcript))["hypotheses"]:
+        assert hypothesis["text"] == " ".join(hypothesis["text"].split())
+        assert [word["text"] for word in hypothesis["words"]] == hypothesis["text"].split()
 
 
 # Text

@@ -7,8 +7,17 @@ from types import SimpleNamespace
 from typing import get_args
 
 import pytest
+import torch
 
-from asr.decoding import BeamOptions, DecoderOptions, GreedyOptions, Phrase, PrefixOptions
+from asr.decoding import (
+    BeamOptions,
+    DecoderOptions,
+    GreedyOptions,
+    Phrase,
+    PrefixOptions,
+    make_decoder,
+)
+from asr.tokens import Tokenizer
 from asr.types import (
     AudioError,
     DecodingError,
@@ -262,3 +271,19 @@ def test_what_a_search_proved_is_told(search):
     hypothesis = Hypothesis("a", -1.0, 1.0, search=search)
     (alternative,) = write_result(Transcript((hypothesis,), 1.0), words=False).alternatives
     assert alternative.search_proof == pb.SearchProof.Value(f"SEARCH_PROOF_{search.upper()}")
+
+
+def test_a_space_is_no_word():
+    tokenizer = Tokenizer(["<blank>", "<space>", "a"])
+    for path, expected in (([1], []), ([1, 2, 1, 0, 1, 2, 1], ["a", "a"])):
+        log_probs = torch.full((1, len(path), 3), -12.0)
+        log_probs[0, range(len(path)), path] = 0.0
+        for options in (GreedyOptions(), BeamOptions(nbest=3)):
+            decoder = make_decoder(options, tokenizer, 0.1)
+            (found,) = decoder.decode(log_probs.log_softmax(2), torch.tensor([len(path)]))
+            result = write_result(Transcript(tuple(found), 0.1), words=True)
+            best, *others = result.alternatives
+            assert best.transcript == " ".join(expected)
+            assert [word.word for word in best.words] == expected
+            texts = {alternative.transcript for alternative in others}
+            assert len(texts - {best.transcript}) == len(others)

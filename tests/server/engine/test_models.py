@@ -5,11 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from asr.bundle import load_bundle, save_bundle
 from asr.bundle.contents import CONFIG
+from asr.decoding.beam.language import Language
+from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
+from asr.lm.model import LanguageModel
 from asr.recognizer import Recognizer
 from asr.types import AsrError, BundleError, ConfigError
 from server.engine.models import Models, Repository, SingleBundle
@@ -104,6 +109,18 @@ def test_hidden_folders_and_files_are_not_even_mentioned(folder, caplog):
     (folder / "README").write_text("our models")
     models_of(Repository(folder)).load()
     assert caplog.records == []
+
+
+def test_words_that_are_lost_are_told_when_the_model_is_loaded(folder, tmp_path, caplog):
+    bundle = load_bundle(folder / "good")
+    units = [[word.encode() for word in ("ab", "Ab", "ab")]]
+    lm = LanguageModel(estimate(units, KneserNeyConfig(1, discount_fallback=FALLBACK)))
+    save_bundle(replace(bundle, language=Language(bundle.tokenizer, lm)), folder / "words")
+    caplog.clear()
+    models_of(Repository(folder)).load()
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage().endswith("(1 for upper or lower case): 'Ab'")
 
 
 @pytest.mark.parametrize("name", STRANGE)
