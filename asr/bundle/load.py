@@ -84,14 +84,23 @@ def load_bundle(path: str | os.PathLike[str], device: str = "cpu") -> Bundle:
 
 
 def _check_files(folder: Path) -> None:
-    if not folder.is_dir():
+    """The files are there and may be read: what reads them later says less of it."""
+    place = folder
+    try:
+        os.stat(folder / ".")  # of a file, or of a folder that is closed to us, an error
+        for name in (CONFIG, WEIGHTS, TOKENS, *LM_FILES, LEXICON):
+            place = folder / name
+            if place.is_file():
+                place.open("rb").close()
+            elif name in (CONFIG, WEIGHTS, TOKENS):
+                raise BundleError(f"the bundle has no {name}", where=str(folder), remedy=RENEW)
+    except (FileNotFoundError, NotADirectoryError):
         what = "this is a file, not a bundle's folder" if folder.exists() else "no such bundle"
         raise BundleError(
             what, where=str(folder), remedy="give the folder that the recipe's export wrote"
-        )
-    for name in (CONFIG, WEIGHTS, TOKENS):
-        if not (folder / name).is_file():
-            raise BundleError(f"the bundle has no {name}", where=str(folder), remedy=RENEW)
+        ) from None
+    except OSError as error:
+        raise _unreadable(place, error) from None
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -261,8 +270,12 @@ def _check_golden(bundle: Bundle, config: dict[str, Any], folder: Path) -> None:
 
 
 def _unreadable(path: Path, error: OSError) -> BundleError:
+    if isinstance(error, PermissionError):
+        return BundleError(
+            f"cannot be read: {error.strerror}, uid {os.geteuid()}",
+            where=str(path),
+            remedy="let that user read it, and enter the folders above it: chmod -R a+rX",
+        )
     return BundleError(
-        f"the file cannot be read: {error.strerror or error}",
-        where=str(path),
-        remedy="check its permissions",
+        f"the file cannot be read: {error.strerror or error}", where=str(path), remedy=RENEW
     )
