@@ -63,7 +63,7 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
 def _tune(options: argparse.Namespace) -> int:
     from asr.bundle import save_bundle
     from asr.cli.segments import read_pairs
-    from asr.decoding.tuning import best_trial, run_trials
+    from asr.decoding.tuning import best_trial, check_grid
     from asr.plots import check_picture_path, draw_surface, save_picture
 
     if options.picture is not None:
@@ -71,8 +71,25 @@ def _tune(options: argparse.Namespace) -> int:
     grid = _grid(options)
     passages = read_pairs(options.pairs)
     recognizer = load_recognizer(options)
-    development = _development(recognizer, passages, options.batch_seconds)
     base = _base(recognizer.bundle.decoder, options.unk_score)
+    check_grid(base, grid)
+    trials = _try_all(_development(recognizer, passages, options.batch_seconds), base, grid)
+    _print(trials)
+    if options.picture is not None:
+        pairs = len(grid.lm_weights) * len(grid.scores)
+        rates = [trial.errors.rate for trial in trials[:pairs]]
+        save_picture(draw_surface(grid.lm_weights, grid.scores, rates), options.picture)
+    if not options.dry_run:
+        best = best_trial(trials).decoder
+        best = replace(best, nbest=min(base.nbest, best.beam_width))
+        save_bundle(replace(recognizer.bundle, decoder=best), options.output or options.bundle)
+    return 0
+
+
+def _try_all(development: Development, base: BeamOptions, grid: Grid) -> list[Trial]:
+    """All trials, with progress; an interruption prints the best so far."""
+    from asr.decoding.tuning import run_trials
+
     trials: list[Trial] = []
     try:
         with progress(grid.size, "tuning") as (advance, _):
@@ -84,15 +101,7 @@ def _tune(options: argparse.Namespace) -> int:
             print("interrupted; nothing is written. The best so far:")
             _print(trials)
         raise
-    _print(trials)
-    if options.picture is not None:
-        pairs = len(grid.lm_weights) * len(grid.scores)
-        rates = [trial.errors.rate for trial in trials[:pairs]]
-        save_picture(draw_surface(grid.lm_weights, grid.scores, rates), options.picture)
-    if not options.dry_run:
-        best = replace(best_trial(trials).decoder, nbest=base.nbest)
-        save_bundle(replace(recognizer.bundle, decoder=best), options.output or options.bundle)
-    return 0
+    return trials
 
 
 def _grid(options: argparse.Namespace) -> Grid:

@@ -16,7 +16,7 @@ from asr.types import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Development", "Grid", "Trial", "best_trial", "count_errors", "run_trials"]
+__all__ = ["Development", "Grid", "Trial", "best_trial", "check_grid", "count_errors", "run_trials"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,20 @@ class Trial:
 
     decoder: BeamOptions
     errors: ErrorCounts
+
+
+def check_grid(base: BeamOptions, grid: Grid) -> None:
+    """Refuse a grid before there is anything to try it on.
+
+    Raises:
+        DecodingError: one of its values is impossible.
+    """
+    for lm_weight in grid.lm_weights:
+        replace(base, lm_weight=lm_weight)
+    for value in grid.scores:
+        replace(base, word_score=value, token_score=value)
+    for width in grid.beam_widths:
+        replace(base, beam_width=width, nbest=1)
 
 
 def run_trials(development: Development, base: BeamOptions, grid: Grid) -> Iterator[Trial]:

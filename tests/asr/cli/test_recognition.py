@@ -11,11 +11,12 @@ import pytest
 import asr.decoding.tuning
 from asr import transcribe
 from asr.audio import write_wav
-from asr.bundle import load_bundle
+from asr.bundle import load_bundle, save_bundle
 from asr.cli.main import main
 from asr.cli.recognition import RENAMED
 from asr.decoding import DecoderOptions
 from asr.decoding.config import OPTIONS
+from asr.scoring import ErrorCounts
 
 TEXT = "ab ba\nab cad\ndab\ncad ab dab\nbed\n"
 
@@ -192,6 +193,31 @@ def test_an_interruption_writes_nothing_and_says_how_far_it_came(
     assert status == 130
     assert "The best so far" in out
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    "impossible", [("--lm-weights", 1, 101), ("--scores", 0, -101), ("--beam-widths", 4, 1025)]
+)
+def test_an_impossible_value_is_refused_before_any_audio_is_read(
+    capsys, tiny_bundle_path, lm, pairs, monkeypatch, impossible
+):
+    def no_audio(*_: object, **__: object) -> None:
+        raise AssertionError("audio was read")
+
+    monkeypatch.setattr("asr.audio.read_audio", no_audio)
+    call = ("tune", tiny_bundle_path, "--pairs", pairs, "--lm", lm, *impossible)
+    status, out, err = run(capsys, *call)
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+
+
+def test_a_beam_narrower_than_the_bundles_nbest_is_written(
+    capsys, bundle_of, tmp_path, lm, pairs, monkeypatch
+):
+    monkeypatch.setattr(asr.decoding.tuning, "count_errors", lambda *_: ErrorCounts())
+    save_bundle(bundle_of(name="beam", nbest=8), tmp_path / "many")
+    assert run(capsys, "tune", tmp_path / "many", "--pairs", pairs, "--lm", lm, *GRID)[0] == 0
+    decoder = load_bundle(tmp_path / "many").decoder
+    assert (decoder.beam_width, decoder.nbest) == (4, 4)
 
 
 def test_a_dry_run_writes_nothing(capsys, tiny_bundle_path, tmp_path, lm, pairs):
