@@ -178,14 +178,17 @@ def read_options(values: Mapping[str, Any]) -> DecoderOptions:
 
 
 def _is_old(values: Mapping[str, Any]) -> bool:
-    return any(key in values for key in (*OLD_NAMES, OLD_PENALTY))
+    """Whether names are former ones; with present ones beside them they are unknown names."""
+    present = {*OLD_NAMES.values(), "unk_score"}
+    return bool({*OLD_NAMES, OLD_PENALTY} & values.keys()) and not present & values.keys()
 
 
 def _renewed(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Old values by their new names, without those of other decoders."""
     renewed = {OLD_NAMES.get(key, key): value for key, value in values.items()}
     penalty = renewed.pop(OLD_PENALTY, None)
-    renewed["unk_score"] = -penalty if isinstance(penalty, (int, float)) else penalty
+    number = isinstance(penalty, (int, float)) and not isinstance(penalty, bool)
+    renewed["unk_score"] = -penalty if number else penalty
     others = {f.name for options in OPTIONS.values() for f in fields(options)}
     foreign = others - {f.name for f in fields(OPTIONS[name])}
     return {key: value for key, value in renewed.items() if key not in foreign}

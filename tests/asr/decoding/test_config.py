@@ -149,6 +149,22 @@ def test_values_that_are_no_options_are_refused(values):
         read_options(values)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "beam", "alternatives": 2, "nbest": 3},
+        {"name": "beam", "unknown_penalty": 2.0, "unk_score": -3.0},
+        {"name": "beam", "unknown_penalty": True},
+        {"name": "beam", "unknown_penalty": -2.0},
+        {"name": "beam", "unknown_penalty": "2"},
+        {"name": "greedy", "alternatives": 1, "magic": 2},
+    ],
+)
+def test_old_values_that_mean_nothing_are_refused(values):
+    with pytest.raises(DecodingError):
+        read_options(values)
+
+
 def test_what_is_infinite_is_none_which_json_can_say():
     assert BeamOptions(unk_score=-math.inf, beam_threshold=math.inf) == BeamOptions(
         unk_score=None, beam_threshold=None
