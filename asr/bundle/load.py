@@ -87,7 +87,7 @@ def _check_files(folder: Path) -> None:
     """The files are there and may be read: what reads them later says less of it."""
     place = folder
     try:
-        os.stat(folder / ".")  # of a file, or of a folder that is closed to us, an error
+        os.stat(os.path.join(folder, "."))  # an error for a file and for a folder closed to us
         for name in (CONFIG, WEIGHTS, TOKENS, *LM_FILES, LEXICON):
             place = folder / name
             if place.is_file():
