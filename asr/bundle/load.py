@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from asr.bundle.contents import (
@@ -171,7 +171,7 @@ def _read_tokens(path: Path) -> Tokenizer:
 def _with_weights(bundle: Bundle, path: Path) -> Bundle:
     """``bundle`` with its modules filled from the file, on the CPU."""
     try:
-        found = load_file(path)
+        found = load(path.read_bytes())  # safetensors opens no name that is not UTF-8
     except SafetensorError as error:
         raise BundleError(
             f"the weights are damaged: {error}", where=str(path), remedy=RENEW

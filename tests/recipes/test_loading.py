@@ -1,9 +1,14 @@
 """Audio that goes bad after `prepare` is said in one line, whoever reads it."""
 
+import io
+import os
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 
+from asr.bundle import load_bundle
 from recipes.common import cli
 from recipes.common.data import SpeechDataModule, manifest_path
 from recipes.common.manifests import read_manifest
@@ -71,3 +76,18 @@ def test_no_padded_batch_is_longer_than_the_limit(toy_data, seconds):
     # soxr rounds each length up to a sample
     assert all(count == 1 or (size - 1) * count <= seconds * 16_000 for count, size in sizes)
     assert max(count for count, _ in sizes) > 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_evaluate_and_export_to_names_and_terminals_of_any_encoding(
+    toy, toy_data, small_run, tmp_path, monkeypatch, encoding
+):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/B\xfccher \xe2\x86\x92"))
+    shutil.copytree(small_run, folder / "run")
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding))
+    run = ["--run", str(folder / "run")]
+    output = ["--output", str(folder / "dev.jsonl")]
+    assert cli.main(toy.recipe(), ["evaluate", *run, "--data", str(toy_data), *output]) == 0
+    assert len((folder / "dev.jsonl").read_text("utf-8").splitlines()) == 6
+    assert cli.main(toy.recipe(), ["export", *run, "--output", str(folder / "bundle")]) == 0
+    assert load_bundle(folder / "bundle").name == "an4"
