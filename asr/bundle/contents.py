@@ -1,6 +1,6 @@
 """What a bundle is: its parts, its files, and what must hold of both when it is saved or loaded.
 
-``config.json``        features, model, decoder defaults, versions, training facts, checks
+``config.json``        features, model, decoder defaults, versions, metadata, checks
 ``model.safetensors``  weights of the model and statistics of the front end
 ``tokens.txt``         the vocabulary
 ``lm.arpa.gz``         a language model, if there is one; ``lm.arpa`` is read too
@@ -49,14 +49,14 @@ FORMAT_VERSION = 1
 CONFIG, WEIGHTS, TOKENS = "config.json", "model.safetensors", "tokens.txt"
 LM_FILES, LEXICON = ("lm.arpa.gz", "lm.arpa"), "lexicon.txt"
 LANGUAGE = "language"  # the key that bundles with a language model or a lexicon have
-SECTIONS = ("features", "model", "decoder", "versions", "facts", "checksums", "golden")
+SECTIONS = ("features", "model", "decoder", "versions", "metadata", "checksums", "golden")
 
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
     """All that turns audio into text.
 
-    ``facts`` are JSON values about the training (corpus, error rates, commands), for people.
+    ``metadata`` are JSON values about the training (corpus, error rates, commands), for people.
     ``language`` is what beam search knows beside the sound, unless ``decoder`` weights it by 0.
     """
 
@@ -65,7 +65,7 @@ class Bundle:
     tokenizer: Tokenizer
     decoder: DecoderOptions
     name: str
-    facts: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
     language: Language | None = None
 
 

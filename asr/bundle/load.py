@@ -71,7 +71,7 @@ def load_bundle(path: str | os.PathLike[str], device: str = "cpu") -> Bundle:
         tokenizer=_read_tokens(folder / TOKENS),
         decoder=_build(read_options, config["decoder"], where, "decoder"),
         name=str(config["name"]),
-        facts=config["facts"],
+        metadata=config["metadata"],
     )
     check_sizes(bundle, where=str(folder))
     bundle = _with_weights(bundle, folder / WEIGHTS)
@@ -115,6 +115,8 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise BundleError("this is not a bundle's configuration", where=where, remedy=RENEW)
     _check_version(config.get("format_version"), where)
+    if "metadata" not in config and "facts" in config:  # their name in earlier bundles
+        config["metadata"] = config.pop("facts")
     missing = [key for key in KEYS if key not in config]
     unknown = sorted(set(config) - {*KEYS, LANGUAGE})
     if missing or unknown:

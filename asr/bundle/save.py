@@ -46,7 +46,7 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> None:
     The folder appears whole or not at all: it is written beside its place and renamed.
 
     Raises:
-        BundleError: the parts do not fit each other, a weight is not finite, the facts are not
+        BundleError: the parts do not fit each other, a weight is not finite, the metadata are not
             JSON, ``path`` is something other than a bundle, or the disk refuses.
     """
     target = Path(path).absolute()
@@ -82,7 +82,7 @@ def _write_files(bundle: Bundle, weights: dict[str, Tensor], folder: Path) -> No
         "model": {**bundle.model.config.to_dict(), "kernel": AUTO},
         "decoder": plain_values(bundle.decoder),
         "versions": _versions(),
-        "facts": bundle.facts,
+        "metadata": bundle.metadata,
         "checksums": {path.name: checksum_of(path) for path in sorted(folder.iterdir())},
         "golden": compute_golden(bundle.extractor, bundle.model),
         **({} if units is None else {LANGUAGE: {"units": units}}),

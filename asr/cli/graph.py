@@ -37,5 +37,5 @@ def _graph(options: argparse.Namespace) -> int:
     graph = make_graph(load_bundle(options.bundle).tokenizer, options.lm, options.lexicon)
     save_graph(graph, options.output)
     for name in ("words", "states", "arcs"):
-        print(f"{name:<8} {graph.facts[name]}")
+        print(f"{name:<8} {graph.metadata[name]}")
     return 0

@@ -59,7 +59,7 @@ def bundle_from_checkpoint(path: Path, name: str) -> Bundle:
         tokenizer=Tokenizer(plain["tokens"], plain["token_kind"]),
         decoder=GreedyOptions(),
         name=name,
-        facts={
+        metadata={
             "recipe": name,
             "epochs": int(checkpoint["epoch"]) + 1,
             "steps": int(checkpoint["global_step"]),

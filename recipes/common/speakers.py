@@ -47,5 +47,5 @@ def for_unknown_speakers(bundle: Bundle) -> Bundle:
         return bundle
     extractor = FeatureExtractor(replace(old.config, normalisation="utterance"))
     extractor.load_state_dict(old.state_dict())
-    facts = {**bundle.facts, "normalisation in training": "speaker"}
-    return replace(bundle, extractor=extractor.eval(), facts=facts)
+    metadata = {**bundle.metadata, "normalisation in training": "speaker"}
+    return replace(bundle, extractor=extractor.eval(), metadata=metadata)

@@ -39,7 +39,7 @@ def make_bundle(seed: int = 0, **decoder: object) -> Bundle:
         tokenizer=Tokenizer(TOKENS, "characters"),
         decoder=read_options({"name": "greedy", **decoder}),
         name="tiny",
-        facts={"corpus": "none", "rates": [0.5, 1.0]},
+        metadata={"corpus": "none", "rates": [0.5, 1.0]},
     )
 
 

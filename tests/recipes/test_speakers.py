@@ -95,7 +95,7 @@ def test_a_bundle_says_what_it_does(toy_data, tmp_path, checkpoint_of, normalisa
     config = json.loads((tmp_path / "bundle" / "config.json").read_text())
     does = {"speaker": "utterance"}.get(normalisation, normalisation)
     assert config["features"]["normalisation"] == does
-    assert ("speaker" in json.dumps(config["facts"])) == (normalisation == "speaker")
+    assert ("speaker" in json.dumps(config["metadata"])) == (normalisation == "speaker")
     loaded = load_bundle(tmp_path / "bundle").extractor
     trained = bundle_from_checkpoint(checkpoint, "toy").extractor
     waveform = torch.from_numpy(read_audio(toy_data.parent / "corpus" / "dev0.wav").samples)[None]

@@ -48,14 +48,14 @@ class Graph:
         words: by label; the first is none.
         tokenizer: of the bundle that the graph is for.
         lexicon: pronunciations, where the words are not spelled with the tokens.
-        facts: JSON values about its making, for people.
+        metadata: JSON values about its making, for people.
     """
 
     fst: Any
     words: tuple[str, ...]
     tokenizer: Tokenizer
     lexicon: Lexicon | None
-    facts: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 def save_graph(graph: Graph, path: str | os.PathLike[str]) -> None:
@@ -102,7 +102,7 @@ def _write_files(graph: Graph, folder: Path) -> None:
         write_lexicon(graph.lexicon, folder / LEXICON, graph.tokenizer.tokens)
     config = {
         "format": FORMAT,
-        "facts": graph.facts,
+        "metadata": graph.metadata,
         "checksums": {file.name: _checksum(file) for file in sorted(folder.iterdir())},
     }
     text = json.dumps(config, ensure_ascii=False, indent=1) + "\n"
@@ -154,7 +154,7 @@ def _read(folder: Path, changed: int) -> Graph:
             tuple(line.rsplit(" ", 1)[0] for line in lines),
             tokenizer,
             read_lexicon(folder / LEXICON, tokenizer) if given else None,
-            config["facts"],
+            config["metadata"] if "metadata" in config else config["facts"],
         )
     except OSError as error:
         where = Path(error.filename) if error.filename else folder

@@ -32,7 +32,7 @@ def make_graph(
     ngrams = read_arpa(model)
     words = lexicon_for(ngrams.vocabulary, tokenizer, lexicon)
     fst = compose_graph(ngrams, words, tokenizer.size)
-    facts = {
+    metadata = {
         "language_model": Path(model).name,
         "lexicon": None if lexicon is None else Path(lexicon).name,
         "words": len(words.pronunciations),
@@ -41,4 +41,4 @@ def make_graph(
         "arcs": sum(fst.num_arcs(state) for state in range(fst.num_states)),
     }
     labels = (EPSILON, *ngrams.vocabulary)
-    return Graph(fst, labels, tokenizer, None if lexicon is None else words, facts)
+    return Graph(fst, labels, tokenizer, None if lexicon is None else words, metadata)

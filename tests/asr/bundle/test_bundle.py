@@ -76,10 +76,16 @@ def test_all_parts_come_back(bundle_of, tmp_path):
     assert loaded.model.config == bundle.model.config
     assert loaded.tokenizer.tokens == bundle.tokenizer.tokens
     assert loaded.decoder == bundle.decoder
-    assert (loaded.name, loaded.facts) == (bundle.name, bundle.facts)
+    assert (loaded.name, loaded.metadata) == (bundle.name, bundle.metadata)
     assert not loaded.model.training
     assert not loaded.extractor.training
     assert not any(weight.requires_grad for weight in loaded.model.parameters())
+
+
+def test_a_bundle_whose_metadata_are_called_facts_is_read(bundle_of, tmp_path):
+    save_bundle(bundle_of(), tmp_path / "b")
+    edit_config(tmp_path / "b", lambda config: config.update(facts=config.pop("metadata")))
+    assert load_bundle(tmp_path / "b").metadata == bundle_of().metadata
 
 
 def test_global_statistics_travel(bundle_of, waveform_of, tmp_path):
@@ -143,7 +149,7 @@ def test_a_bundle_with_strange_files_beside_is_not_deleted(path, bundle_of):
 def test_a_failed_save_leaves_the_old_bundle_and_no_litter(bundle_of, tmp_path):
     save_bundle(bundle_of(), tmp_path / "b")
     with pytest.raises(BundleError, match="not JSON"):
-        save_bundle(replace(bundle_of(), facts={"model": object()}), tmp_path / "b")
+        save_bundle(replace(bundle_of(), metadata={"model": object()}), tmp_path / "b")
     assert load_bundle(tmp_path / "b").name == "tiny"
     assert [entry.name for entry in tmp_path.iterdir()] == ["b"]
 
@@ -177,10 +183,10 @@ def test_parts_that_do_not_fit_are_refused_at_saving(bundle_of, tmp_path):
         save_bundle(wider, tmp_path / "b")
 
 
-@pytest.mark.parametrize("facts", [{"loss": float("nan")}, {"p": Path("x")}, {"s": {1, 2}}])
-def test_facts_must_be_json(bundle_of, tmp_path, facts):
-    with pytest.raises(BundleError, match="facts"):
-        save_bundle(replace(bundle_of(), facts=facts), tmp_path / "b")
+@pytest.mark.parametrize("metadata", [{"loss": float("nan")}, {"p": Path("x")}, {"s": {1, 2}}])
+def test_metadata_must_be_json(bundle_of, tmp_path, metadata):
+    with pytest.raises(BundleError, match="metadata"):
+        save_bundle(replace(bundle_of(), metadata=metadata), tmp_path / "b")
 
 
 # Damage

@@ -158,4 +158,4 @@ def test_a_damaged_bundle_is_refused_or_the_same(tiny_bundle_path, waveform_of, 
             assert torch.equal(outputs(found, samples), expected), name
         shutil.rmtree(folder)
     assert listener.heard == [], "no code of the bundle is run"
-    assert 0.7 * count < refused < 0.99 * count, "facts and names may be others"
+    assert 0.7 * count < refused < 0.99 * count, "metadata and names may be others"

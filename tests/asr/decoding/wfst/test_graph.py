@@ -60,8 +60,8 @@ def test_a_graph_is_kept_whole(wfst, model, tmp_path):
     assert read.words == made.words == ("<eps>", "<s>", "</s>", "ab", "cab")
     assert read.tokenizer.tokens == PHONES.tokens
     assert read.lexicon == made.lexicon == Lexicon({"ab": ((3, 1), (2,)), "cab": ((2,),)}, None)
-    assert read.facts == made.facts
-    assert made.facts["words"] == 2
+    assert read.metadata == made.metadata
+    assert made.metadata["words"] == 2
 
 
 def test_equal_models_give_equal_graphs_packed_or_not(wfst, model, tmp_path):
@@ -208,7 +208,7 @@ def test_a_language_model_of_impossible_words_alone_is_refused(wfst, tmp_path):
     text = "\\data\\\nngram 1=3\n\n\\1-grams:\n-99\t<s>\n-0.5\t<unk>\n-9\t</s>\n\n\\end\\\n"
     model.write_text(text)
     graph = make_graph(LETTERS, model)  # hears silence
-    assert graph.facts["words"] == 0
+    assert graph.metadata["words"] == 0
 
 
 @pytest.mark.parametrize(
@@ -254,4 +254,4 @@ def test_words_find_their_labels():
 
 def test_a_moved_graph_is_read(folder, tmp_path):
     shutil.move(folder, tmp_path / "moved")
-    assert load_graph(tmp_path / "moved", LETTERS).facts["words"] == 2
+    assert load_graph(tmp_path / "moved", LETTERS).metadata["words"] == 2
