@@ -35,7 +35,7 @@ from asr.files.write import replace_folder, write_text
 from asr.nn.kernels import AUTO
 from asr.types import BundleError
 
-__all__ = ["save_bundle"]
+__all__ = ["check_place", "save_bundle"]
 
 LIBRARIES = ("torch", "torchaudio", "librosa", "numpy")
 
@@ -50,7 +50,7 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> None:
             JSON, ``path`` is something other than a bundle, or the disk refuses.
     """
     target = Path(path).absolute()
-    _check_place(target)
+    check_place(target)
     extractor = copy.deepcopy(bundle.extractor).cpu().float().eval()
     model = copy.deepcopy(bundle.model).cpu().float().eval()
     bundle = replace(bundle, extractor=extractor, model=model)
@@ -102,8 +102,12 @@ def _to_json(key: str, value: object) -> str:
         ) from None
 
 
-def _check_place(target: Path) -> None:
-    """Refuse to replace anything but a bundle or an empty folder."""
+def check_place(target: Path) -> None:
+    """Refuse to replace anything but a bundle or an empty folder.
+
+    Raises:
+        BundleError: something else stands there.
+    """
     if not target.exists():
         return
     if target.is_dir() and ((target / CONFIG).exists() or not any(target.iterdir())):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from asr.cli.results import open_results
+from asr.cli.results import inputs_of, open_results
 from asr.cli.terminal import FAILURE, complain, progress
 from asr.cli.writers import CtmWriter, JsonWriter, Result, TextGridWriter
 from asr.files.find import Source, sources_of
@@ -84,7 +84,7 @@ def _align(options: argparse.Namespace) -> int:
 
     passages = _passages(options)
     sources = _sources(options, passages)
-    inputs = [options.bundle, options.segments, options.pairs, *_texts_beside(passages)]
+    inputs = [*inputs_of(options), *_texts_beside(passages)]
     config = SPIKES if options.spikes else AlignConfig()
     failures = 0
     with open_results(FORMATS[options.format], sources, options.output, inputs) as write:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from asr.cli.results import inputs_of
+from asr.files.write import check_target
+
 __all__ = ["add_export"]
 
 
@@ -25,9 +28,7 @@ def _export(options: argparse.Namespace) -> int:
     from asr.bundle import load_bundle
     from asr.export import describe_bundle, save_onnx
 
+    check_target(options.output, inputs_of(options))
     bundle = load_bundle(options.bundle)
     save_onnx(bundle.model, options.output, int8=options.int8, metadata=describe_bundle(bundle))
     return 0
-
-
-# Where results go

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from asr.cli.results import inputs_of
+from asr.files.write import check_target
+
 __all__ = ["add_graph"]
 
 
@@ -34,6 +37,7 @@ def _graph(options: argparse.Namespace) -> int:
     from asr.decoding.wfst.make import make_graph
 
     check_place(Path(options.output).absolute())
+    check_target(options.output, inputs_of(options))
     graph = make_graph(load_bundle(options.bundle).tokenizer, options.lm, options.lexicon)
     save_graph(graph, options.output)
     for name in ("words", "states", "arcs"):

@@ -6,7 +6,9 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+from asr.cli.results import inputs_of
 from asr.cli.terminal import progress
+from asr.files.write import check_target
 from asr.types import ConfigError, CorpusError
 
 __all__ = ["add_lm"]
@@ -73,7 +75,9 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_texts(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("texts", metavar="TEXT", nargs="+", help="UTF-8, a sentence a line")
+    parser.add_argument(
+        "texts", metavar="TEXT", nargs="+", help="UTF-8, a sentence a line; - for standard input"
+    )
     parser.add_argument("--units", default="words", help=UNITS_HELP)
 
 
@@ -108,10 +112,7 @@ def _check_output(options: argparse.Namespace) -> None:
         raise ConfigError("this is a folder", where=str(output), remedy="give --output a file name")
     if not output.parent.is_dir():
         raise ConfigError("there is no such folder", where=str(output.parent), remedy="make it")
-    if output.resolve() in [Path(text).resolve() for text in options.texts]:
-        raise ConfigError(
-            "the model would be written over its text", where=str(output), remedy="rename one"
-        )
+    check_target(output, inputs_of(options))
 
 
 def _sentences(options: argparse.Namespace) -> Iterator[list[bytes]]:

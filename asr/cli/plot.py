@@ -6,6 +6,9 @@ import argparse
 from pathlib import Path
 
 from asr.cli.recognition import add_recognition, chosen_decoder, load_recognizer
+from asr.cli.results import inputs_of
+from asr.cli.terminal import printable
+from asr.files.write import check_target
 
 __all__ = ["add_plot"]
 
@@ -25,6 +28,7 @@ def _plot(options: argparse.Namespace) -> int:
     from asr.plots import check_picture_path, draw_utterance, save_picture
 
     check_picture_path(options.output)
+    check_target(options.output, inputs_of(options))
     recognizer = load_recognizer(options)
     decoder = chosen_decoder(options, recognizer)
     waveform = read_audio(options.file, limits=recognizer.limits)
@@ -35,7 +39,7 @@ def _plot(options: argparse.Namespace) -> int:
         recognizer.tokenizer.tokens,
         decoder.decode(log_probs, lengths)[0][0],
         recognizer.seconds_per_frame,
-        title=Path(options.file).name,
+        title=printable(Path(options.file).name),
     )
     save_picture(figure, options.output)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections import Counter
@@ -15,7 +16,13 @@ from asr.files.find import Source
 from asr.files.write import Guard, replace_text, write_text
 from asr.types import AsrError, ConfigError
 
-__all__ = ["Write", "open_results"]
+__all__ = ["Write", "inputs_of", "open_results"]
+
+# Arguments of commands that name what is read, beside recordings and their folders.
+INPUTS = (
+    *("bundle", "file", "texts", "model", "pairs", "segments"),
+    *("lm", "lexicon", "vocab", "phrases", "graph"),
+)
 
 # Takes the index of a source, and its results, or the next of them.
 Write = Callable[[int, Sequence[Result]], None]
@@ -23,6 +30,15 @@ Write = Callable[[int, Sequence[Result]], None]
 
 class _NoResultError(Exception):
     """Nothing came of any source, and an older result stands there."""
+
+
+def inputs_of(options: argparse.Namespace) -> list[str | None]:
+    """What a command line says to read, recordings in folders aside."""
+    inputs: list[str | None] = []
+    for name in INPUTS:
+        value = getattr(options, name, None)
+        inputs += value if isinstance(value, list) else [value]
+    return inputs
 
 
 @contextmanager

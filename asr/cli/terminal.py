@@ -31,7 +31,7 @@ def run_command(
     the output (say, ``head``) has left. 130: interrupted, with the line ``interrupted``, if any.
 
     Args:
-        name: what the line begins with.
+        name: what the line begins with, if anything.
         errors: what a user can mend, as exceptions whose text is such a line.
 
     Raises:
@@ -148,8 +148,9 @@ def progress(total: int, doing: str) -> Iterator[tuple[Callable[[int], None], Hi
 def complain(message: str, command: str = "asr", kind: str = "error") -> None:
     """Say on stderr, in one line, what went wrong. Where nobody listens, the exit status tells."""
     if sys.stderr is not None:
+        beginning = f"{command}: " if command else ""
         with suppress(OSError):
-            print(f"{command}: {kind}: {one_line(message)}", file=sys.stderr, flush=True)
+            print(f"{beginning}{kind}: {one_line(message)}", file=sys.stderr, flush=True)
 
 
 def one_line(message: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from asr.cli.recognition import add_recognition, chosen_decoder, load_recognizer
-from asr.cli.results import open_results
+from asr.cli.results import inputs_of, open_results
 from asr.cli.terminal import FAILURE, complain, progress
 from asr.cli.writers import CtmWriter, JsonWriter, Result, SrtWriter, TextWriter, VttWriter
 from asr.files.find import find_audio
@@ -60,8 +60,9 @@ def _transcribe(options: argparse.Namespace) -> int:
     from asr.transcribe import in_order, transcribe_files
 
     sources = find_audio(options.files)
-    inputs = [options.bundle, options.lm, options.lexicon, options.phrases, options.graph]
-    with open_results(FORMATS[options.format], sources, options.output, inputs) as write:
+    with open_results(
+        FORMATS[options.format], sources, options.output, inputs_of(options)
+    ) as write:
         recognizer = load_recognizer(options)
         decoder = chosen_decoder(options, recognizer)
         failures = 0

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr.cli.recognition import add_language, add_model, load_recognizer, penalty
+from asr.cli.results import inputs_of
 from asr.cli.terminal import progress
+from asr.files.write import check_target
 from asr.options import BATCH_SECONDS
 from asr.types import ConfigError
 
@@ -64,12 +67,12 @@ def _tune(options: argparse.Namespace) -> int:
     from asr.bundle import save_bundle
     from asr.cli.segments import read_pairs
     from asr.decoding.tuning import best_trial, check_grid
-    from asr.plots import check_picture_path, draw_surface, save_picture
+    from asr.plots import draw_surface, save_picture
 
-    if options.picture is not None:
-        check_picture_path(options.picture)
     grid = _grid(options)
     passages = read_pairs(options.pairs)
+    target = Path(options.output or options.bundle)
+    _check_targets(options, target, passages)
     recognizer = load_recognizer(options)
     base = _base(recognizer.bundle.decoder, options.unk_score)
     check_grid(base, grid)
@@ -82,8 +85,23 @@ def _tune(options: argparse.Namespace) -> int:
     if not options.dry_run:
         best = best_trial(trials).decoder
         best = replace(best, nbest=min(base.nbest, best.beam_width))
-        save_bundle(replace(recognizer.bundle, decoder=best), options.output or options.bundle)
+        save_bundle(replace(recognizer.bundle, decoder=best), target)
     return 0
+
+
+def _check_targets(options: argparse.Namespace, target: Path, passages: Sequence[Passage]) -> None:
+    """Before the work rather than after it."""
+    from asr.bundle.save import check_place
+    from asr.plots import check_picture_path
+
+    inputs = [*inputs_of(options), *(passage.audio for passage in passages)]
+    if options.picture is not None:
+        check_picture_path(options.picture)
+        check_target(options.picture, inputs)
+    if not options.dry_run:
+        check_place(target.absolute())
+        if target.resolve() != Path(options.bundle).resolve():  # which it is asked to change
+            check_target(target, inputs)
 
 
 def _try_all(development: Development, base: BeamOptions, grid: Grid) -> list[Trial]:

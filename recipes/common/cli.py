@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +14,10 @@ from asr.cli.recognition import (
     chosen_options,
     chosen_phrases,
 )
+from asr.cli.results import inputs_of
+from asr.cli.terminal import FAILURE, run_command
 from asr.decoding import GreedyOptions
+from asr.files.write import check_target
 from asr.types import AsrError
 from recipes.common.evaluate import EvaluateOptions, evaluate
 from recipes.common.export import LanguageFiles, best_checkpoint, export
@@ -44,29 +46,21 @@ def _dispatch(recipe: Recipe, argv: list[str]) -> None:
 
 
 def run_guarded(command: Callable[[], None]) -> int:
-    """Run ``command``; returns 0, 2 after one line on what the user can mend, or 130.
+    """Run ``command``; returns 0, 2 after what the user can mend, or 130.
 
     Characters that the terminal cannot show are printed as question marks.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-    try:
-        command()
-    except AsrError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:  # a full disk, a folder that cannot be written
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            "interrupted; what was finished is kept (`fit` goes on with --resume true)",
-            file=sys.stderr,
-        )
-        return 130
-    return 0
+
+    def run() -> int:
+        try:
+            command()
+        except AsrError as error:  # which may be a list
+            print(f"error: {error}", file=sys.stderr)
+            return FAILURE
+        return 0
+
+    interrupted = "interrupted; what was finished is kept (`fit` goes on with --resume true)"
+    return run_command("", run, interrupted=interrupted)
 
 
 def _parser(recipe: Recipe) -> argparse.ArgumentParser:
@@ -128,6 +122,8 @@ def _prepare(recipe: Recipe, arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
+    output = arguments.output or arguments.run_dir / f"{arguments.split}.jsonl"
+    check_target(output, inputs_of(arguments))
     evaluate(
         recipe,
         EvaluateOptions(
@@ -141,7 +137,7 @@ def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
             batch_seconds=arguments.batch_seconds,
             device=arguments.device,
             backend=arguments.backend,
-            output=arguments.output or arguments.run_dir / f"{arguments.split}.jsonl",
+            output=output,
         ),
     )
 

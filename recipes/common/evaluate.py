@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from asr.decoding import Decoder, DecoderOptions, Phrase
+from asr.files.write import check_target, replace_text
 from asr.recognizer import Recognizer
 from asr.scoring import ErrorCounts, bootstrap_interval, confusions, token_errors
 from asr.tokens import SPACE
@@ -73,7 +74,9 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> list[Scored]:
     A model that normalises by speaker takes each speaker's statistics from the split's recordings.
 
     Raises:
-        AsrError: a missing checkpoint, split or corpus, or no audio that can be used.
+        AsrError: a missing checkpoint, split or corpus, no audio that can be used, or an output
+            that is one of them.
+        OSError: the output cannot be written.
     """
     bundle = bundle_from_checkpoint(options.checkpoint, recipe.name)
     if options.language is not None:
@@ -81,14 +84,24 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> list[Scored]:
     recognizer = Recognizer(bundle, options.device, backend=options.backend)
     decoder = recognizer.decoder(options.decoder, options.phrases)
     cuts = _cuts(recipe, options)
-    fit_speakers(recognizer, _recordings(cuts))
-    started = time.monotonic()
-    scored = score_cuts(recipe, recognizer, cuts, decoder, options.batch_seconds)
-    seconds = time.monotonic() - started
+    manifest = manifest_path(options.data, options.split)
+    check_target(options.output, [options.checkpoint, manifest, *_files(cuts)])
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    with replace_text(options.output) as file:  # opened first, to fail before the work
+        fit_speakers(recognizer, _recordings(cuts))
+        started = time.monotonic()
+        scored = score_cuts(recipe, recognizer, cuts, decoder, options.batch_seconds)
+        seconds = time.monotonic() - started
+        file.writelines(_record(s) for s in scored)
     title = f"{recipe.title}, {options.split}, {options.decoder.name}, {recognizer.backend}"
     print_scores(recipe, scored, title=title, seconds=seconds)
-    _write(options.output, scored)
+    print(f"each utterance: {options.output}")
     return scored
+
+
+def _files(cuts: Iterable[Cut]) -> list[str]:
+    """The recordings that are read."""
+    return [source.source for cut in cuts for source in cut.recording.sources]
 
 
 def _cuts(recipe: Recipe, options: EvaluateOptions) -> list[Cut]:
@@ -205,17 +218,13 @@ def _shown(token: str | None) -> str:
     return "<nothing>" if token is None else SPACE if token == " " else token
 
 
-def _write(path: Path, scored: list[Scored]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
-        for s in scored:
-            record = {
-                "id": s.id,
-                "speaker": s.speaker,
-                "reference": s.reference,
-                "hypothesis": s.hypothesis,
-                "confidence": round(s.confidence, 4),
-                "errors": s.errors.total,
-            }
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-    print(f"each utterance: {path}")
+def _record(scored: Scored) -> str:
+    values = {
+        "id": scored.id,
+        "speaker": scored.speaker,
+        "reference": scored.reference,
+        "hypothesis": scored.hypothesis,
+        "confidence": round(scored.confidence, 4),
+        "errors": scored.errors.total,
+    }
+    return json.dumps(values, ensure_ascii=False) + "\n"

@@ -11,6 +11,7 @@ import torch
 from asr.bundle import Bundle, save_bundle
 from asr.decoding import DecoderOptions, GreedyOptions, make_decoder
 from asr.features import FeatureConfig, FeatureExtractor
+from asr.files.write import check_target
 from asr.nn.model import AcousticModel, AcousticModelConfig
 from asr.tokens import Tokenizer
 from asr.types import TrainingError
@@ -125,9 +126,11 @@ def export(
     """Write the checkpoint's model as a bundle at ``output``, with its decoder's defaults.
 
     Raises:
-        AsrError: the checkpoint or a file of the language cannot be read, or the decoder cannot be
-            made for this model; then nothing is written.
+        AsrError: the checkpoint or a file of the language cannot be read or would be replaced, or
+            the decoder cannot be made for this model; then nothing is written.
     """
+    files = [] if language is None else [language.lm, language.lexicon]
+    check_target(output, [checkpoint, *files])
     bundle = for_unknown_speakers(bundle_from_checkpoint(checkpoint, name))
     if language is not None:
         bundle = language.add_to(bundle)

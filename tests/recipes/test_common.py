@@ -1,7 +1,11 @@
 """The common recipe on a toy corpus whose letters are tones: prepare, fit, evaluate, export."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -55,6 +59,67 @@ def test_evaluate_prints_the_error_rate_and_keeps_each_utterance(toy, trained, c
     rows = [json.loads(line) for line in output.read_text().splitlines()]
     assert len(rows) == 6
     assert sum(row["hypothesis"] == row["reference"] for row in rows) >= 5
+
+
+@pytest.mark.parametrize("target", ["checkpoint", "manifest", "recording"])
+def test_evaluate_does_not_write_over_what_it_reads(toy, trained, tmp_path, capsys, target):
+    for name in ("run", "data", "corpus"):
+        shutil.copytree(trained / name, tmp_path / name)
+    prepare(toy.recipe(), tmp_path / "corpus", tmp_path / "data")
+    recordings = read_manifest(manifest_path(tmp_path / "data", "dev"))
+    victim = {
+        "checkpoint": tmp_path / "run" / "checkpoints" / "best.ckpt",
+        "manifest": manifest_path(tmp_path / "data", "dev"),
+        "recording": Path(next(iter(recordings)).recording.sources[0].source),
+    }[target]
+    before = victim.read_bytes()
+    where = ["--run", str(tmp_path / "run"), "--data", str(tmp_path / "data")]
+    assert main(toy.recipe(), ["evaluate", *where, "--output", str(victim)]) == 2
+    assert "which is read" in capsys.readouterr().err
+    assert victim.read_bytes() == before
+
+
+def test_evaluate_finds_out_before_it_decodes_that_it_cannot_write(
+    toy, trained, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("recipes.common.evaluate.score_cuts", lambda *_: pytest.fail("decoded"))
+    (tmp_path / "file").touch()
+    where = ["--run", str(trained / "run"), "--data", str(trained / "data")]
+    for output in (tmp_path, tmp_path / "file" / "below"):
+        assert main(toy.recipe(), ["evaluate", *where, "--output", str(output)]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_bundle_does_not_replace_the_lexicon_it_is_made_with(toy, trained, tmp_path, capsys):
+    export = ["export", "--run", str(trained / "run"), "--output", str(tmp_path / "bundle")]
+    assert main(toy.recipe(), export) == 0
+    (tmp_path / "bundle" / "lexicon.txt").write_text("a\n")
+    before = {p.name: p.read_bytes() for p in (tmp_path / "bundle").iterdir()}
+    lexicon = ["--lexicon", str(tmp_path / "bundle" / "lexicon.txt")]
+    assert main(toy.recipe(), [*export, *lexicon]) == 2
+    assert "which is read" in capsys.readouterr().err
+    assert {p.name: p.read_bytes() for p in (tmp_path / "bundle").iterdir()} == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
+def test_a_command_that_cannot_print_says_so_in_one_line():
+    code = "from recipes.common.cli import run_guarded as r; raise SystemExit(r(lambda: print(1)))"
+    reader, closed = os.pipe()
+    os.close(reader)
+    full = os.open("/dev/full", os.O_WRONLY)
+    for out, said in ((full, "error: standard output: No space left on device\n"), (closed, "")):
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code],
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        os.close(out)
+        assert (done.returncode, done.stderr) == (2, said)
 
 
 def test_evaluate_reads_a_split_straight_from_the_corpus(toy, trained, capsys):

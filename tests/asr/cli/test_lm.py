@@ -120,7 +120,7 @@ def test_words_of_a_list(capsys, text, tmp_path):
     [
         (["train", "{text}", "--output", "{folder}"], "this is a folder"),
         (["train", "{text}", "--output", "{folder}/no/a.arpa"], "there is no such folder"),
-        (["train", "{text}", "--output", "{text}"], "would be written over its text"),
+        (["train", "{text}", "--output", "{text}"], "which is read"),
         (["train", "{folder}/none.txt", "--output", "{out}"], "none.txt: cannot read: No such"),
         (["train", "{empty}", "--output", "{out}"], "the text is empty"),
         (["train", "{latin}", "--output", "{out}"], "latin.txt, line 2: not UTF-8 text"),

@@ -390,23 +390,6 @@ def test_usage_errors_exit_2(arguments):
     assert caught.value.code == 2
 
 
-def test_the_real_command_survives_a_reader_that_leaves(tiny_bundle_path, files, texts):
-    """As in ``asr transcribe … | head -1``, in a process of its own."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    with os.fdopen(writer, "wb") as closed:
-        done = subprocess.run(
-            [sys.executable, "-m", "asr.cli.main", "transcribe", str(tiny_bundle_path), *files],
-            stdout=closed,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-    assert done.stderr == ""
-    assert done.returncode == 2
-
-
 def test_progress_on_a_terminal_leaves_the_output_alone(tiny_bundle_path, files, texts):
     """Standard error is a terminal, standard output a pipe."""
     leader, follower = os.openpty()
