@@ -68,7 +68,7 @@ class Words:
         self._trie.smear(SmearingMode.MAX)
 
     def decoder(
-        self, lm_weight: float, word_bonus: float, beam_width: int, tokens: int, threshold: float
+        self, lm_weight: float, word_score: float, beam_width: int, tokens: int, threshold: float
     ) -> Search:
         """``lm_weight`` is of natural logarithms, as ours."""
         options: Any = LexiconDecoderOptions(
@@ -76,7 +76,7 @@ class Words:
             beam_size_token=tokens,
             beam_threshold=threshold,
             lm_weight=lm_weight * math.log(10.0),
-            word_score=word_bonus,
+            word_score=word_score,
             unk_score=-math.inf,
             sil_score=0.0,
             log_add=True,
