@@ -76,14 +76,14 @@ def align(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> list
 def _costs(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> NDArray[np.int32]:
     """Edits between the first i and the first j tokens, ``(R + 1, H + 1)``, a row at a time."""
     ids = {token: number for number, token in enumerate({*reference, *hypothesis})}
-    heard = np.array([ids[token] for token in hypothesis], dtype=np.int32)
-    steps = np.arange(len(heard) + 1, dtype=np.int32)
+    columns = np.array([ids[token] for token in hypothesis], dtype=np.int32)
+    steps = np.arange(len(columns) + 1, dtype=np.int32)
     cost = np.empty((len(reference) + 1, len(steps)), dtype=np.int32)
     cost[0] = steps
     for i, token in enumerate(reference, start=1):
         above = cost[i - 1]
         row = above + 1
-        row[1:] = np.minimum(row[1:], above[:-1] + (heard != ids[token]))
+        row[1:] = np.minimum(row[1:], above[:-1] + (columns != ids[token]))
         # insertions: row[j] = min over k <= j of row[k] + (j - k)
         cost[i] = np.minimum.accumulate(row - steps) + steps
     return cost
@@ -110,16 +110,16 @@ def confusions(
 ) -> list[tuple[str | None, str | None, int]]:
     """Which tokens were taken for which, over ``(reference, hypothesis)`` pairs, commonest first.
 
-    ``None`` as heard is a deletion, ``None`` as said an insertion.
+    ``None`` in the hypothesis' place is a deletion, in the reference's an insertion.
     """
     counts: Counter[Pair] = Counter()
     for reference, hypothesis in pairs:
         for i, j in align(reference, hypothesis):
-            said = reference[i] if i >= 0 else None
-            heard = hypothesis[j] if j >= 0 else None
-            if said != heard:
-                counts[said, heard] += 1
-    return [(said, heard, count) for (said, heard), count in counts.most_common()]
+            expected = reference[i] if i >= 0 else None
+            found = hypothesis[j] if j >= 0 else None
+            if expected != found:
+                counts[expected, found] += 1
+    return [(expected, found, count) for (expected, found), count in counts.most_common()]
 
 
 def bootstrap_interval(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from asr.decoding import BeamOptions, make_decoder
 from asr.decoding.beam.language import Language
-from asr.scoring import ErrorCounts, token_errors
+from asr.scoring import ErrorCounts, word_errors
 from asr.tokens import Tokenizer
 from asr.types import ConfigError
 
@@ -128,4 +128,5 @@ def count_errors(development: Development, config: BeamOptions) -> ErrorCounts:
         for best, *_ in decoder.decode(log_probs, lengths)
     ]
     pairs = zip(development.references, texts, strict=True)
-    return sum((token_errors(said.split(), heard.split()) for said, heard in pairs), ErrorCounts())
+    counts = (word_errors(reference, hypothesis) for reference, hypothesis in pairs)
+    return sum(counts, ErrorCounts())

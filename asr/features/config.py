@@ -36,7 +36,8 @@ class FeatureConfig:
         deltas: 1 appends first, 2 also second differences.
         stack: neighbouring frames joined into one.
         subsample: keep each n-th stacked frame.
-        normalisation: zero mean and unit variance by utterance, speaker, corpus, or not at all.
+        normalisation: CMVN, zero mean and unit variance of each value: by ``"utterance"``,
+            ``"speaker"``, the corpus (``"global"``), or ``"none"``.
         style: ``"default"``, or ``"kaldi"`` for Kaldi's window, scale and mel filters.
         backend: ``"torchaudio"``, or ``"librosa"`` for the slow reference.
         preemphasis: coefficient of the high-pass before the window; 0 for none.

@@ -1,4 +1,4 @@
-"""Waveforms to features: front end, deltas, normalisation, stacking. The same in training and use.
+"""Waveforms to features: front end, deltas, normalisation (CMVN), stacking. The same in training and use.
 
 No value depends on the batch: frames lie wholly inside their utterance, deltas repeat the
 utterance's own edge frames, and statistics are those of the utterance, its speaker or the corpus.
@@ -56,7 +56,7 @@ class FeatureExtractor(nn.Module):
     def frames(
         self, waveforms: Tensor, lengths: Tensor, speakers: Sequence[str | None] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return normalised frames ``(B, T, F0)`` before stacking, and their lengths."""
+        """Return normalised (CMVN) frames ``(B, T, F0)`` before stacking, and their lengths."""
         frames, lengths = self._raw(waveforms, lengths)
         valid = _mask(frames, lengths)
         mean, inv_std = self._statistics(frames, lengths, valid, speakers)

@@ -51,10 +51,10 @@ def tour(recipe: Recipe) -> None:
     references = {cut.recording.sources[0].source: cut.supervisions[0].text for cut in cuts}
     with _server(paths.bundle) as address:
         console.print(f"asr-server answers on {address}")
-        heard = _ask(address, list(references))
+        hypotheses = _ask(address, list(references))
     console.print("asr-server stopped cleanly")
     console.rule("5. compare")
-    _compare(recipe, references, heard, console)
+    _compare(recipe, references, hypotheses, console)
     console.print(f"whole demonstration: {time.monotonic() - started:.0f} s")
 
 
@@ -110,15 +110,17 @@ def _ask(address: str, files: list[str]) -> dict[str, str]:
 
 
 def _compare(
-    recipe: Recipe, references: dict[str, str], heard: dict[str, str], console: Console
+    recipe: Recipe, references: dict[str, str], hypotheses: dict[str, str], console: Console
 ) -> None:
-    table = Table("said", "heard", title=f"{min(SHOWN, len(references))} of {len(references)}")
+    table = Table(
+        "reference", "hypothesis", title=f"{min(SHOWN, len(references))} of {len(references)}"
+    )
     for file in list(references)[:: max(1, len(references) // SHOWN)][:SHOWN]:
-        right = references[file] == heard[file]
-        table.add_row(references[file], heard[file], style=None if right else "yellow")
+        right = references[file] == hypotheses[file]
+        table.add_row(references[file], hypotheses[file], style=None if right else "yellow")
     console.print(table)
     errors = sum(
-        (recipe.metric.count(text, heard[file]) for file, text in references.items()),
+        (recipe.metric.count(text, hypotheses[file]) for file, text in references.items()),
         ErrorCounts(),
     )
     console.print(
