@@ -1,4 +1,4 @@
-"""Waveforms to features: front end, deltas, normalisation (CMVN), stacking. The same in training and use.
+"""Waveforms to features: front end, deltas, CMVN, stacking. The same in training and use.
 
 No value depends on the batch: frames lie wholly inside their utterance, deltas repeat the
 utterance's own edge frames, and statistics are those of the utterance, its speaker or the corpus.
