@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 
+from asr.files.read import read_text
 from asr.types import ConfigError
 from server.telemetry.records import refuse
 from server.transport.handlers import HEALTH, Continuation, Handler
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 MIN_CHARACTERS, MAX_CHARACTERS = 16, 512
 TOKEN = re.compile(rf"[!-~]{{{MIN_CHARACTERS},{MAX_CHARACTERS}}}")
+REMEDY = "give a text file with one token a line"
 FILE_LIMIT = 1024 * 1024  # bytes; a thousand of the longest tokens
 
 
@@ -106,15 +108,11 @@ def _read(path: Path) -> tuple[bytes, ...]:
             raise ConfigError(
                 "the file of tokens is larger than 1 MiB", where=str(path), remedy="is it the file?"
             )
-        text = path.read_text(encoding="ascii")
+        text = read_text(path, ConfigError, remedy=REMEDY)
         readable = path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not ASCII"
-        raise ConfigError(
-            f"the tokens cannot be read: {reason}",
-            where=str(path),
-            remedy="give a text file with one token a line",
-        ) from None
+    except OSError as error:
+        what = f"the tokens cannot be read: {error.strerror}"
+        raise ConfigError(what, where=str(path), remedy=REMEDY) from None
     if readable:
         log.warning("%s can be read by others than its owner: chmod 600 it", path)
     return _parse(text, path)

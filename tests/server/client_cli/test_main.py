@@ -324,3 +324,61 @@ def test_subtitles_of_one_file_are_printed(command, tmp_path):
     assert srt == "1\n00:00:00,125 --> 00:00:01,000\n1 bytes\n\n"
     vtt = command(file, "--format", "vtt").out
     assert vtt == "WEBVTT\n\n00:00:00.125 --> 00:00:01.000\n1 bytes\n\n"
+
+
+# Outputs
+
+
+@pytest.mark.parametrize("link", [None, os.symlink, os.link])
+def test_a_recording_is_not_written_over(command, tmp_path, link):
+    recording, other = write(tmp_path, "a.wav", "b.wav")
+    output = recording
+    if link is not None:
+        output = tmp_path / "link"
+        link(recording, output)
+    before = recording.read_bytes()
+    for form in ("text", "json", "ctm"):
+        result = command(recording, other, "--format", form, "--output", output)
+        assert result.status == 2
+        assert "which is read" in result.errors[0]
+    assert recording.read_bytes() == before
+    assert command(recording, "--format", "srt", "--output", output).status == 2
+    assert recording.read_bytes() == before
+
+
+def test_a_token_is_not_written_over(command, tmp_path):
+    (recording,) = write(tmp_path, "a.wav")
+    token = tmp_path / "token"
+    token.write_text("a-token-of-some-length")
+    assert command(recording, "--token-file", token, "--output", token).status == 2
+    assert token.read_text() == "a-token-of-some-length"
+
+
+def test_a_failed_call_leaves_an_older_result(command, tmp_path):
+    old = tmp_path / "old"
+    old.write_text("old")
+    for form in ("text", "json", "srt"):
+        result = command(tmp_path / "none.wav", "--format", form, "--output", old)
+        assert result.status == 2
+        assert old.read_text() == "old"
+    assert os.listdir(tmp_path) == ["old"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_names_that_cannot_be_written_lose_no_other(fake, tmp_path, encoding):
+    latin = os.fsdecode("mü.wav".encode("latin-1"))
+    paths = write(tmp_path, latin, "ü→.wav", "b.wav")
+    command = (sys.executable, "-m", "server.client_cli.main", "--address", fake.address)
+    done = subprocess.run(
+        [*command, *map(str, paths)],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        cwd=ROOT,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    lines = [line.split("\t") for line in done.stdout.decode(encoding).splitlines()]
+    names = ["m?.wav", "??.wav" if encoding == "ascii" else "ü→.wav", "b.wav"]
+    assert [(Path(path).name, text) for path, text in lines] == [
+        (name, f"{size} bytes") for size, name in enumerate(names, start=1)
+    ]

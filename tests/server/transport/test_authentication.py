@@ -140,7 +140,8 @@ def test_a_new_file_is_taken_up_and_a_broken_one_is_not(serve, each_kind, path):
         (b"x" * 513, "line 1: a token is not 16 to 512"),
         (b"0123456789 0123456789\n", "line 1: a token is not 16 to 512"),
         (b"0123456789\x000123456789\n", "line 1: a token is not 16 to 512"),
-        ("0123456789é0123456789\n".encode(), "it is not ASCII"),
+        ("0123456789é0123456789\n".encode(), "line 1: a token is not 16 to 512"),
+        ("0123456789é0123456789\n".encode("latin-1"), "line 1: not UTF-8 text"),
         (b"0123456789abcdef\n#\n0123456789abcdef\n", "line 3: the token of line 1 is there again"),
         (b"#" * (1024 * 1024 + 1), "larger than 1 MiB"),
     ],
@@ -152,6 +153,11 @@ def test_files_of_no_use_are_refused_without_showing_a_token(path, content, what
     assert "0123456789" not in str(caught.value)
     assert str(path) in str(caught.value)
     assert caught.value.remedy
+
+
+def test_a_byte_order_mark_is_no_part_of_a_token(path):
+    path.write_bytes(b"\xef\xbb\xbf0123456789abcdef\r\n")
+    assert "0123456789abcdef" in Tokens.load(path)
 
 
 def test_a_missing_file_is_refused(tmp_path):
