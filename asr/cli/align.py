@@ -14,7 +14,7 @@ from asr.files.find import Source, sources_of
 from asr.types import AsrError, ConfigError
 
 if TYPE_CHECKING:
-    from asr.cli.segments import Passage
+    from asr.cli.segments import Segment
 
 __all__ = ["add_align"]
 
@@ -78,26 +78,26 @@ def add_align(parser: argparse.ArgumentParser) -> None:
 
 
 def _align(options: argparse.Namespace) -> int:
-    from asr.cli.segments import LIMITS, align_passages
+    from asr.cli.segments import LIMITS, align_segments
     from asr.decoding.align import SPIKES, AlignConfig
     from asr.recognizer import Recognizer
 
-    passages = _passages(options)
-    sources = _sources(options, passages)
-    inputs = [*inputs_of(options), *_texts_beside(passages)]
+    segments = _segments(options)
+    sources = _sources(options, segments)
+    inputs = [*inputs_of(options), *_texts_beside(segments)]
     config = SPIKES if options.spikes else AlignConfig()
     failures = 0
     with open_results(FORMATS[options.format], sources, options.output, inputs) as write:
         recognizer = Recognizer.load(
             options.bundle, options.device, backend=options.backend, limits=LIMITS
         )
-        with progress(len(passages), "aligning") as (advance, hidden):
-            outcomes = align_passages(recognizer, passages, config)
-            groups = groupby(passages, key=lambda passage: passage.audio)
+        with progress(len(segments), "aligning") as (advance, hidden):
+            outcomes = align_segments(recognizer, segments, config)
+            groups = groupby(segments, key=lambda segment: segment.audio)
             for index, (_, of_file) in enumerate(groups):
                 done: list[Result] = []
-                for passage in of_file:
-                    done.append(Result(next(outcomes), passage.start, passage.end))
+                for segment in of_file:
+                    done.append(Result(next(outcomes), segment.start, segment.end))
                     advance(1)
                 failed = [r.outcome for r in done if isinstance(r.outcome, AsrError)]
                 failures += len(failed)
@@ -105,13 +105,13 @@ def _align(options: argparse.Namespace) -> int:
                     for error in failed:
                         complain(str(error))
                     write(index, done)
-    if failures and len(passages) > 1:
-        complain(f"{failures} of {len(passages)} texts could not be aligned")
+    if failures and len(segments) > 1:
+        complain(f"{failures} of {len(segments)} texts could not be aligned")
     return FAILURE if failures else 0
 
 
-def _passages(options: argparse.Namespace) -> list[Passage]:
-    from asr.cli.segments import Passage, read_pairs, read_segments
+def _segments(options: argparse.Namespace) -> list[Segment]:
+    from asr.cli.segments import Segment, read_pairs, read_segments
 
     files: list[str] = options.files
     if options.pairs is not None:
@@ -123,28 +123,28 @@ def _passages(options: argparse.Namespace) -> list[Passage]:
     if not files:
         raise ConfigError("no audio to align", remedy="give FILEs, or --pairs")
     if options.text is None and options.segments is None:
-        return [Passage(file) for file in files]
+        return [Segment(file) for file in files]
     if len(files) > 1:
         raise ConfigError(
             f"one text for {len(files)} files", remedy="give one FILE, or --pairs for many"
         )
     if options.segments is not None:
         return read_segments(options.segments, files[0])
-    return [Passage(files[0], options.text)]
+    return [Segment(files[0], options.text)]
 
 
-def _sources(options: argparse.Namespace, passages: Sequence[Passage]) -> list[Source]:
-    """The files of ``passages``, each once."""
-    files = list(dict.fromkeys(passage.audio for passage in passages))
-    if options.segments is None and len(files) < len(passages):
+def _sources(options: argparse.Namespace, segments: Sequence[Segment]) -> list[Source]:
+    """The files of ``segments``, each once."""
+    files = list(dict.fromkeys(segment.audio for segment in segments))
+    if options.segments is None and len(files) < len(segments):
         raise ConfigError(
             "a file is named more than once", remedy="give all its text at once, or --segments"
         )
     return sources_of(files)
 
 
-def _texts_beside(passages: Sequence[Passage]) -> list[str]:
+def _texts_beside(segments: Sequence[Segment]) -> list[str]:
     from asr.cli.segments import text_beside
 
-    beside = (text_beside(passage.audio) for passage in passages if passage.text is None)
+    beside = (text_beside(segment.audio) for segment in segments if segment.text is None)
     return [str(path) for path in beside if path is not None]

@@ -14,7 +14,7 @@ from asr.files.read import STDIN, Line, is_pipe, read_lines, read_text
 from asr.recognizer import Recognizer
 from asr.types import AsrError, ConfigError, Hypothesis, Transcript, Waveform
 
-__all__ = ["LIMITS", "Passage", "align_passages", "read_pairs", "read_segments", "text_beside"]
+__all__ = ["LIMITS", "Segment", "align_segments", "read_pairs", "read_segments", "text_beside"]
 
 LIMITS = AudioLimits(  # one's own files, on one's own machine
     max_bytes=2**31, max_seconds=36_000.0, max_decoded_bytes=2**40, max_expansion=math.inf
@@ -23,7 +23,7 @@ BESIDE = (".txt", ".lab")
 
 
 @dataclass(frozen=True)
-class Passage:
+class Segment:
     """A text and where it is said: in ``audio`` from ``start`` to ``end`` seconds, or to its end.
 
     Without a text, that of a file beside the audio counts: same name, ending in .txt or .lab.
@@ -42,40 +42,40 @@ class Passage:
         return f"{self.audio}, {self.start:g} to {self.end:g} s"
 
 
-def read_pairs(path: str) -> list[Passage]:
-    """Passages of a file of lines ``audio<TAB>text``; paths are relative to its folder.
+def read_pairs(path: str) -> list[Segment]:
+    """Segments of a file of lines ``audio<TAB>text``; paths are relative to its folder.
 
     Raises:
         ConfigError: the file cannot be read, or a line is not such a pair.
     """
-    passages = []
+    segments = []
     for where, line in _lines(path):
         audio, tab, text = line.partition("\t")
         if not tab or not audio.strip():
             raise ConfigError("not audio, a tab and text", where=where, remedy="mend the line")
-        passages.append(Passage(str(Path(path).parent / audio.strip()), text))
-    return passages
+        segments.append(Segment(str(Path(path).parent / audio.strip()), text))
+    return segments
 
 
-def read_segments(path: str, audio: str) -> list[Passage]:
-    """Passages of ``audio``: lines ``start end text``, or JSON objects with these three keys.
+def read_segments(path: str, audio: str) -> list[Segment]:
+    """Segments of ``audio``: lines ``start end text``, or JSON objects with these three keys.
 
     Raises:
         ConfigError: the file cannot be read, or a line is no segment or begins before the end of
             the one above.
     """
-    passages: list[Passage] = []
+    segments: list[Segment] = []
     for where, line in _lines(path):
         start, end, text = _segment(line, where)
-        before = passages[-1].end if passages else 0.0
+        before = segments[-1].end if segments else 0.0
         if not (before or 0.0) <= start < end < math.inf:
             raise ConfigError(
                 f"the segment lasts from {start:g} to {end:g} s",
                 where=where,
                 remedy="give segments in order of time, none over another, none empty",
             )
-        passages.append(Passage(audio, text, start, end))
-    return passages
+        segments.append(Segment(audio, text, start, end))
+    return segments
 
 
 def _segment(line: str, where: str) -> tuple[float, float, str]:
@@ -97,27 +97,27 @@ def _segment(line: str, where: str) -> tuple[float, float, str]:
 def _lines(path: str) -> list[Line]:
     lines = read_lines(path, ConfigError)
     if not lines:
-        raise ConfigError("the file is empty", where=path, remedy="give one passage a line")
+        raise ConfigError("the file is empty", where=path, remedy="give one segment a line")
     return lines
 
 
-def align_passages(
-    recognizer: Recognizer, passages: Sequence[Passage], config: AlignConfig
+def align_segments(
+    recognizer: Recognizer, segments: Sequence[Segment], config: AlignConfig
 ) -> Iterator[Transcript | AsrError]:
-    """The alignment of each passage, in order, or the error that kept it from one.
+    """The alignment of each segment, in order, or the error that kept it from one.
 
     Times count from the beginning of the file. One file's audio is in memory at a time.
     """
     audio, waveform = "", None
-    for passage in passages:
+    for segment in segments:
         try:
-            text = _text_of(passage)
-            if waveform is None or audio != passage.audio:
-                waveform = read_audio(passage.audio, limits=LIMITS)
-                audio = passage.audio
-            yield _align(recognizer, _cut(waveform, passage), text, passage, config)
+            text = _text_of(segment)
+            if waveform is None or audio != segment.audio:
+                waveform = read_audio(segment.audio, limits=LIMITS)
+                audio = segment.audio
+            yield _align(recognizer, _cut(waveform, segment), text, segment, config)
         except AsrError as error:
-            yield error.at(passage.name)
+            yield error.at(segment.name)
 
 
 def text_beside(audio: str) -> Path | None:
@@ -128,36 +128,36 @@ def text_beside(audio: str) -> Path | None:
     return next(found, None)
 
 
-def _text_of(passage: Passage) -> str:
-    if passage.text is not None:
-        return passage.text
-    found = text_beside(passage.audio)
+def _text_of(segment: Segment) -> str:
+    if segment.text is not None:
+        return segment.text
+    found = text_beside(segment.audio)
     if found is None:
-        if not is_pipe(passage.audio):
-            probe(passage.audio)  # if there is no audio either, that is the error to tell
+        if not is_pipe(segment.audio):
+            probe(segment.audio)  # if there is no audio either, that is the error to tell
         raise ConfigError(
             f"no text beside the audio ({' or '.join(BESIDE)})",
-            where=passage.audio,
+            where=segment.audio,
             remedy="write one, or give --text, --segments or --pairs",
         )
     return read_text(found, ConfigError)
 
 
-def _cut(waveform: Waveform, passage: Passage) -> Waveform:
-    if passage.end is None:
+def _cut(waveform: Waveform, segment: Segment) -> Waveform:
+    if segment.end is None:
         return waveform
     rate = waveform.sample_rate
-    if passage.start >= waveform.duration:
+    if segment.start >= waveform.duration:
         raise ConfigError(
             f"the audio ends at {waveform.duration:.3f} s",
             remedy="check that segments and audio belong together",
         )
-    first, last = round(passage.start * rate), round(passage.end * rate)
+    first, last = round(segment.start * rate), round(segment.end * rate)
     return Waveform(waveform.samples[first:last], rate)
 
 
 def _align(
-    recognizer: Recognizer, waveform: Waveform, text: str, passage: Passage, config: AlignConfig
+    recognizer: Recognizer, waveform: Waveform, text: str, segment: Segment, config: AlignConfig
 ) -> Transcript:
     log_probs, lengths = recognizer.log_probs([waveform])
     aligned = align(
@@ -167,7 +167,7 @@ def _align(
         recognizer.seconds_per_frame,
         config,
     )
-    return Transcript((_shifted(aligned, passage.start),), waveform.duration)
+    return Transcript((_shifted(aligned, segment.start),), waveform.duration)
 
 
 def _shifted(hypothesis: Hypothesis, seconds: float) -> Hypothesis:

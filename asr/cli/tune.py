@@ -16,7 +16,7 @@ from asr.options import BATCH_SECONDS
 from asr.types import ConfigError
 
 if TYPE_CHECKING:
-    from asr.cli.segments import Passage
+    from asr.cli.segments import Segment
     from asr.decoding import BeamOptions, DecoderOptions
     from asr.decoding.tuning import Development, Grid, Trial
     from asr.recognizer import Recognizer
@@ -70,13 +70,13 @@ def _tune(options: argparse.Namespace) -> int:
     from asr.plots import draw_surface, save_picture
 
     grid = _grid(options)
-    passages = read_pairs(options.pairs)
+    segments = read_pairs(options.pairs)
     target = Path(options.output or options.bundle)
-    _check_targets(options, target, passages)
+    _check_targets(options, target, segments)
     recognizer = load_recognizer(options)
     base = _base(recognizer.bundle.decoder, options.unk_score)
     check_grid(base, grid)
-    trials = _try_all(_development(recognizer, passages, options.batch_seconds), base, grid)
+    trials = _try_all(_development(recognizer, segments, options.batch_seconds), base, grid)
     _print(trials)
     if options.picture is not None:
         pairs = len(grid.lm_weights) * len(grid.scores)
@@ -89,12 +89,12 @@ def _tune(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_targets(options: argparse.Namespace, target: Path, passages: Sequence[Passage]) -> None:
+def _check_targets(options: argparse.Namespace, target: Path, segments: Sequence[Segment]) -> None:
     """Before the work rather than after it."""
     from asr.bundle.save import check_place
     from asr.plots import check_picture_path
 
-    inputs = [*inputs_of(options), *(passage.audio for passage in passages)]
+    inputs = [*inputs_of(options), *(segment.audio for segment in segments)]
     if options.picture is not None:
         check_picture_path(options.picture)
         check_target(options.picture, inputs)
@@ -138,7 +138,7 @@ def _base(default: DecoderOptions, unk_score: float | None) -> BeamOptions:
 
 
 def _development(
-    recognizer: Recognizer, passages: Sequence[Passage], batch_seconds: float
+    recognizer: Recognizer, segments: Sequence[Segment], batch_seconds: float
 ) -> Development:
     """Log-probabilities of all recordings."""
     from asr.audio import probe, read_audio
@@ -151,12 +151,12 @@ def _development(
             "there is no language model to weight", remedy="give --lm; `asr lm train` makes one"
         )
     batches, references = [], []
-    durations = [probe(passage.audio).duration for passage in passages]
-    with progress(len(passages), "computing") as (advance, _):
+    durations = [probe(segment.audio).duration for segment in segments]
+    with progress(len(segments), "computing") as (advance, _):
         for indices in plan_batches(durations, batch_seconds):
-            waveforms = [read_audio(passages[i].audio) for i in indices]
+            waveforms = [read_audio(segments[i].audio) for i in indices]
             batches.append(recognizer.log_probs(waveforms))
-            references += [passages[i].text or "" for i in indices]
+            references += [segments[i].text or "" for i in indices]
             advance(len(indices))
     return Development(
         batches=tuple(batches),

@@ -9,7 +9,7 @@ import pytest
 
 from asr.audio import read_audio, write_wav
 from asr.cli.main import main
-from asr.cli.segments import Passage, read_pairs, read_segments
+from asr.cli.segments import Segment, read_pairs, read_segments
 from asr.decoding.align import SPIKES, align
 from asr.types import ConfigError, Waveform
 
@@ -199,15 +199,15 @@ def test_lines_that_are_no_segments_are_refused_by_number(tmp_path, line, messag
         read_segments(str(path), "a.wav")
 
 
-def test_files_of_passages_are_read_as_written(tmp_path):
+def test_files_of_segments_are_read_as_written(tmp_path):
     path = tmp_path / "list"
     path.write_text("0 1.5 one  two\n\n1.5 2.25\n", encoding="utf-8")
     assert read_segments(str(path), "a.wav") == [
-        Passage("a.wav", "one  two", 0.0, 1.5),
-        Passage("a.wav", "", 1.5, 2.25),
+        Segment("a.wav", "one  two", 0.0, 1.5),
+        Segment("a.wav", "", 1.5, 2.25),
     ]
     path.write_text("b/ü.wav\tein Satz\n", encoding="utf-8")
-    assert read_pairs(str(path)) == [Passage(str(tmp_path / "b/ü.wav"), "ein Satz")]
+    assert read_pairs(str(path)) == [Segment(str(tmp_path / "b/ü.wav"), "ein Satz")]
     for broken in ("", " \n", "a.wav without a tab\n", "\ttext\n"):
         path.write_text(broken)
         with pytest.raises(ConfigError, match="list"):
