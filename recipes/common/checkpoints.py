@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from asr.files.write import write_bytes, write_text
+from asr.types import TrainingError
 
 __all__ = ["CheckpointWriter", "RunCheckpoint", "RunConfig"]
 
@@ -29,12 +30,20 @@ class CheckpointWriter(TorchCheckpointIO):
         """Write beside ``path``, then rename.
 
         Raises:
-            OSError: the disk is full or cannot be written; what was at ``path`` is still there.
+            TrainingError: the disk is full or cannot be written; what was at ``path`` is still
+                there.
         """
         buffer = BytesIO()
         torch.save(checkpoint, buffer)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, buffer.getvalue())
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(path, buffer.getvalue())
+        except OSError as error:
+            raise TrainingError(
+                f"cannot write the checkpoint: {error.strerror}",
+                where=str(path),
+                remedy="make room, then go on with --resume true; the one before is whole",
+            ) from None
         self.written()
 
 

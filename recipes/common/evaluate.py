@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TextIO
 
 from lhotse.cut import Cut
 from rich.console import Console
@@ -31,6 +34,8 @@ from recipes.common.recipe import Recipe
 from recipes.common.speakers import fit_speakers
 
 __all__ = ["EvaluateOptions", "Scored", "evaluate", "print_scores", "score_cuts"]
+
+BYTES_A_LINE = 200  # of a result beside its texts
 
 
 @dataclass(frozen=True)
@@ -85,9 +90,11 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> list[Scored]:
     decoder = recognizer.decoder(options.decoder, options.phrases)
     cuts = _cuts(recipe, options)
     manifest = manifest_path(options.data, options.split)
-    check_target(options.output, [options.checkpoint, manifest, *_files(cuts)])
+    inputs = [options.checkpoint, manifest, *_language_files(options), *_files(cuts)]
+    check_target(options.output, inputs)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     with replace_text(options.output) as file:  # opened first, to fail before the work
+        _require_room(file, options.output, cuts)
         fit_speakers(recognizer, _recordings(cuts))
         started = time.monotonic()
         scored = score_cuts(recipe, recognizer, cuts, decoder, options.batch_seconds)
@@ -99,9 +106,29 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> list[Scored]:
     return scored
 
 
+def _language_files(options: EvaluateOptions) -> list[Path | None]:
+    return [options.language.lm, options.language.lexicon] if options.language else []
+
+
 def _files(cuts: Iterable[Cut]) -> list[str]:
     """The recordings that are read."""
     return [source.source for cut in cuts for source in cut.recording.sources]
+
+
+def _require_room(results: TextIO, path: Path, cuts: Sequence[Cut]) -> None:
+    """Raise OSError if the disk has no room for a line for each of ``cuts``.
+
+    A pipe or a terminal takes what it is given.
+    """
+    regular = stat.S_ISREG(os.fstat(results.fileno()).st_mode)
+    if not regular or not hasattr(os, "posix_fallocate"):  # macOS has none
+        return
+    texts = sum(len((cut.supervisions[0].text or "").encode()) for cut in cuts)
+    try:
+        os.posix_fallocate(results.fileno(), 0, BYTES_A_LINE * len(cuts) + 2 * texts)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    os.ftruncate(results.fileno(), 0)
 
 
 def _cuts(recipe: Recipe, options: EvaluateOptions) -> list[Cut]:
