@@ -71,6 +71,8 @@ async def serve(
                 on_ready(address)
                 await _reload_until_stopped(application, signals)
                 log.info("draining: %g s for accepted calls, no new ones", options.grace_seconds)
+            else:
+                log.info("stopped before a model was loaded")
         finally:
             in_time = await _drain(application, server, options.grace_seconds)
             await application.close()

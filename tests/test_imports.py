@@ -22,7 +22,7 @@ OTHERS = {
 LIGHT = [
     ("import asr.recognizer", OTHERS),
     ("import server.command", OTHERS),
-    ("import asr.audio", OTHERS | TORCH),  # what each audio process imports
+    ("import asr.audio", OTHERS | TORCH),  # what each audio worker imports
     ("import asr.cli.main", OTHERS | TORCH),
     ("from asr.cli.main import main; main(['--version'])", OTHERS | TORCH),
     ("from asr.cli.main import main; main(['transcribe', '--help'])", OTHERS),
