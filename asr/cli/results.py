@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections import Counter
@@ -13,7 +14,7 @@ from typing import TextIO
 
 from asr.cli.writers import Result, ResultWriter
 from asr.files.find import Source
-from asr.files.write import Guard, replace_text, write_text
+from asr.files.write import PARTIAL, Guard, replace_text, write_text
 from asr.types import AsrError, ConfigError
 
 __all__ = ["Write", "inputs_of", "open_results"]
@@ -63,7 +64,7 @@ def open_results(
         yield _folder_writer(kind, sources, output, guard)
     elif output is None:
         if sys.stdout is None:
-            raise OSError("standard output is closed")
+            raise OSError(errno.EBADF, "standard output is closed")
         yield _stream_writer(kind(sources), sources, sys.stdout, "standard output")[0]
     else:
         with _file_writer(kind(sources), sources, output, guard) as write:
@@ -76,7 +77,8 @@ def _file_writer(
 ) -> Iterator[Write]:
     if Path(output).is_dir():
         raise ConfigError("this is a folder", where=output, remedy="give --output a file name")
-    guard.check(output)
+    for name in (output, f"{output}{PARTIAL}"):
+        guard.check(name)
     with suppress(_NoResultError), replace_text(output) as stream:
         write, done = _stream_writer(writer, sources, stream, output)
         yield write

@@ -6,6 +6,7 @@ gzip are known by their first two bytes, not by their names. The name ``-`` is s
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -157,7 +158,7 @@ def open_input(path: StrPath) -> Iterator[BinaryIO]:
         with open(path, "rb") as file:
             yield file
     elif sys.stdin is None:
-        raise OSError("standard input is closed")
+        raise OSError(errno.EBADF, "standard input is closed")
     else:
         yield sys.stdin.buffer
 

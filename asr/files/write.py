@@ -18,6 +18,7 @@ from typing import BinaryIO, TextIO
 from asr.types import ConfigError
 
 __all__ = [
+    "PARTIAL",
     "Guard",
     "check_target",
     "replace_file",
@@ -26,6 +27,8 @@ __all__ = [
     "write_bytes",
     "write_text",
 ]
+
+PARTIAL = ".partial"  # the end of the name of what an interruption left
 
 StrPath = str | os.PathLike[str]
 
@@ -149,7 +152,7 @@ def _draft_of(path: StrPath, *, keep: bool = False) -> Iterator[Path]:
             draft.replace(target)
     except KeyboardInterrupt:
         if keep and draft.stat().st_size:
-            draft.replace(target.with_name(target.name + ".partial"))
+            draft.replace(target.with_name(target.name + PARTIAL))
         raise
     finally:
         draft.unlink(missing_ok=True)
@@ -200,7 +203,7 @@ def _beside(target: Path) -> Path:
 
     It is short, for the longest name that a disk takes cannot grow.
     """
-    return target.with_name(f".{secrets.token_hex(8)}.partial")
+    return target.with_name(f".{secrets.token_hex(8)}{PARTIAL}")
 
 
 @contextmanager

@@ -57,6 +57,10 @@ def run_guarded(command: Callable[[], None]) -> int:
         except AsrError as error:  # which may be a list
             print(f"error: {error}", file=sys.stderr)
             return FAILURE
+        except SystemExit as end:
+            if end.code == 1:  # rich's, where the reader of the output (say, `head`) has left
+                return FAILURE
+            raise
         return 0
 
     interrupted = "interrupted; what was finished is kept (`fit` goes on with --resume true)"

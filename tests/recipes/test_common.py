@@ -103,11 +103,14 @@ def test_a_bundle_does_not_replace_the_lexicon_it_is_made_with(toy, trained, tmp
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
 def test_a_command_that_cannot_print_says_so_in_one_line():
-    code = "from recipes.common.cli import run_guarded as r; raise SystemExit(r(lambda: print(1)))"
+    code = (
+        "from rich.console import Console; from recipes.common.cli import run_guarded;"
+        "raise SystemExit(run_guarded(lambda: Console().print(1)))"
+    )
     reader, closed = os.pipe()
     os.close(reader)
     full = os.open("/dev/full", os.O_WRONLY)
-    for out, said in ((full, "error: standard output: No space left on device\n"), (closed, "")):
+    for out, said in ((full, "error: No space left on device\n"), (closed, "")):
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", code],
             cwd=Path(__file__).parents[2],

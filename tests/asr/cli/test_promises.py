@@ -230,6 +230,19 @@ def test_standard_input_is_a_file_as_well(place, capsys):
     assert Path("new.arpa").read_bytes() == Path("lm.arpa").read_bytes()
 
 
+def test_a_closed_standard_input_is_told(place):
+    command = [sys.executable, "-m", "asr.cli.main", "transcribe", "bundle", "-"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *command],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert b"standard input is closed" in done.stderr
+
+
 def test_a_folder_stands_for_its_recordings(place, capsys):
     os.makedirs("in/deep")
     shutil.move("a.wav", "in/z.wav")
