@@ -12,14 +12,14 @@ from collections.abc import Sequence
 # Read when grpc is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-from asr.cli.results import open_results
-from asr.cli.terminal import FAILURE, complain, run_command
-from asr.files.find import Source, find_audio
-from asr.files.read import STDIN
-from asr.types import AsrError
 from server.signals import interrupt_quietly
 
 with interrupt_quietly():  # a traceback out of an import helps nobody
+    from asr.cli.results import open_results
+    from asr.cli.terminal import FAILURE, complain, run_command
+    from asr.files.find import Source, find_audio
+    from asr.files.read import STDIN
+    from asr.types import AsrError
     from server.client import (
         DEFAULT_ADDRESS,
         DEFAULT_RETRIES,
