@@ -29,7 +29,7 @@ from recipes.common.data import SpeechDataModule, tokens_path
 from recipes.common.module import SpeechModule
 from recipes.common.progress import EpochBar, EpochLines
 from recipes.common.recipe import Recipe
-from recipes.common.renamed import with_new_names
+from recipes.common.renamed import with_new_names, with_new_names_in
 from recipes.common.resume import checkpoint_to_resume, is_finished, require_same_model
 from recipes.common.trainer_options import (
     DEFAULTS,
@@ -143,10 +143,11 @@ class SpeechCLI(LightningCLI):
             run_dir, resume = Path(self.config["run_dir"]), self.config["resume"]
             self.checkpoint = checkpoint_to_resume(run_dir, resume=resume)
             if self.checkpoint is not None and (run_dir / "config.yaml").is_file():
-                parser.default_config_files = [str(run_dir / "config.yaml")]
-                super().parse_arguments(parser, args)
+                with with_new_names_in(run_dir / "config.yaml") as config:
+                    parser.default_config_files = [str(config)]
+                    super().parse_arguments(parser, args)
+                    self._require_same_optimizer(parser)
                 self.config["run_dir"], self.config["resume"] = str(run_dir), resume
-                self._require_same_optimizer(parser)
         except ArgumentError as error:
             raise ConfigError(one_line(error), remedy="see `fit --help`") from None
 

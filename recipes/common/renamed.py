@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import yaml
 
 from asr.nn.model import NetworkConfig
 
-__all__ = ["with_new_names"]
+__all__ = ["with_new_names", "with_new_names_in"]
 
 NETWORK = tuple(field.name for field in fields(NetworkConfig))
 NAMES = {f"--model.{name}": f"--model.network.{name}" for name in NETWORK}
 CONFIG = ("-c", "--config")
+# Earlier versions set these themselves, whatever a file said.
+IGNORED = "callbacks default_root_dir logger num_sanity_val_steps use_distributed_sampler".split()
 
 
 def with_new_names(argv: Sequence[str]) -> list[str]:
@@ -24,24 +27,39 @@ def with_new_names(argv: Sequence[str]) -> list[str]:
     for argument in argv:
         option, equals, value = argument.partition("=")
         if option in CONFIG and equals:
-            argument = option + equals + _config(value)
+            argument = option + equals + (_renamed(Path(value)) or value)
         elif result and result[-1] in CONFIG:
-            argument = _config(argument)
+            argument = _renamed(Path(argument)) or argument
         else:
             argument = NAMES.get(option, option) + equals + value
         result.append(argument)
     return result
 
 
-def _config(path: str) -> str:
-    """``path``, or the file's content where that has names of an earlier version."""
+@contextmanager
+def with_new_names_in(config: Path) -> Iterator[Path]:
+    """A file like ``config`` with today's names, which lasts as long as the context."""
+    text = _renamed(config)
+    if text is None:
+        yield config
+        return
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / config.name
+        path.write_text(text, encoding="utf-8")
+        yield path
+
+
+def _renamed(path: Path) -> str | None:
+    """The file's content with today's names; None if it has them already, or is no such file."""
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
-        return path  # the parser has the words for it
+        return None  # the parser has the words for it
     model = values.get("model") if isinstance(values, dict) else None
     if not isinstance(model, dict) or not set(NETWORK) & set(model):
-        return path
-    old: dict[str, Any] = {name: model.pop(name) for name in NETWORK if name in model}
+        return None
+    old = {name: model.pop(name) for name in NETWORK if name in model}
     model["network"] = {**old, **(model.get("network") or {})}
+    for name in IGNORED:
+        (values.get("trainer") or {}).pop(name, None)
     return yaml.safe_dump(values)

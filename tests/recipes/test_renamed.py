@@ -8,6 +8,7 @@ import yaml
 
 from asr.bundle import load_bundle
 from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
+from recipes.common.cli import main
 from recipes.common.export import bundle_from_checkpoint, export
 from recipes.common.renamed import with_new_names
 
@@ -69,3 +70,25 @@ def test_an_old_checkpoint_becomes_a_bundle_that_the_old_version_could_read(tmp_
     export(path, tmp_path / "bundle", "old")
     assert json.loads((tmp_path / "bundle" / "config.json").read_text())["model"] == MODEL
     assert load_bundle(tmp_path / "bundle").model.config == model.config
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Lightning's own
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*treespec.*")
+@pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
+@pytest.mark.filterwarnings("ignore:.*args parameter is intended.*")
+@pytest.mark.filterwarnings("ignore:.*Checkpoint directory.*")
+def test_a_run_of_an_earlier_version_goes_on(toy, toy_data, tmp_path):
+    """Its file names the network's options singly, and options that it did not follow."""
+    run = tmp_path / "run"
+    assert toy.fit(toy_data, run, "--trainer.max_epochs", "1") == 0
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    network = config["model"].pop("network")
+    config["model"].update(network)
+    config["trainer"].update(use_distributed_sampler=True, default_root_dir="elsewhere")
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    options = [*toy.where(toy_data, run), "--resume", "true", "--trainer.max_epochs", "2"]
+    assert main(toy.recipe(), ["fit", *options]) == 0
+    after = yaml.safe_load((run / "config.yaml").read_text())
+    assert after["model"]["network"] == network
+    assert after["trainer"]["max_epochs"] == 2
