@@ -16,6 +16,7 @@ from asr.backends import AUTO, choose_backend, make_backend
 from asr.bundle import Bundle, load_bundle
 from asr.decoding import Decoder, DecoderOptions, Phrase, make_decoder
 from asr.device import select_device
+from asr.gate import NO_WORDS, Gate
 from asr.tokens import Tokenizer
 from asr.types import AudioError, DeviceMemoryError, Transcript, Waveform
 
@@ -27,20 +28,23 @@ class PreparedWaveform:
     """Audio that one recogniser has checked and brought to its rate, for that recogniser alone.
 
     ``samples`` is float32 ``(N,)``, ``sample_rate`` the model's in hertz; ``duration`` is in
-    seconds, as the audio came. ``speaker`` is who speaks, if that is known.
+    seconds, as the audio came. ``speaker`` is who speaks, if that is known. ``is_silent``: the
+    recogniser's gate takes it for silence, and its transcript is empty.
     """
 
     samples: NDArray[np.float32]
     sample_rate: int
     duration: float
     speaker: str | None = None
+    is_silent: bool = False
 
 
 class Recognizer:
     """Recognises speech. One utterance gives the same transcript alone and in any batch.
 
     ``limits`` are what callers should decode audio with before they hand it over. ``backend`` is
-    what computes the log-probabilities: ``"torch"``, ``"onnx"`` or ``"onnx-int8"``.
+    what computes the log-probabilities: ``"torch"``, ``"onnx"`` or ``"onnx-int8"``. ``gate`` says
+    which audio holds no words.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Recognizer:
         *,
         backend: str = AUTO,
         limits: AudioLimits | None = None,
+        gate: Gate | None = None,
     ) -> None:
         """Ready ``bundle`` on ``device``; ``backend`` as in :func:`asr.backends.choose_backend`.
 
@@ -60,6 +65,7 @@ class Recognizer:
         self.device = select_device(device)
         self.bundle = bundle
         self.limits = limits or AudioLimits()
+        self.gate = gate or Gate()
         self._extractor = bundle.extractor.to(self.device).eval()
         model = bundle.model.to(self.device).eval()
         self.backend = choose_backend(backend, model.config, self.device)
@@ -74,6 +80,7 @@ class Recognizer:
         *,
         backend: str = AUTO,
         limits: AudioLimits | None = None,
+        gate: Gate | None = None,
     ) -> Recognizer:
         """The recogniser of the bundle in the folder ``path``.
 
@@ -81,7 +88,7 @@ class Recognizer:
             BundleError: see :func:`asr.bundle.load_bundle`.
             ConfigError, ModelError: see :meth:`__init__`.
         """
-        return cls(load_bundle(path, device), device, backend=backend, limits=limits)
+        return cls(load_bundle(path, device), device, backend=backend, limits=limits, gate=gate)
 
     @property
     def name(self) -> str:
@@ -138,7 +145,7 @@ class Recognizer:
                 f"sample {int(finite.argmin())} is NaN or infinite",
                 remedy="repair the audio where it is made",
             )
-        duration = waveform.duration
+        duration, rate = waveform.duration, waveform.sample_rate
         if waveform.sample_rate != self.sample_rate and len(samples):
             waveform = resample(waveform, self.sample_rate)
         if len(waveform.samples) < self._min_samples:
@@ -146,7 +153,8 @@ class Recognizer:
                 f"{waveform.duration:.3f} s of audio is too short to recognise",
                 remedy=f"give at least {self._min_samples / self.sample_rate:.3f} s",
             )
-        return PreparedWaveform(waveform.samples, self.sample_rate, duration, speaker)
+        is_silent = self.gate.is_silent(samples, rate)
+        return PreparedWaveform(waveform.samples, self.sample_rate, duration, speaker, is_silent)
 
     def log_probs(self, waveforms: Sequence[Waveform | PreparedWaveform]) -> tuple[Tensor, Tensor]:
         """Log-probabilities of tokens by frame.
@@ -184,17 +192,22 @@ class Recognizer:
     ) -> list[Transcript]:
         """Transcripts, in the order of ``waveforms``; ``decoder`` None: the bundle's default.
 
+        What the gate takes for silence is not computed, and its transcript is empty.
+
         Raises:
             AudioError, DeviceMemoryError: see :meth:`log_probs`.
             DecodingError: see :meth:`asr.decoding.Decoder.decode`.
         """
         decoder = decoder or self.decoder()
         prepared = [self._prepared(waveform) for waveform in waveforms]
+        heard = [waveform for waveform in prepared if not waveform.is_silent]
+        decoded = iter(decoder.decode(*self.log_probs(heard)) if heard else [])
         return [
-            Transcript(tuple(hypotheses), waveform.duration)
-            for waveform, hypotheses in zip(
-                prepared, decoder.decode(*self.log_probs(prepared)), strict=True
+            Transcript(
+                (NO_WORDS,) if waveform.is_silent else self.gate.keep(next(decoded)),
+                waveform.duration,
             )
+            for waveform in prepared
         ]
 
     def _prepared(self, waveform: Waveform | PreparedWaveform) -> PreparedWaveform:

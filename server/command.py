@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import torch
 
 from asr import __version__
 from asr.backends import AUTO, BACKENDS
+from asr.gate import Gate
 from asr.recognizer import Recognizer
 from asr.types import ConfigError
 from server.application import LIMITS
@@ -79,6 +81,21 @@ def _add_models(parser: ArgumentParser) -> None:
         choices=BACKENDS,
         default=AUTO,
         help="what computes (default: onnx on cpu if it can run the model, else torch)",
+    )
+    group.add_argument(
+        "--silence-gate",
+        type=float,
+        default=-math.inf,
+        metavar="DB",
+        help="no text for audio whose loudest 50 ms are below this level; -60 suits recordings at "
+        "usual levels (default: for digital silence only)",
+    )
+    group.add_argument(
+        "--min-confidence",
+        type=float,
+        default=0.0,
+        metavar="C",
+        help="no text where the best is less sure than this (default: %(default)g)",
     )
 
 
@@ -201,11 +218,13 @@ async def _serve_until_signal(source: ModelSource, options: Namespace, inbox: Si
         lambda: loop.call_soon_threadsafe(signals.stop.set),
         lambda: loop.call_soon_threadsafe(signals.reload.set),
     )
-    chosen = _server_options(options)
+    chosen, gate = _server_options(options), Gate(options.silence_gate, options.min_confidence)
     torch.set_num_threads(max(1, processors() // chosen.batch.parallel))
     return await serve(
         source,
-        lambda path: Recognizer.load(path, options.device, backend=options.backend, limits=LIMITS),
+        lambda path: Recognizer.load(
+            path, options.device, backend=options.backend, limits=LIMITS, gate=gate
+        ),
         chosen,
         signals,
         _announce,

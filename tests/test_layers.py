@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "types"),
     ("files",),
     ("options", "compiled", "device", "extras"),
-    ("audio", "augment", "features", "tokens"),
+    ("audio", "augment", "features", "gate", "tokens"),
     ("nn", "lm", "scoring"),
     ("decoding",),
     ("bundle", "export"),

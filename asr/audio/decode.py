@@ -132,10 +132,15 @@ def probe(path: str | os.PathLike[str]) -> AudioInfo:
 
 
 def resample(waveform: Waveform, sample_rate: int) -> Waveform:
-    """Convert to another rate with soxr at high quality; the same rate returns the same object."""
+    """Convert to another rate with soxr at high quality; the same rate returns the same object.
+
+    A constant stays one: there is no step at its ends, which soxr would take for a sound.
+    """
     if waveform.sample_rate == sample_rate:
         return waveform
     samples = soxr.resample(waveform.samples, waveform.sample_rate, sample_rate, quality="HQ")
+    if len(samples) and waveform.samples.max() == waveform.samples.min():
+        samples[:] = waveform.samples[0]
     return Waveform(np.ascontiguousarray(samples, dtype=np.float32), sample_rate)
 
 

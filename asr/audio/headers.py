@@ -43,6 +43,11 @@ class Field(NamedTuple):
     base: int
     unit: int = 1
 
+    @property
+    def stop(self) -> int:
+        """Where it ends."""
+        return self.offset + struct.calcsize(self.form)
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -81,9 +86,12 @@ def layout_of(view: memoryview, container: str) -> Layout | None:
     """
     read = READERS.get(container)
     try:
-        return read(view) if read else None
+        layout = read(view) if read else None
     except struct.error:  # the header is cut
         return None
+    if layout is None or any(field.stop > min(layout.start, len(view)) for field in layout.fields):
+        return None  # the samples would begin before the end of their own header
+    return layout
 
 
 def closed_header(view: memoryview, layout: Layout) -> bytes:

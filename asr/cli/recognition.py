@@ -12,6 +12,7 @@ from asr.types import ConfigError, DecodingError
 
 if TYPE_CHECKING:
     from asr.decoding import Decoder, DecoderOptions, Phrase
+    from asr.gate import Gate
     from asr.recognizer import Recognizer
 
 __all__ = [
@@ -115,8 +116,10 @@ def _add_phrases(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_recognizer(options: argparse.Namespace) -> Recognizer:
+def load_recognizer(options: argparse.Namespace, gate: Gate | None = None) -> Recognizer:
     """The bundle's recogniser, with the language model and lexicon of the command line if given.
+
+    ``gate`` says which audio holds no words.
 
     Raises:
         AsrError: the bundle, the model or the lexicon cannot be read, or they do not fit.
@@ -130,7 +133,7 @@ def load_recognizer(options: argparse.Namespace) -> Recognizer:
 
         language = Language.load(bundle.tokenizer, options.lm, options.lexicon, options.lm_units)
         bundle = replace(bundle, language=language)
-    return Recognizer(bundle, options.device, backend=options.backend)
+    return Recognizer(bundle, options.device, backend=options.backend, gate=gate)
 
 
 def chosen_options(options: argparse.Namespace, default: DecoderOptions) -> DecoderOptions:

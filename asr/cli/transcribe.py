@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 from asr.cli.recognition import add_recognition, chosen_decoder, load_recognizer
 from asr.cli.results import inputs_of, open_results
 from asr.cli.terminal import FAILURE, complain, progress
 from asr.cli.writers import CtmWriter, JsonWriter, Result, SrtWriter, TextWriter, VttWriter
 from asr.files.find import find_audio
+from asr.gate import Gate
 from asr.options import BATCH_SECONDS
 from asr.types import AsrError
 
@@ -53,17 +55,38 @@ def add_transcribe(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="audio recognised at once, in seconds (default: %(default)g)",
     )
+    _add_gate(parser)
     add_recognition(parser)
+
+
+def _add_gate(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("audio without words").add_argument
+    add(
+        "--silence-gate",
+        type=float,
+        default=-math.inf,
+        metavar="DB",
+        help="no text for audio whose loudest 50 ms are below this level; -60 suits recordings at "
+        "usual levels (default: for digital silence only)",
+    )
+    add(
+        "--min-confidence",
+        type=float,
+        default=0.0,
+        metavar="C",
+        help="no text where the best is less sure than this (default: %(default)g)",
+    )
 
 
 def _transcribe(options: argparse.Namespace) -> int:
     from asr.transcribe import in_order, transcribe_files
 
+    gate = Gate(options.silence_gate, options.min_confidence)
     sources = find_audio(options.files)
     with open_results(
         FORMATS[options.format], sources, options.output, inputs_of(options)
     ) as write:
-        recognizer = load_recognizer(options)
+        recognizer = load_recognizer(options, gate)
         decoder = chosen_decoder(options, recognizer)
         failures = 0
         with progress(len(sources), "transcribing") as (advance, hidden):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, tensor
 
 from asr.decoding import Decoder, DecoderOptions, Phrase, Stop, WfstOptions
+from asr.gate import NO_WORDS
 from asr.recognizer import PreparedWaveform, Recognizer
 from asr.types import Transcript
 from server.api.messages import check_duration, read_job, read_options, read_phrases, write_result
@@ -69,6 +70,8 @@ class Pipeline:
                 waveform, duration = await self._audio.decode(plan.job, audio)
                 prepared = plan.model.recognizer.prepare(waveform)
             record.audio_seconds = duration
+            if prepared.is_silent:
+                return write_result(Transcript((NO_WORDS,), duration), words=plan.with_words)
             check_duration(plan.decoder.options, duration)
         log_probs = await self._log_probs(plan.model, prepared, record)
         with record.stage("search"):
@@ -98,6 +101,7 @@ class Pipeline:
         def search(stop: Stop) -> SpeechRecognitionResult:
             batch, lengths = log_probs[None], tensor([len(log_probs)])  # (1, T, V), (1,)
             [hypotheses] = plan.decoder.decode(batch, lengths, stop)
-            return write_result(Transcript(tuple(hypotheses), duration), words=plan.with_words)
+            kept = plan.model.recognizer.gate.keep(hypotheses)
+            return write_result(Transcript(kept, duration), words=plan.with_words)
 
         return await self._searches.run(search)

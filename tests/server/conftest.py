@@ -28,8 +28,9 @@ import torch
 from asr.bundle import Bundle, save_bundle
 from asr.decoding import DecoderOptions, GreedyOptions, Phrase, Stop
 from asr.features import FeatureConfig, FeatureExtractor
+from asr.gate import Gate
 from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
-from asr.recognizer import Recognizer
+from asr.recognizer import PreparedWaveform, Recognizer
 from asr.tokens import Tokenizer
 from asr.types import Hypothesis, Transcript, Waveform, Word
 from server import lifecycle
@@ -72,6 +73,7 @@ class StandIn:
     sample_rate = 16_000
     seconds_per_frame = 0.02
     tokenizer = Tokenizer(TOKENS)
+    gate = Gate()
 
     def __init__(self, before: Callable[[str, object], None] = lambda stage, given: None) -> None:
         self.before = before
@@ -80,8 +82,8 @@ class StandIn:
     def recognize(self, waveforms: list[Waveform], decoder: object = None) -> list[Transcript]:
         return [Transcript((Hypothesis("", 0.0, 1.0),), w.duration) for w in waveforms]
 
-    def prepare(self, waveform: Waveform) -> Waveform:
-        return waveform
+    def prepare(self, waveform: Waveform) -> PreparedWaveform:
+        return PreparedWaveform(waveform.samples, waveform.sample_rate, waveform.duration)
 
     def log_probs(self, waveforms: list[Waveform]) -> tuple[torch.Tensor, torch.Tensor]:
         self.before("model", waveforms)

@@ -241,6 +241,18 @@ def test_flac_of_unknown_length_is_counted(seconds, read, rubbish):
     np.testing.assert_array_equal(read(2 * endless), np.tile(by_libsndfile(data), 2))
 
 
+def test_samples_that_begin_in_their_own_header_are_refused():
+    """Its sizes, left open, would be completed in bytes that are samples."""
+    au = bytearray(of_kind("AU", tone()))
+    au[4:12] = struct.pack(">II", 4, 0xFFFFFFFF)
+    rf64 = of_kind("RF64", tone())
+    rf64 = rf64[:16] + bytes(4) + rf64[20:36] + rf64[rf64.index(b"fmt ") :]
+    bare = b"RF64\xff\xff\xff\xffWAVEds64\0\0\0\0data\xff\xff\xff\xff" + bytes(500)
+    for data in (bytes(au), rf64, bare):
+        with pytest.raises(AudioError):
+            decode_audio(data)
+
+
 def test_files_that_are_not_there_are_named(tmp_path):
     empty = tmp_path / "empty.wav"
     empty.touch()

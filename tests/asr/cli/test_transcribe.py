@@ -26,7 +26,7 @@ from asr.decoding import BeamOptions
 from asr.features import FeatureExtractor
 from asr.recognizer import Recognizer
 from asr.transcribe import in_order, plan_batches, transcribe_files
-from asr.types import AsrError, ConfigError, DeviceMemoryError
+from asr.types import AsrError, ConfigError, DeviceMemoryError, Waveform
 
 SECONDS = (1.1, 0.3, 0.9, 0.3, 0.6)
 
@@ -468,3 +468,19 @@ def test_a_batch_that_fails_is_tried_file_by_file(tiny_recognizer, files, texts,
     assert str(outcomes[0]) == f"{files[0]}: no memory (smaller batches)"
     assert [outcomes[i].text for i in range(1, 5)] == texts[1:]
     assert sum(done) == len(files)
+
+
+def test_audio_without_words_has_no_text(tiny_bundle_path, files, texts, capsys, tmp_path):
+    silence = tmp_path / "silence.wav"
+    write_wav(silence, Waveform(np.zeros(48_000, np.float32), 16_000))
+    for level, expected in [(None, texts[0]), ("-1", ""), ("-60", texts[0])]:
+        gate = [] if level is None else ["--silence-gate", level]
+        status, out, _ = run(capsys, "transcribe", tiny_bundle_path, silence, files[0], *gate)
+        assert status == 0
+        assert [line.split("\t")[1] for line in out.splitlines()] == ["", expected]
+    status, out, _ = run(capsys, "transcribe", tiny_bundle_path, files[0], "--min-confidence", "1")
+    assert (status, out.strip()) == (0, "")
+    for wrong in (("--silence-gate", "3"), ("--min-confidence", "2")):
+        status, _, err = run(capsys, "transcribe", tiny_bundle_path, files[0], *wrong)
+        assert status == 2
+        assert len(err.splitlines()) == 1

@@ -17,7 +17,7 @@ from server.limits import AUDIO_SECONDS, PREFIX_SECONDS
 from server.pb.v1 import speech_pb2 as pb
 
 RAW = pb.RecognitionConfig(encoding="AUDIO_ENCODING_LINEAR16", sample_rate_hertz=16000)
-SECOND = bytes(2 * 16000)
+SECOND = b"\0\0\1\0" * 8_000  # not quite silence, which is not computed
 REQUEST = pb.TranscribeRequest(config=RAW, audio=SECOND)
 
 

@@ -24,7 +24,7 @@ def with_process(use, limits=LIMITS):
     """What ``await use(workers)`` returns; its one process lives on."""
 
     async def live():
-        async with AudioWorkers(1, limits) as workers:
+        async with AudioWorkers(1, limits, seconds_per_job=120) as workers:
             pids = workers.pids
             result = await use(workers)
             assert workers.pids == pids

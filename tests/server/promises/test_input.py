@@ -169,6 +169,47 @@ def test_the_shortest_audio_is_a_whole_answer_and_a_sample_less_is_none(
         assert f"at least {shortest / 16_000:.3f} s" in details
 
 
+# Audio without words
+
+
+def best(result: pb.SpeechRecognitionResult) -> pb.SpeechRecognitionAlternative:
+    [alternative, *_] = result.alternatives
+    return alternative
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000])
+@pytest.mark.parametrize("value", [0, 5_000])
+def test_equal_samples_have_no_text(stub, transcribe_by, value, rate):
+    config = pb.RecognitionConfig(
+        encoding="AUDIO_ENCODING_LINEAR16", sample_rate_hertz=rate, enable_word_time_offsets=True
+    )
+    audio = np.full(3 * rate, value, "<i2").tobytes()
+    for method in METHODS:
+        code, result = transcribe_by(stub, method, config, audio)
+        assert code == OK
+        assert (best(result).transcript, best(result).confidence) == ("", 1.0)
+        assert not best(result).words
+        assert result.result_end_time.ToNanoseconds() == 3e9
+
+
+def test_the_operator_chooses_what_is_silence(start, bundle_path, transcribe_by, samples_of):
+    """A level of the loudest moment, or a least confidence; the default takes no speech away."""
+    audio = (samples_of(0, 1.0) * 32_767).astype("<i2").tobytes()
+    for options, is_heard in [
+        ([], True),
+        (["--silence-gate", "-60"], True),
+        (["--silence-gate", "-1"], False),
+        (["--min-confidence", "1"], False),
+    ]:
+        process, address = start(bundle_path, "--log-level", "error", *options)
+        with grpc.insecure_channel(address) as channel:
+            code, result = transcribe_by(SpeechStub(channel), "Transcribe", LINEAR16, audio)
+        process.terminate()
+        process.communicate(timeout=60)
+        assert code == OK
+        assert (best(result).transcript != "") == is_heard
+
+
 # Samples that are no numbers
 
 
