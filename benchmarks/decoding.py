@@ -170,7 +170,7 @@ def _whole(corpus: Corpus, config: DecoderOptions) -> Search:
 
 
 def _python(corpus: Corpus, width: int) -> Search:
-    least = GreedyOptions().token_min_log_prob
+    least = BeamOptions().token_min_log_prob
     return lambda frames: corpus.tokenizer.decode(in_python(frames, width, least)[0][0])
 
 
@@ -194,7 +194,7 @@ def _fast_ctc(corpus: Corpus, width: int) -> dict[str, Search]:
     from fast_ctc_decode import beam_search
 
     alphabet = [token if len(token) == 1 else " " for token in corpus.tokenizer.tokens]
-    least = math.exp(GreedyOptions().token_min_log_prob)
+    least = math.exp(BeamOptions().token_min_log_prob)
 
     def search(frames: Frames) -> str:
         found, _ = beam_search(np.exp(frames), alphabet, width, least)
