@@ -51,8 +51,8 @@ FLASHLIGHT, FAST_CTC = "flashlight", "fast_ctc_decode"
 THRESHOLD = 20.0
 FEW_TOKENS = 5  # flashlight's own limit on tokens a frame
 LM_WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
-WORD_BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
-PENALTIES = (1.0, 2.0, 3.0, 5.0, 8.0)  # of words outside the lexicon
+WORD_SCORES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
+UNK_SCORES = (-1.0, -2.0, -3.0, -5.0, -8.0)  # of words outside the lexicon
 OURS, WHOLE = "peephole-asr, search alone", "peephole-asr, `Decoder.decode`"
 
 
@@ -226,13 +226,13 @@ def _print_with(corpus: Corpus, width: int, rounds: int) -> None:
     def config(lm_weight: float, score: float, unk_score: float | None = None) -> BeamOptions:
         return replace(base, lm_weight=lm_weight, word_score=score, unk_score=unk_score)
 
-    pairs = tuple(product(LM_WEIGHTS, WORD_BONUSES))
+    pairs = tuple(product(LM_WEIGHTS, WORD_SCORES))
     makers: dict[str, tuple[Maker, Sequence[tuple[float, ...]]]] = {
         OURS: (lambda *weights: _ours(corpus, config(*weights)), pairs),
         **{name: (maker, pairs) for name, maker in _flashlight_makers(corpus, width).items()},
         "peephole-asr, other words allowed": (
             lambda *weights: _ours(corpus, config(*weights)),
-            tuple(product(LM_WEIGHTS, WORD_BONUSES, PENALTIES)),
+            tuple(product(LM_WEIGHTS, WORD_SCORES, UNK_SCORES)),
         ),
     }
     rates, searches = {}, {}
