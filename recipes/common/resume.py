@@ -30,10 +30,11 @@ def checkpoint_to_resume(run_dir: Path, *, resume: bool) -> Path | None:
             raise TrainingError("nothing to resume", where=str(last), remedy="leave out --resume")
         return last
     if any(last.parent.glob("*.ckpt")):
+        go_on = "add --resume true to go on with it, " if last.exists() else ""
         raise TrainingError(
             "this folder holds a run already",
             where=str(run_dir),
-            remedy="add --resume true to go on with it, give another --run_dir, or remove it",
+            remedy=f"{go_on}give another --run_dir, or remove it",
         )
     return None
 

@@ -49,8 +49,9 @@ def tour(recipe: Recipe) -> None:
     console.rule("4. serve, and send it voices it has never heard")
     cuts = list(read_manifest(manifest_path(paths.data, "test")))
     references = {cut.recording.sources[0].source: cut.supervisions[0].text for cut in cuts}
-    with _server(paths.bundle) as address:
-        console.print(f"asr-server answers on {address}")
+    log = paths.root / "server.log"
+    with _server(paths.bundle, log) as address:
+        console.print(f"asr-server answers on {address}; its log is {log}")
         hypotheses = _ask(address, list(references))
     console.print("asr-server stopped cleanly")
     console.rule("5. compare")
@@ -72,10 +73,11 @@ def _train(recipe: Recipe) -> None:
 
 
 @contextmanager
-def _server(bundle: Path) -> Iterator[str]:
-    """Start `asr-server` on a free port and stop it by SIGTERM at the end."""
+def _server(bundle: Path, log: Path) -> Iterator[str]:
+    """Start `asr-server` on a free port, with its log in a file; stop it by SIGTERM at the end."""
     command = [sys.executable, "-m", "server.main", "--model", str(bundle), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with log.open("w") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
     assert process.stdout is not None
     try:
         for line in process.stdout:
@@ -83,15 +85,22 @@ def _server(bundle: Path) -> Iterator[str]:
                 break
         else:
             raise AsrError(
-                f"asr-server ended with exit code {process.wait()}",
-                remedy="its own message stands above",
+                f"asr-server ended with exit code {process.wait()}: {_last_line(log)}",
+                where=str(log),
             )
         yield match.group(1)
     finally:
         process.send_signal(signal.SIGTERM)
         code = process.wait(timeout=30)
     if code != 0:
-        raise AsrError(f"asr-server stopped with exit code {code}")
+        raise AsrError(
+            f"asr-server stopped with exit code {code}: {_last_line(log)}", where=str(log)
+        )
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it left no message"
 
 
 def _ask(address: str, files: list[str]) -> dict[str, str]:
