@@ -148,7 +148,7 @@ class SpeechCLI(LightningCLI):
                     super().parse_arguments(parser, args)
                     self._require_same_optimizer(parser)
                 self.config["run_dir"], self.config["resume"] = str(run_dir), resume
-        except ArgumentError as error:
+        except (ArgumentError, UnicodeDecodeError) as error:
             raise ConfigError(one_line(error), remedy="see `fit --help`") from None
 
     def _require_same_optimizer(self, parser: LightningArgumentParser) -> None:
@@ -193,6 +193,7 @@ class SpeechCLI(LightningCLI):
         options["profiler"] = make_profiler(options["profiler"], self.run_dir)
         options["default_root_dir"] = self.run_dir
         options["enable_checkpointing"] = None
+        options["use_distributed_sampler"] = False  # ours shares out the data itself
         options["plugins"] = [CheckpointWriter(config.write)]
         options["callbacks"] = [*self._callbacks(options), config, *_given(options["callbacks"])]
         try:

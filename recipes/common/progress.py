@@ -25,6 +25,11 @@ class EpochBar(TQDMProgressBar):
         bar.leave = False
         return bar
 
+    def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        """Count epochs as their lines do."""
+        super().on_train_epoch_start(trainer, *args)
+        self.train_progress_bar.set_description(_epoch(trainer, trainer.current_epoch + 1))
+
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """The loss, and the error rate of the last development pass."""
         shown = {}
@@ -62,9 +67,8 @@ class EpochLines(Callback):
         parts = [*self._results(trainer), _duration(now - self.epoch_began)]
         if left := self._left(trainer, now):
             parts.append(f"about {_duration(left)} left")
-        epoch, last = trainer.fit_loop.epoch_progress.current.processed, trainer.max_epochs
-        of = f" of {last}" if last and last > 0 else ""
-        pl_module.print(f"epoch {epoch}{of}: {', '.join(parts)}")
+        epoch = _epoch(trainer, trainer.fit_loop.epoch_progress.current.processed)
+        pl_module.print(f"{epoch}: {', '.join(parts)}")
         self.epoch_began = now
 
     def _results(self, trainer: pl.Trainer) -> list[str]:
@@ -84,6 +88,11 @@ class EpochLines(Callback):
         share = _share_done(trainer)
         pace = (now - self.began) / max(share - self.share_before, 1e-9)
         return 0.0 if trainer.should_stop else (1 - share) * pace
+
+
+def _epoch(trainer: pl.Trainer, number: int) -> str:
+    last = trainer.max_epochs
+    return f"epoch {number} of {last}" if last and last > 0 else f"epoch {number}"
 
 
 def _share_done(trainer: pl.Trainer) -> float:

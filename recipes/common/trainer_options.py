@@ -20,14 +20,13 @@ __all__ = ["DEFAULTS", "REFUSED", "check_batches", "check_options", "make_profil
 
 DEFAULTS: dict[str, Any] = {
     "num_sanity_val_steps": 0,  # the pre-flight has checked the development set
-    "use_distributed_sampler": False,  # ours shares out the data itself
 }
 
 # Options that may stand at their default only, with what to do instead.
 REFUSED: dict[str, tuple[Any, str]] = {
     "default_root_dir": (None, "name the run's folder with --run_dir"),
     "enable_checkpointing": (None, "try a run without keeping it by --trainer.fast_dev_run true"),
-    "use_distributed_sampler": (False, "leave it out: the recipe shares out the data itself"),
+    "use_distributed_sampler": (True, "leave it out: processes always share the data"),
     "overfit_batches": (0.0, "use --trainer.limit_train_batches, or prepare a small corpus"),
     "barebones": (False, "leave it out: a run without checkpoints and logs leaves nothing"),
     "plugins": (None, "leave it out: the recipe writes checkpoints itself"),

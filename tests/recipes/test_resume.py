@@ -207,6 +207,25 @@ def test_a_run_goes_on_with_its_own_options(toy, moved, toy_data):
     assert said["run_dir"] == str(moved)
 
 
+def test_a_run_of_an_earlier_version_goes_on(toy, moved):
+    path = moved / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["model"].update(config["model"].pop("network"))
+    config["trainer"]["use_distributed_sampler"] = True
+    path.write_text(yaml.safe_dump(config))
+    assert go_on(toy, moved, *epochs(3)) == 0
+    assert last(moved)["epoch"] == 2
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"model: [", b"nonsense: 1\n"])
+def test_a_damaged_configuration_is_named(toy, moved, capsys, content):
+    (moved / "config.yaml").write_bytes(content)
+    assert go_on(toy, moved, *epochs(3)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

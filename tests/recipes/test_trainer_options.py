@@ -44,7 +44,7 @@ OPTIONS = {
     "deterministic": ("true", "perhaps"),
     "benchmark": ("true", "perhaps"),
     "inference_mode": ("false", "perhaps"),
-    "use_distributed_sampler": ("false", "true"),
+    "use_distributed_sampler": ("true", "false"),
     "profiler": ("simple", "xla"),
     "detect_anomaly": ("true", "perhaps"),
     "barebones": ("false", "true"),
