@@ -42,7 +42,7 @@ def choose_rows(prefixes: Records, options: Options, grammar: Grammar) -> NDArra
     if count > options.beam_width:
         chosen = _choose_best(ranks, chosen, options.beam_width)
     if grammar.has_lexicon and options.unk_score == -math.inf and len(chosen):
-        _keep_complete(prefixes, grammar.words, chosen)
+        chosen = _keep_complete(prefixes, grammar.words, chosen, options.beam_width)
     return chosen
 
 
@@ -99,15 +99,18 @@ def _kth_highest(values: NDArray[np.float64], k: int) -> float:
 
 
 @compiled
-def _keep_complete(prefixes: Records, words: NDArray[np.int32], chosen: NDArray[np.int32]) -> None:
-    """Put the best complete prefix in the place of the worst chosen one if none is complete.
+def _keep_complete(
+    prefixes: Records, words: NDArray[np.int32], chosen: NDArray[np.int32], width: int
+) -> NDArray[np.int32]:
+    """Choose the best complete prefix as well if none is complete; in a full beam of ``width`` it
+    takes the place of the worst one.
 
     ``words (M,)`` are those of the lexicon's nodes.
     """
     worst = 0
     for i in range(len(chosen)):
         if _is_complete(prefixes[chosen[i]], words):
-            return
+            return chosen
         if prefixes[chosen[i]].rank < prefixes[chosen[worst]].rank:
             worst = i
     best = -1
@@ -116,8 +119,15 @@ def _keep_complete(prefixes: Records, words: NDArray[np.int32], chosen: NDArray[
         better = prefix.rank > NEVER and (best < 0 or prefix.rank > prefixes[best].rank)
         if better and _is_complete(prefix, words):
             best = row
-    if best >= 0:
+    if best < 0:
+        return chosen
+    if len(chosen) == width:
         chosen[worst] = best
+        return chosen
+    # Where the model is sure, few are chosen, or one, and it is the best: none of them may go.
+    more = np.empty(len(chosen) + 1, dtype=np.int32)
+    more[:-1], more[-1] = chosen, best
+    return more
 
 
 @inlined

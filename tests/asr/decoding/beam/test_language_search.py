@@ -326,3 +326,16 @@ def test_a_word_is_not_skipped_for_free_at_the_root_of_the_lexicon():
     (found,) = decoder.decode(log_probs, torch.tensor([5]))
     assert found[0].text == "a"
     assert math.exp(found[0].acoustic_score) > 0.7 * 0.8**4 - 1e-6  # blanks and spaces, added up
+
+
+@pytest.mark.parametrize("sure", [30.0, 1000.0])
+def test_what_is_sure_is_not_given_up_for_a_word_that_is_complete(sure):
+    """Where only one prefix is within the threshold, and it is in the middle of a word."""
+    labels = [3, 2, 3, 1, 2, 0, 3, 3, 0]  # "bab ab"
+    log_probs = torch.full((1, len(labels), 4), -sure)
+    log_probs[0, range(len(labels)), labels] = 0.0
+    for language in (Language(LETTERS, None, LEXICON), Language(LETTERS, WORDS, LEXICON)):
+        decoder = make_decoder(BeamOptions(), LETTERS, 0.02, language)
+        ((found,),) = decoder.decode(log_probs.log_softmax(2), torch.tensor([len(labels)]))
+        assert found.text == "bab ab"
+        assert found.acoustic_score == pytest.approx(0.0, abs=1e-6)
