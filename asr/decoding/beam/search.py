@@ -271,6 +271,7 @@ def _extend_all(
         least = NEVER  # there is room for all
     # No token adds more than this to what is not acoustic, with what is owed for a separator.
     most = boosts.most + 2 * max(0.0, options.token_score) + max(0.0, options.word_score)
+    knows = grammar.lm_units != NO_LM or grammar.has_lexicon or boosts.any
     count = size
     for slot in range(size):
         prefix = beam[slot]
@@ -296,8 +297,20 @@ def _extend_all(
             if log_said + hope < bar or log_said == NEVER:
                 continue
             # Made in the next free row, which is taken only where the prefix comes over the bar.
+            # In a function of its own this part makes the whole search half as fast.
             new = next_beam[count]
-            if not _add_token(prefix, k, new, options, grammar, boosts):
+            new.lm_score, new.bonus, new.lookahead = prefix.lm_score, prefix.bonus, 0.0
+            if k == options.separator:
+                new.lookahead = options.token_score  # owed
+            else:
+                new.bonus += options.token_score
+                if starts_word:
+                    new.bonus += options.word_score
+                    if last == options.separator:
+                        new.bonus += options.token_score
+            new.lm_state, new.lexicon_node = prefix.lm_state, prefix.lexicon_node
+            new.phrase_node = prefix.phrase_node
+            if knows and not score_token(new, k, last, options, grammar, boosts):
                 continue
             rank = log_said + new.lm_score + new.bonus + new.lookahead
             if rank >= bar:
@@ -310,28 +323,6 @@ def _extend_all(
         stays.log_total = _add_logs(stays.log_blank, stays.log_token)
         stays.rank = stays.log_total + stays.lm_score + stays.bonus + stays.lookahead
     return count
-
-
-@inlined
-def _add_token(
-    prefix: Any, k: int, new: Any, options: Options, grammar: Grammar, boosts: Boosts
-) -> bool:
-    """Fill in all but the acoustic part of ``new``: ``prefix`` with ``k``. False: it may not be."""
-    last = prefix.last_token
-    new.lm_score, new.bonus, new.lookahead = prefix.lm_score, prefix.bonus, 0.0
-    new.lm_state, new.lexicon_node = prefix.lm_state, prefix.lexicon_node
-    new.phrase_node = prefix.phrase_node
-    if k == options.separator:
-        new.lookahead = options.token_score  # owed until another word begins
-    else:
-        new.bonus += options.token_score
-        if last == options.separator:
-            new.bonus += options.token_score
-        if last == options.separator or last == BLANK_ID:
-            new.bonus += options.word_score
-    if grammar.lm_units == NO_LM and not grammar.has_lexicon and not boosts.any:
-        return True
-    return score_token(new, k, last, options, grammar, boosts)
 
 
 @compiled
