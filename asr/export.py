@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -24,7 +24,9 @@ from torch import Tensor, nn
 from asr import __version__
 from asr.files.write import write_bytes
 from asr.nn.cells import CELLS, Cell
+from asr.nn.front import ConvolutionalFront
 from asr.nn.model import AcousticModel, AcousticModelConfig
+from asr.nn.pyramid import Pyramid
 from asr.nn.recurrent import RecurrentLayer
 from asr.types import ConfigError
 
@@ -79,11 +81,19 @@ def to_onnx(model: AcousticModel, metadata: Mapping[str, str] | None = None) -> 
     if error := obstacle(model.config):
         raise error
     graph = _Graph()
-    graph.add("Transpose", ["features"], "x0", perm=[1, 0, 2])  # (T, B, F)
-    graph.add("Cast", ["lengths"], "sequence_lens", to=TensorProto.INT32)
+    frames, lengths = "features", "lengths"
+    if model.front is not None:
+        frames, lengths = _add_front(graph, model.front)
+    graph.add("Transpose", [frames], "x0", perm=[1, 0, 2])  # (T, B, F)
+    graph.add("Cast", [lengths], "sequence_lens", to=TensorProto.INT32)
+    lengths = "sequence_lens"
     layers = list(_layers(model.recurrent))
+    reductions = model.config.network.reductions or (1,) * (len(layers) - 1)
     for number, layer in enumerate(layers):
-        _add_layer(graph, number, layer, last=number == len(layers) - 1)
+        last = number == len(layers) - 1
+        _add_layer(graph, number, layer, lengths, last=last)
+        if not last and reductions[number] > 1:
+            lengths = _add_join(graph, number + 1, reductions[number], lengths)
     weight, bias = model.output.weight.T.float(), model.output.bias.float()
     graph.add("MatMul", [f"x{len(layers)}", graph.store("output.weight", weight)], "scores")
     graph.add("Add", ["scores", graph.store("output.bias", bias)], "logits")
@@ -120,6 +130,16 @@ class _Graph:
         node.attribute.extend(helper.make_attribute(*pair) for pair in attributes.items())
         self.nodes.append(node)
 
+    def rename(self, output: str) -> str:
+        """Give the last node's output another name, so that something can come behind it."""
+        node = self.nodes[-1]
+        node.name, node.output[0] = f"{node.name}.whole", f"{output}.whole"
+        return f"{output}.whole"
+
+    def constant(self, name: str, values: object, kind: type[np.integer[Any]] = np.int64) -> str:
+        self.tensors.append(numpy_helper.from_array(np.array(values, dtype=kind), name))
+        return name
+
     def store(self, name: str, values: Tensor) -> str:
         array = np.ascontiguousarray(values.detach().cpu().numpy())
         self.tensors.append(numpy_helper.from_array(array, name))
@@ -142,7 +162,55 @@ class _Layer:
         return self.weight_hh.shape[2]
 
 
-def _layers(stack: nn.Module) -> Iterator[_Layer]:
+def _add_front(graph: _Graph, front: ConvolutionalFront) -> tuple[str, str]:
+    """Add the convolutions; returns the names of their output ``(B, T, F)`` and its lengths."""
+    lengths = "lengths"
+    graph.add("Unsqueeze", ["features", graph.constant("one", [1])], "image")  # (B, 1, T, F)
+    image = _add_mask(graph, "image", lengths, "front")
+    for number, convolution in enumerate(front.convolutions):
+        assert isinstance(convolution, nn.Conv2d)
+        assert convolution.bias is not None
+        stride, name = int(convolution.stride[0]), f"front{number}"
+        weight = graph.store(f"{name}.weight", convolution.weight.float())
+        bias = graph.store(f"{name}.bias", convolution.bias.float())
+        attributes = {"strides": list(convolution.stride), "pads": [1, 1, 1, 1]}
+        graph.add("Conv", [image, weight, bias], f"{name}.sum", **attributes)
+        graph.add("Relu", [f"{name}.sum"], f"{name}.y")
+        graph.add("Add", [lengths, graph.constant(f"{name}.up", [stride - 1])], f"{name}.longer")
+        graph.add(
+            "Div", [f"{name}.longer", graph.constant(f"{name}.stride", [stride])], f"{name}.lengths"
+        )
+        lengths = f"{name}.lengths"
+        image = _add_mask(graph, f"{name}.y", lengths, name)
+    graph.add("Transpose", [image], "front.rows", perm=[0, 2, 1, 3])  # (B, T, C, F)
+    shape = graph.constant("front.shape", [0, 0, front.output_size])
+    graph.add("Reshape", ["front.rows", shape], "front.output")
+    return "front.output", lengths
+
+
+def _add_mask(graph: _Graph, image: str, lengths: str, name: str) -> str:
+    """Add zeros beyond ``lengths (B,)`` of ``image (B, C, T, F)``; returns the result's name."""
+    zero, one = graph.constant(f"{name}.zero", 0), graph.constant(f"{name}.one", 1)
+    graph.add("Shape", [image], f"{name}.size")
+    graph.add("Gather", [f"{name}.size", graph.constant(f"{name}.axis", 2)], f"{name}.T")
+    graph.add("Range", [zero, f"{name}.T", one], f"{name}.frames")  # (T,)
+    axes = graph.constant(f"{name}.axes", [1])
+    graph.add("Unsqueeze", [lengths, axes], f"{name}.ends")  # (B, 1)
+    graph.add("Less", [f"{name}.frames", f"{name}.ends"], f"{name}.valid")  # (B, T)
+    graph.add("Cast", [f"{name}.valid"], f"{name}.mask", to=TensorProto.FLOAT)
+    around = graph.constant(f"{name}.around", [1, 3])
+    graph.add("Unsqueeze", [f"{name}.mask", around], f"{name}.mask4")  # (B, 1, T, 1)
+    graph.add("Mul", [image, f"{name}.mask4"], f"{name}.masked")
+    return f"{name}.masked"
+
+
+def _layers(recurrent: nn.Module) -> Iterator[_Layer]:
+    stacks = recurrent.stacks if isinstance(recurrent, Pyramid) else [recurrent]
+    for stack in stacks:
+        yield from _stack_layers(stack)
+
+
+def _stack_layers(stack: nn.Module) -> Iterator[_Layer]:
     layers = stack.get_submodule("layers")
     assert isinstance(layers, nn.ModuleList)
     for layer in layers:
@@ -165,7 +233,7 @@ def _peer_layer(weights: Mapping[str, Tensor]) -> _Layer:
     )
 
 
-def _add_layer(graph: _Graph, number: int, layer: _Layer, *, last: bool) -> None:
+def _add_layer(graph: _Graph, number: int, layer: _Layer, lengths: str, *, last: bool) -> None:
     """Add the nodes from ``x{number} (T, B, I)`` to ``x{number + 1}``.
 
     That is ``(T, B, D * H)``, or ``(B, T, D * H)`` after the last layer.
@@ -177,7 +245,7 @@ def _add_layer(graph: _Graph, number: int, layer: _Layer, *, last: bool) -> None
         graph.store(f"layer{number}.W", _rows(layer, layer.weight_ih)),
         graph.store(f"layer{number}.R", _rows(layer, layer.weight_hh)),
         graph.store(f"layer{number}.B", biases),
-        "sequence_lens",
+        lengths,
     ]
     if layer.peephole is not None:
         initial_h, initial_c = "", ""  # not given: zeros
@@ -192,6 +260,34 @@ def _add_layer(graph: _Graph, number: int, layer: _Layer, *, last: bool) -> None
     graph.add("Transpose", [f"y{number}"], f"z{number}", perm=perm)
     shape = graph.store(f"layer{number}.shape", torch.tensor([0, 0, D * H]))  # 0: as it is
     graph.add("Reshape", [f"z{number}", shape], f"x{number + 1}")
+
+
+def _add_join(graph: _Graph, number: int, factor: int, lengths: str) -> str:
+    """Replace ``x{number} (T, B, S)`` by ``(⌈T / factor⌉, B, factor * S)``; returns the lengths."""
+    name, frames = f"join{number}", graph.rename(f"x{number}")
+    by = graph.constant(f"{name}.factor", [factor])
+    graph.add("Shape", [frames], f"{name}.size")
+    graph.add("Gather", [f"{name}.size", graph.constant(f"{name}.first", [0])], f"{name}.T")
+    graph.add("Neg", [f"{name}.T"], f"{name}.minus")
+    graph.add("Mod", [f"{name}.minus", by], f"{name}.missing")  # of the divisor's sign
+    zeros, ends = graph.constant(f"{name}.zeros", [0, 0, 0]), graph.constant(f"{name}.ends", [0, 0])
+    graph.add("Concat", [zeros, f"{name}.missing", ends], f"{name}.pads", axis=0)
+    graph.add("Pad", [frames, f"{name}.pads"], f"{name}.padded")
+    pairs = graph.constant(f"{name}.pairs", [-1, factor])
+    graph.add("Gather", [f"{name}.size", graph.constant(f"{name}.rest", [1, 2])], f"{name}.BS")
+    graph.add("Concat", [pairs, f"{name}.BS"], f"{name}.split", axis=0)
+    graph.add("Reshape", [f"{name}.padded", f"{name}.split"], f"{name}.rows")  # (T', factor, B, S)
+    graph.add("Transpose", [f"{name}.rows"], f"{name}.beside", perm=[0, 2, 1, 3])
+    graph.add("Gather", [f"{name}.size", graph.constant(f"{name}.third", [2])], f"{name}.S")
+    graph.add("Mul", [f"{name}.S", by], f"{name}.wide")
+    same = graph.constant(f"{name}.same", [0, 0])  # 0: as it is
+    graph.add("Concat", [same, f"{name}.wide"], f"{name}.shape", axis=0)
+    graph.add("Reshape", [f"{name}.beside", f"{name}.shape"], f"x{number}")
+    up = graph.constant(f"{name}.up", [factor - 1], np.int32)
+    divisor = graph.constant(f"{name}.by", [factor], np.int32)
+    graph.add("Add", [lengths, up], f"{name}.longer")
+    graph.add("Div", [f"{name}.longer", divisor], f"{name}.lengths")
+    return f"{name}.lengths"
 
 
 def _rows(layer: _Layer, values: Tensor, forget: float = 0.0) -> Tensor:
@@ -218,6 +314,8 @@ def _peepholes(layer: _Layer) -> Tensor:
 def _model_proto(
     graph: _Graph, config: AcousticModelConfig, metadata: Mapping[str, str]
 ) -> onnx.ModelProto:
+    frames = "T" if config.network.reduction == 1 else "frames"
+
     def value(name: str, kind: int, *shape: str | int) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, kind, shape)
 
@@ -229,7 +327,7 @@ def _model_proto(
                 value("features", TensorProto.FLOAT, "B", "T", config.input_size),
                 value("lengths", TensorProto.INT64, "B"),
             ],
-            [value("log_probs", TensorProto.FLOAT, "B", "T", config.vocab_size)],
+            [value("log_probs", TensorProto.FLOAT, "B", frames, config.vocab_size)],
             graph.tensors,
             doc_string=DOCUMENTATION,
         ),

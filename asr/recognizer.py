@@ -107,7 +107,8 @@ class Recognizer:
     @property
     def seconds_per_frame(self) -> float:
         """Seconds from one row of the log-probabilities to the next."""
-        return self._extractor.config.seconds_per_frame
+        reduction = self.bundle.model.config.network.reduction
+        return self._extractor.config.seconds_per_frame * reduction
 
     def decoder(
         self, options: DecoderOptions | None = None, phrases: Sequence[Phrase] = ()
@@ -177,7 +178,7 @@ class Recognizer:
                     samples.to(self.device), lengths.to(self.device), speakers
                 )
                 log_probs = self._model(features, frames)
-                return log_probs.cpu(), frames.cpu()
+                return log_probs.cpu(), self.bundle.model.num_frames(frames).cpu()
         except torch.OutOfMemoryError:
             raise DeviceMemoryError(
                 f"{len(waveforms)} utterances of up to {samples.shape[1] / self.sample_rate:.0f} s "

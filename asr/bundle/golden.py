@@ -73,12 +73,12 @@ def compute_golden(extractor: FeatureExtractor, model: AcousticModel) -> dict[st
                 remedy="choose shorter frames or less stacking",
             )
         log_probs = model(features, frames)  # (1, T, V)
-    rows = _spread(count, MAX_FRAMES)
+    rows, outputs = _spread(count, MAX_FRAMES), _spread(log_probs.shape[1], MAX_FRAMES)
     columns = _spread(log_probs.shape[2], MAX_TOKENS)
     return {
         "frames": count,
         "features": _rounded(features[0, rows]),
-        "log_probs": _rounded(log_probs[0, rows][:, columns]),
+        "log_probs": _rounded(log_probs[0, outputs][:, columns]),
     }
 
 

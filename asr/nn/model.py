@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from asr.nn.cells import CELLS
+from asr.nn.front import ConvolutionalFront, FrontOptions, reduced
 from asr.nn.kernels import AUTO, check_kernel
+from asr.nn.pyramid import Pyramid
 from asr.nn.recurrent import RecurrentStack
 from asr.nn.torch_lstm import TorchLSTMStack
 from asr.options import from_values
@@ -40,6 +43,8 @@ class NetworkConfig:
         kernel: the recurrence's kernel, ``"auto"`` for the fastest.
         proj_size: size of a projection of each layer's output, 0 for none.
         recompute: run each layer again in the backward pass instead of keeping its states.
+        front: convolutions before the recurrent layers; None for none.
+        reductions: frames that are joined to one behind each layer but the last; none if empty.
     """
 
     hidden_size: int = 192
@@ -52,8 +57,11 @@ class NetworkConfig:
     kernel: str = AUTO
     proj_size: int = 0
     recompute: bool = False
+    front: FrontOptions | None = None
+    reductions: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "reductions", tuple(self.reductions))  # YAML and JSON have lists
         for name in ("hidden_size", "num_layers"):
             _check_integer(name, getattr(self, name), 1)
         if self.cell not in (*CELLS, PEER):
@@ -76,7 +84,19 @@ class NetworkConfig:
             raise ConfigError(
                 f"{PEER} has neither projection nor recomputation", remedy="choose another cell"
             )
+        if self.reductions and len(self.reductions) != self.num_layers - 1:
+            raise ConfigError(
+                f"there are {len(self.reductions)} reductions and {self.num_layers} layers",
+                remedy="give one for each layer but the last, 1 for none, or none at all",
+            )
+        for factor in self.reductions:
+            _check_integer("a reduction", factor, 1)
         check_kernel(self.kernel)
+
+    @property
+    def reduction(self) -> int:
+        """Frames of features that become one frame of log-probabilities."""
+        return math.prod((*self.reductions, self.front.reduction if self.front else 1))
 
     @property
     def output_size(self) -> int:
@@ -114,13 +134,29 @@ class AcousticModelConfig:
         """
         sizes = {name: value for name, value in values.items() if name in SIZES}
         options = {name: value for name, value in values.items() if name not in SIZES}
+        if options.get("front") is not None:
+            options["front"] = from_values(FrontOptions, options["front"], "front", ConfigError)
         network = from_values(NetworkConfig, options, "network", ConfigError)
         return from_values(cls, {**sizes, "network": network}, "model", ConfigError)
 
 
 def _recurrent(config: AcousticModelConfig) -> nn.Module:
-    network = config.network
-    sizes = config.input_size, network.hidden_size, network.num_layers
+    network, size = config.network, config.input_size
+    if network.front is not None:
+        size = network.front.output_size(size)
+    if max(network.reductions, default=1) > 1:
+        return Pyramid(
+            lambda inputs, layers: _stack(network, inputs, layers),
+            size,
+            network.output_size,
+            network.reductions,
+            network.dropout,
+        )
+    return _stack(network, size, network.num_layers)
+
+
+def _stack(network: NetworkConfig, input_size: int, num_layers: int) -> nn.Module:
+    sizes = input_size, network.hidden_size, num_layers
     if network.cell == PEER:
         return TorchLSTMStack(*sizes, dropout=network.dropout, bidirectional=network.bidirectional)
     return RecurrentStack(
@@ -138,6 +174,9 @@ def _recurrent(config: AcousticModelConfig) -> nn.Module:
 class AcousticModel(nn.Module):
     """A recurrent stack and a softmax over tokens (Graves et al. 2006, section 3).
 
+    With a front or with reductions the stack gives fewer frames than it is given, as
+    :meth:`num_frames` says.
+
     The sizes of the papers come out to the weight: 1x100 cells a direction on 26 features and 62
     outputs has 114,662; 3x250 on 123 features and 62 outputs has 3,787,562.
     """
@@ -145,15 +184,17 @@ class AcousticModel(nn.Module):
     def __init__(self, config: AcousticModelConfig) -> None:
         super().__init__()
         self.config = config
+        front = config.network.front
+        self.front = None if front is None else ConvolutionalFront(config.input_size, front)
         self.recurrent = _recurrent(config)
         self.dropout = nn.Dropout(config.network.dropout)
         self.output = nn.Linear(config.network.output_size, config.vocab_size)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Map ``features (B, T, F)`` with ``lengths (B,)`` to log-probabilities ``(B, T, V)``.
+        """Map ``features (B, T, F)`` with ``lengths (B,)`` to log-probabilities ``(B, T', V)``.
 
-        The result is float32 and natural-log normalised over V; frames beyond a length hold no
-        meaning and are the same for every padding.
+        T' is T, or as :meth:`num_frames` says. The result is float32 and natural-log normalised
+        over V; frames beyond a length hold no meaning and are the same for every padding.
 
         Raises:
             ModelError: the shapes do not fit the model.
@@ -165,10 +206,16 @@ class AcousticModel(nn.Module):
         weights = {}
         if self.training and network.weight_noise > 0:
             weights = self._noisy_weights()
+        if self.front is not None:
+            features, lengths = self.front(features, lengths)  # (B, T / front.reduction, F')
         hidden, _ = functional_call(self.recurrent, weights, features, {"lengths": lengths})
-        logits = self.output(self.dropout(hidden))  # (B, T, V)
+        logits = self.output(self.dropout(hidden))  # (B, T', V)
         log_probs: Tensor = logits.float().log_softmax(dim=-1)
         return log_probs
+
+    def num_frames(self, lengths: Tensor) -> Tensor:
+        """Frames of log-probabilities for ``lengths (B,)`` frames of features: rounded up."""
+        return reduced(lengths, self.config.network.reduction)
 
     def _noisy_weights(self) -> dict[str, Tensor]:
         """Recurrent weights plus fresh noise; the gradient goes to the weights themselves."""

@@ -245,7 +245,7 @@ class SpeechCLI(LightningCLI):
         """
         self.datamodule.trainer = self.trainer  # which knows how many processes share the data
         for split in ("train", "dev"):
-            report = self.datamodule.preflight(split, self.model.extractor.num_frames)
+            report = self.datamodule.preflight(split, self.model.num_frames)
             _say(f"{split}: {report.report()}")
             report.require_any()
         loaders = self.datamodule.train_dataloader(), self.datamodule.val_dataloader()

@@ -67,7 +67,11 @@ class SpeechModule(pl.LightningModule):
         self.warmup_steps = warmup_steps
         self.final_fraction = final_fraction
         self.metric: Metric = WER
-        self.greedy = make_decoder(GreedyOptions(), self.tokenizer, features.seconds_per_frame)
+        self.greedy = make_decoder(
+            GreedyOptions(),
+            self.tokenizer,
+            features.seconds_per_frame * self.model.config.network.reduction,
+        )
         self.all_blank = AllBlankDetector()
         self._errors = ErrorCounts()
         self._token_errors = ErrorCounts()
@@ -79,7 +83,12 @@ class SpeechModule(pl.LightningModule):
             if self.augment is not None and self.training:
                 frames = self.augment(frames, lengths)
             features, lengths = self.extractor.stack(frames, lengths)
-        return self.model(features, lengths), lengths
+        return self.model(features, lengths), self.model.num_frames(lengths)
+
+    def num_frames(self, samples: int) -> int:
+        """Frames of log-probabilities for so many samples at the features' rate."""
+        frames = self.extractor.num_frames(samples)
+        return int(self.model.num_frames(torch.tensor(frames)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """CTC loss per label of one batch."""

@@ -1,0 +1,72 @@
+"""Recurrent layers that read fewer and fewer frames: neighbours are joined between layers.
+
+Chan, Jaitly, Le & Vinyals, "Listen, attend and spell" (2015), section 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asr.nn.front import mask_frames, reduced
+
+__all__ = ["Pyramid", "join_frames"]
+
+
+class Pyramid(nn.Module):
+    """Stacks of recurrent layers, with frames joined behind each but the last.
+
+    Args:
+        make_stack: a stack of so many layers, called with the size of its input and their number.
+        input_size, output_size: features a frame before the first layer, and behind each.
+        reductions: frames that become one behind each layer but the last; 1 joins none.
+        dropout: on what goes from one stack to the next.
+    """
+
+    def __init__(
+        self,
+        make_stack: Callable[[int, int], nn.Module],
+        input_size: int,
+        output_size: int,
+        reductions: Sequence[int],
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.factors = [factor for factor in reductions if factor > 1]
+        self.dropout = nn.Dropout(dropout)
+        self.stacks = nn.ModuleList()
+        for count, factor in _runs(reductions):
+            self.stacks.append(make_stack(input_size, count))
+            input_size = factor * output_size
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, None]:
+        """Map ``x (B, T, F)`` with ``lengths (B,)`` to the last layer's output, and no state."""
+        for number, stack in enumerate(self.stacks):
+            if number:
+                x = self.dropout(x)
+                x, lengths = join_frames(x, lengths, self.factors[number - 1])
+            x, _ = stack(x, lengths=lengths)  # (B, T, D * H)
+        return x, None
+
+
+def _runs(reductions: Sequence[int]) -> list[tuple[int, int]]:
+    """How many layers follow each other without a reduction, and the reduction behind them."""
+    runs, count = [], 1
+    for factor in reductions:
+        if factor > 1:
+            runs.append((count, factor))
+            count = 0
+        count += 1
+    return [*runs, (count, 1)]
+
+
+def join_frames(x: Tensor, lengths: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+    """Lay ``factor`` neighbouring frames side by side.
+
+    ``(B, T, F)`` becomes ``(B, ⌈T / factor⌉, factor * F)``, with zeros for what an utterance lacks.
+    """
+    B, T, size = x.shape
+    x = F.pad(mask_frames(x, lengths), (0, 0, 0, -T % factor))
+    return x.reshape(B, -1, factor * size), reduced(lengths, factor)
