@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from asr.tokens import BLANK_ID
 from asr.types import TrainingError
 
-__all__ = ["CTCLoss"]
+__all__ = ["CTCLoss", "consistency_loss"]
 
 
 class CTCLoss(nn.Module):
@@ -67,3 +67,30 @@ class CTCLoss(nn.Module):
                 "look at that utterance's audio",
             )
         return (losses / target_lengths.clamp(min=1)).mean()
+
+
+def consistency_loss(log_probs: Tensor, lengths: Tensor, target_lengths: Tensor) -> Tensor:
+    """How far two views of the same utterances disagree, frame by frame; mean per label.
+
+    Yao et al., "CR-CTC: consistency regularization on CTC for improved speech recognition" (2024),
+    section 3.1: half the sum over frames of the divergences of either distribution from the other,
+    each of which is in turn a fixed target.
+
+    Args:
+        log_probs: ``(2 * B, T, V)``: the first views of B utterances, then the second ones.
+        lengths: valid frames ``(2 * B,)``, the same in both views.
+        target_lengths: labels of each utterance ``(2 * B,)``.
+
+    Returns:
+        a float32 scalar, to be added to the CTC loss per label with the paper's weight of 0.2.
+    """
+    first, second = log_probs.float().chunk(2)  # (B, T, V)
+    valid = torch.arange(first.shape[1], device=first.device) < lengths[: len(first), None]
+    divergence = _divergence(first, second.detach()) + _divergence(second, first.detach())  # (B, T)
+    losses = 0.5 * (divergence * valid).sum(dim=1)  # (B,)
+    return (losses / target_lengths[: len(first)].clamp(min=1)).mean()
+
+
+def _divergence(log_probs: Tensor, target: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of ``log_probs (B, T, V)`` from ``target``, ``(B, T)``."""
+    return F.kl_div(log_probs, target, reduction="none", log_target=True).sum(dim=2)

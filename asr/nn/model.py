@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from asr.nn.cells import CELLS
 from asr.nn.front import ConvolutionalFront, FrontOptions, reduced
 from asr.nn.kernels import AUTO, check_kernel
 from asr.nn.pyramid import Pyramid
-from asr.nn.recurrent import RecurrentStack
+from asr.nn.recurrent import RecurrentLayer, RecurrentStack, State
 from asr.nn.torch_lstm import TorchLSTMStack
 from asr.options import from_values
 from asr.types import ConfigError, ModelError
@@ -209,9 +210,49 @@ class AcousticModel(nn.Module):
         if self.front is not None:
             features, lengths = self.front(features, lengths)  # (B, T / front.reduction, F')
         hidden, _ = functional_call(self.recurrent, weights, features, {"lengths": lengths})
+        return self._log_probs(hidden)
+
+    def _log_probs(self, hidden: Tensor) -> Tensor:
         logits = self.output(self.dropout(hidden))  # (B, T', V)
         log_probs: Tensor = logits.float().log_softmax(dim=-1)
         return log_probs
+
+    def with_intermediate(
+        self, features: Tensor, lengths: Tensor, layers: Sequence[int]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Log-probabilities behind ``layers``, counted from 1, then those of :meth:`forward`.
+
+        The output layer reads a lower layer's output as it reads the last one's (Lee & Watanabe,
+        "Intermediate loss regularization for CTC-based speech recognition", 2021).
+
+        Returns:
+            for each ``log_probs (B, T', V)`` and its lengths ``(B,)``.
+
+        Raises:
+            ConfigError: there is no such layer below the last, or the cell is torch's own.
+        """
+        recurrent = [m for m in self.recurrent.modules() if isinstance(m, RecurrentLayer)]
+        for layer in layers:
+            if not 1 <= layer < len(recurrent):
+                raise ConfigError(
+                    f"no output can be had behind layer {layer}",
+                    remedy=f"give layers from 1 to {len(recurrent) - 1}, of a cell of ours",
+                )
+        found: dict[int, tuple[Tensor, Tensor]] = {}
+
+        def keep(number: int, inputs: tuple[Tensor, ...], output: tuple[Tensor, State]) -> None:
+            found.setdefault(number, (output[0].transpose(0, 1), inputs[1]))  # (B, T', D * R)
+
+        hooks = [
+            recurrent[n - 1].register_forward_hook(lambda _, i, o, n=n: keep(n, i, o))
+            for n in layers
+        ]
+        try:
+            last = self(features, lengths), self.num_frames(lengths)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return [*((self._log_probs(found[n][0]), found[n][1]) for n in layers), last]
 
     def num_frames(self, lengths: Tensor) -> Tensor:
         """Frames of log-probabilities for ``lengths (B,)`` frames of features: rounded up."""

@@ -23,7 +23,13 @@ from rich.table import Table
 
 from asr.tokens import Tokenizer
 from asr.types import ConfigError, TokenError
-from recipes.common.callbacks import OptimizerOptions, Patience, SeedEachStep, StopAtLastStep
+from recipes.common.callbacks import (
+    MovingAverage,
+    OptimizerOptions,
+    Patience,
+    SeedEachStep,
+    StopAtLastStep,
+)
 from recipes.common.checkpoints import CheckpointWriter, RunCheckpoint, RunConfig
 from recipes.common.data import SpeechDataModule, tokens_path
 from recipes.common.module import SpeechModule
@@ -121,6 +127,12 @@ class SpeechCLI(LightningCLI):
         )
         parser.add_argument(
             "--patience", type=int, default=20, help="epochs without a better error rate"
+        )
+        parser.add_argument(
+            "--ema",
+            type=float,
+            default=0.0,
+            help="decay of a moving average of the weights, 0.999 for example; 0 for none",
         )
         parser.set_defaults({"data.data_dir": str(self.recipe.paths.data.absolute())})
         parser.link_arguments("data.data_dir", "model.tokens", compute_fn=_tokens)
@@ -223,6 +235,8 @@ class SpeechCLI(LightningCLI):
             SeedEachStep(self.datamodule.seed),
             EpochLines(metric, MONITOR),
         ]
+        if self.config["ema"]:
+            callbacks.append(MovingAverage(self.config["ema"]))
         if options["logger"]:
             callbacks.append(LearningRateMonitor("step"))
         others = any(isinstance(given, ProgressBar) for given in _given(options["callbacks"]))

@@ -13,13 +13,14 @@ from torch import Tensor
 from asr.augment import SpecAugment, SpecAugmentConfig
 from asr.decoding import GreedyOptions, make_decoder
 from asr.features import FeatureConfig, FeatureExtractor
-from asr.nn.ctc import CTCLoss
+from asr.nn.ctc import CTCLoss, consistency_loss
 from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
 from asr.scoring import ErrorCounts, token_errors
 from asr.tokens import Tokenizer
 from asr.types import ConfigError
 from recipes.common.data import Batch
 from recipes.common.metric import WER, Metric
+from recipes.common.objective import ObjectiveOptions
 from recipes.common.optimizer import parameter_groups, regroup
 from recipes.common.plateau import AllBlankDetector
 
@@ -37,6 +38,7 @@ class SpeechModule(pl.LightningModule):
         features: the front end.
         network: the recurrent stack, and the noise it is trained with.
         spec_augment: masks on the features.
+        objective: what is minimised beside the CTC loss.
         learning_rate: peak of the schedule.
         weight_decay: of AdamW, on matrices; biases and peepholes have none.
         warmup_steps: steps of linear rise.
@@ -50,6 +52,7 @@ class SpeechModule(pl.LightningModule):
         features: FeatureConfig,
         network: NetworkConfig,
         spec_augment: SpecAugmentConfig | None = None,
+        objective: ObjectiveOptions = ObjectiveOptions(),  # noqa: B008 -- frozen
         learning_rate: float = 2e-3,
         weight_decay: float = 1e-2,
         warmup_steps: int = 200,
@@ -62,6 +65,9 @@ class SpeechModule(pl.LightningModule):
         self.augment = SpecAugment(spec_augment) if spec_augment else None
         self.model = AcousticModel(AcousticModelConfig(features.size, self.tokenizer.size, network))
         self.loss = CTCLoss()
+        self.objective = objective
+        if objective.consistency and self.augment is None:
+            raise ConfigError("consistency needs masks", remedy="give spec_augment as well")
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.warmup_steps = warmup_steps
@@ -78,12 +84,17 @@ class SpeechModule(pl.LightningModule):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return log-probabilities ``(B, T, V)`` and their lengths ``(B,)``."""
-        with torch.no_grad():
-            frames, lengths = self.extractor.frames(batch.waveforms, batch.lengths, batch.speakers)
-            if self.augment is not None and self.training:
-                frames = self.augment(frames, lengths)
-            features, lengths = self.extractor.stack(frames, lengths)
+        features, lengths = self._features(batch, views=1)
         return self.model(features, lengths), self.model.num_frames(lengths)
+
+    @torch.no_grad()
+    def _features(self, batch: Batch, views: int) -> tuple[Tensor, Tensor]:
+        """Features ``(views * B, T, F)`` and their lengths, each view under masks of its own."""
+        frames, lengths = self.extractor.frames(batch.waveforms, batch.lengths, batch.speakers)
+        frames, lengths = frames.repeat(views, 1, 1), lengths.repeat(views)
+        if self.augment is not None and self.training:
+            frames = self.augment(frames, lengths)
+        return self.extractor.stack(frames, lengths)
 
     def num_frames(self, samples: int) -> int:
         """Frames of log-probabilities for so many samples at the features' rate."""
@@ -91,8 +102,19 @@ class SpeechModule(pl.LightningModule):
         return int(self.model.num_frames(torch.tensor(frames)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """CTC loss per label of one batch."""
-        loss = self._loss(batch, *self(batch))
+        """CTC loss per label of one batch, with what regularises it."""
+        options = self.objective
+        features, lengths = self._features(batch, options.views)
+        *lower, last = self.model.with_intermediate(features, lengths, options.intermediate)
+        loss = self._loss(batch, *last)
+        if lower:
+            share = options.intermediate_weight
+            below = torch.stack([self._loss(batch, *outputs) for outputs in lower]).mean()
+            loss = (1 - share) * loss + share * below
+        if options.consistency:
+            disagreement = consistency_loss(*last, batch.target_lengths.repeat(options.views))
+            self.log("train/disagreement", disagreement, on_epoch=True, **self._logging(batch))
+            loss = loss + options.consistency * disagreement
         self.log("train/loss", loss, prog_bar=True, on_epoch=True, **self._logging(batch))
         return loss
 
@@ -133,7 +155,15 @@ class SpeechModule(pl.LightningModule):
         return self.trainer.strategy.reduce(total, reduce_op="sum").tolist()
 
     def _loss(self, batch: Batch, log_probs: Tensor, lengths: Tensor) -> Tensor:
-        return self.loss(log_probs, lengths, batch.targets, batch.target_lengths, batch.ids)
+        """CTC loss of a batch, of which ``log_probs`` may hold several views."""
+        views = len(log_probs) // len(batch.ids)
+        return self.loss(
+            log_probs,
+            lengths,
+            batch.targets.repeat(views, 1),
+            batch.target_lengths.repeat(views),
+            batch.ids * views,
+        )
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW; the learning rate rises linearly, then falls along a cosine to the end."""

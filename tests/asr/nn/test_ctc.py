@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.nn.ctc import CTCLoss
+from asr.nn.ctc import CTCLoss, consistency_loss
 from asr.tokens import min_frames
 from asr.types import TrainingError
 
@@ -66,3 +66,35 @@ def test_half_precision_log_probs_give_a_float32_loss():
     log_probs = torch.randn(1, 5, 4).log_softmax(-1).bfloat16()
     loss = CTCLoss()(log_probs, torch.tensor([5]), torch.tensor([[1, 2]]), torch.tensor([2]))
     assert loss.dtype == torch.float32
+
+
+def test_disagreement_is_the_symmetric_divergence_of_float64():
+    torch.manual_seed(1)
+    log_probs = torch.randn(4, 6, 5).log_softmax(-1)  # two utterances, two views
+    lengths, sizes = torch.tensor([6, 3, 6, 3]), torch.tensor([3, 1, 3, 1])
+    total = 0.0
+    for b in range(2):
+        p, q = log_probs[b, : lengths[b]].double(), log_probs[b + 2, : lengths[b]].double()
+        both = ((p.exp() - q.exp()) * (p - q)).sum()  # KL(p, q) + KL(q, p)
+        total += 0.5 * both.item() / sizes[b].item() / 2
+    assert consistency_loss(log_probs, lengths, sizes).item() == pytest.approx(total, rel=1e-5)
+
+
+def test_equal_views_do_not_disagree_and_padding_does_not_count():
+    torch.manual_seed(2)
+    view = torch.randn(2, 6, 5).log_softmax(-1)
+    lengths, sizes = torch.tensor([6, 3, 6, 3]), torch.tensor([2, 2, 2, 2])
+    equal = torch.cat([view, view])
+    assert consistency_loss(equal, lengths, sizes).item() == pytest.approx(0.0, abs=1e-6)
+    equal[3, 3:] = -7.0
+    assert consistency_loss(equal, lengths, sizes).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_either_view_is_drawn_towards_the_other_as_to_a_fixed_target():
+    torch.manual_seed(3)
+    logits = torch.randn(2, 1, 5, requires_grad=True)
+    lengths, sizes = torch.tensor([1, 1]), torch.tensor([1, 1])
+    consistency_loss(logits.log_softmax(-1), lengths, sizes).backward()
+    first, second = logits.detach().double().softmax(-1)[:, 0]
+    expected = 0.5 * torch.stack([first - second, second - first])  # of a cross entropy
+    torch.testing.assert_close(logits.grad[:, 0].double(), expected, rtol=1e-4, atol=1e-6)
