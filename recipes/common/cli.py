@@ -21,7 +21,7 @@ from asr.files.write import check_target
 from asr.types import AsrError
 from recipes.common.evaluate import EvaluateOptions, evaluate
 from recipes.common.export import LanguageFiles, best_checkpoint, export
-from recipes.common.prepare import prepare
+from recipes.common.prepare import prepare, prepare_corpus
 from recipes.common.recipe import Recipe
 
 __all__ = ["main", "prepare", "run_guarded"]
@@ -74,10 +74,15 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="{" + ",".join(COMMANDS) + "}")
 
     part = commands.add_parser("prepare", help="write manifests and the token list")
-    _add_corpus(part, recipe, required=recipe.obtain is None)
+    if recipe.source is not None:
+        recipe.source.add_options(part)
+    else:
+        _add_corpus(part, recipe, required=recipe.obtain is None)
     part.add_argument("--data", type=Path, default=recipe.paths.data, help="folder to write")
     part.add_argument(
-        "--skip-broken", action="store_true", help="leave out recordings that cannot be used"
+        *("--skip-bad", "--skip-broken"),
+        action="store_true",
+        help="leave out what cannot be used, and list it in left_out.tsv",
     )
     part.set_defaults(run=_prepare)
 
@@ -85,7 +90,8 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
 
     part = commands.add_parser("evaluate", help="decode a split and print error rates")
     _add_model(part, recipe)
-    _add_corpus(part, recipe, required=False)
+    if recipe.source is None:
+        _add_corpus(part, recipe, required=False)
     part.add_argument("--data", type=Path, default=recipe.paths.data, help="prepared folder")
     part.add_argument("--split", default="dev", help="train, dev or test (default: dev)")
     part.add_argument("--batch-seconds", type=float, default=60.0, help="audio in a batch")
@@ -118,11 +124,15 @@ def _language_files(arguments: argparse.Namespace) -> LanguageFiles | None:
 
 
 def _prepare(recipe: Recipe, arguments: argparse.Namespace) -> None:
+    if recipe.source is not None:
+        corpus = recipe.source.read(arguments)
+        prepare_corpus(recipe, corpus, arguments.data, skip_bad=arguments.skip_bad)
+        return
     corpus = arguments.corpus
     if corpus is None and recipe.obtain is not None:
         corpus = recipe.paths.corpus
         recipe.obtain(corpus)
-    prepare(recipe, corpus, arguments.data, skip_broken=arguments.skip_broken)
+    prepare(recipe, corpus, arguments.data, skip_bad=arguments.skip_bad)
 
 
 def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
@@ -134,7 +144,7 @@ def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
             checkpoint=arguments.checkpoint or best_checkpoint(arguments.run_dir),
             split=arguments.split,
             data=arguments.data,
-            corpus=arguments.corpus,
+            corpus=None if recipe.source else arguments.corpus,
             decoder=chosen_options(arguments, GreedyOptions()),
             phrases=tuple(chosen_phrases(arguments)),
             language=_language_files(arguments),

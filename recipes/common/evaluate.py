@@ -26,6 +26,7 @@ from asr.tokens import SPACE
 from asr.transcribe import transcribe_utterances
 from asr.types import AsrError, CorpusError, Waveform
 from recipes.common.audio import load_samples
+from recipes.common.corpus import split_note
 from recipes.common.data import manifest_path
 from recipes.common.export import LanguageFiles, bundle_from_checkpoint
 from recipes.common.manifests import check_ids, read_manifest, usable_cuts
@@ -101,7 +102,8 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> list[Scored]:
         seconds = time.monotonic() - started
         file.writelines(_record(s) for s in scored)
     title = f"{recipe.title}, {options.split}, {options.decoder.name}, {recognizer.backend}"
-    print_scores(recipe, scored, title=title, seconds=seconds)
+    note = None if options.corpus else split_note(options.data)
+    print_scores(recipe, scored, title=title, seconds=seconds, note=note)
     print(f"each utterance: {options.output}")
     return scored
 
@@ -207,14 +209,16 @@ def _symbols(recipe: Recipe, text: str) -> list[str]:
     return list(text) if recipe.token_kind == "characters" else text.split()
 
 
-def print_scores(recipe: Recipe, scored: list[Scored], *, title: str, seconds: float) -> None:
-    """Print the table of results."""
+def print_scores(
+    recipe: Recipe, scored: list[Scored], *, title: str, seconds: float, note: str | None = None
+) -> None:
+    """Print the table of results, with a ``note`` on the splits beneath it."""
     errors = sum((s.errors for s in scored), ErrorCounts())
     tokens = sum((s.token_errors for s in scored), ErrorCounts())
     audio = sum(s.seconds for s in scored)
     # Who is not named counts as a speaker of their own.
     low, high = bootstrap_interval([s.errors for s in scored], [s.speaker or s.id for s in scored])
-    table = Table("what", "value", title=Text(title))
+    table = Table("what", "value", title=Text(title), caption=note)
     table.add_row("utterances, speakers", f"{len(scored)}, {len({s.speaker for s in scored})}")
     table.add_row(
         recipe.metric.name,

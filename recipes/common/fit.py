@@ -31,6 +31,7 @@ from recipes.common.callbacks import (
     StopAtLastStep,
 )
 from recipes.common.checkpoints import CheckpointWriter, RunCheckpoint, RunConfig
+from recipes.common.corpus import split_note
 from recipes.common.data import SpeechDataModule, tokens_path
 from recipes.common.module import SpeechModule
 from recipes.common.progress import EpochBar, EpochLines
@@ -317,7 +318,8 @@ def _token_kind(data_dir: str) -> str:
 
 
 def _print_results(recipe: Recipe, cli: SpeechCLI, seconds: float) -> None:
-    table = Table("what", "value", title=f"{recipe.title}: training finished")
+    note = split_note(cli.datamodule.data_dir)
+    table = Table("what", "value", title=f"{recipe.title}: training finished", caption=note)
     weights = sum(p.numel() for p in cli.model.model.parameters())
     table.add_row("cell", cli.model.model.config.network.cell)
     table.add_row("weights", f"{weights:,}")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import os
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from lhotse import CutSet, MonoCut, MultiCut, Recording, SupervisionSegment
@@ -21,7 +23,7 @@ from rich.progress import track
 
 from asr.audio import probe, read_audio
 from asr.files.write import replace_file
-from asr.types import AsrError, CorpusError
+from asr.types import AsrError, AudioError, CorpusError
 from recipes.common.audio import LIMITS, RAW, load_samples, read_raw, unreadable
 from recipes.common.texts import count_invisible, normalise
 
@@ -40,26 +42,35 @@ __all__ = [
 ]
 
 RAW_RATE = 16_000
+OVERSHOOT = 0.5  # seconds that a span may pass the end of its recording, as Kaldi's segments may
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """One recording with its text, which is normalised whatever corpus it is from.
+    """A recording or a part of one with its text, which is normalised whatever corpus it is from.
 
     Attributes:
         id: a name of its own.
         audio: the file.
         text: what is said.
-        speaker: who says it.
+        speaker: who says it, where that is known.
         byte_order: how a headerless ``.raw`` file is stored.
+        start: seconds of the file before it.
+        duration: seconds; None: to the end of the file.
+        channel: of the file, from 0; None: the mean of all.
+        fields: what else is known of it, by name.
         dropped: how many invisible characters the text has lost.
     """
 
     id: str
     audio: Path
     text: str
-    speaker: str
+    speaker: str | None
     byte_order: str = "little"
+    start: float = 0.0
+    duration: float | None = None
+    channel: int | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
     dropped: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
@@ -73,6 +84,9 @@ class Broken:
 
     utterance: Utterance
     error: AsrError
+
+    def __str__(self) -> str:
+        return f"{self.utterance.id}: {self.error}"
 
 
 def write_manifest(path: Path, utterances: Sequence[Utterance]) -> None:
@@ -96,25 +110,30 @@ def check_ids(path: Path, utterances: Sequence[Utterance]) -> None:
 
 
 def check_audio(utterances: Sequence[Utterance]) -> list[Cut | Broken]:
-    """Read each recording from its beginning to its end, with progress.
+    """Read each file from its beginning to its end, once, with progress.
 
     A header may say anything: a cut lasts as long as its samples do.
 
     Returns:
         For each utterance its cut, or why there is none.
     """
+    of_file: dict[Path, list[int]] = {}
+    for index, utterance in enumerate(utterances):
+        of_file.setdefault(utterance.audio, []).append(index)
+    groups = [[utterances[index] for index in indices] for indices in of_file.values()]
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         checked = track(
-            pool.map(_checked, utterances),
+            pool.map(_checked, groups),
             description="reading audio",
-            total=len(utterances),
+            total=len(groups),
             console=Console(stderr=True),
             transient=True,
         )
-        return list(checked)
+        found = dict(zip(chain(*of_file.values()), chain(*checked), strict=True))
     finally:
         pool.shutdown(cancel_futures=True)
+    return [found[index] for index in range(len(utterances))]
 
 
 def usable_cuts(utterances: Sequence[Utterance]) -> list[Cut]:
@@ -124,62 +143,109 @@ def usable_cuts(utterances: Sequence[Utterance]) -> list[Cut]:
         CorpusError: audio that cannot be used; all of it is named.
     """
     checked = check_audio(utterances)
-    refuse([item for item in checked if isinstance(item, Broken)], len(checked))
+    refuse([str(item) for item in checked if isinstance(item, Broken)], len(checked))
     return [item for item in checked if not isinstance(item, Broken)]
 
 
-def refuse(broken: Sequence[Broken], total: int, remedy: str = "mend or remove them") -> None:
+def refuse(broken: Sequence[str], total: int, remedy: str = "mend or remove them") -> None:
     """Raise CorpusError if there is anything ``broken``; the message names all of it."""
     if broken:
         raise CorpusError(describe(broken, total) + "\n", remedy=remedy)
 
 
-def describe(broken: Sequence[Broken], total: int) -> str:
+def describe(broken: Sequence[str], total: int) -> str:
     """A list of what cannot be used and why, for people."""
-    lines = [f"  {item.utterance.id}: {item.error}" for item in broken]
-    return "\n".join([f"{len(broken)} of {total} recordings cannot be used", *lines])
+    return "\n  ".join([f"{len(broken)} of {total} recordings cannot be used", *broken])
 
 
-def _checked(utterance: Utterance) -> Cut | Broken:
+def _checked(utterances: Sequence[Utterance]) -> list[Cut | Broken]:
+    """The cuts of one file."""
     try:
-        return _cut(utterance)
+        recording = _recording(utterances[0])
     except AsrError as error:
-        return Broken(utterance, error)
+        return [Broken(utterance, error) for utterance in utterances]
+    return [_checked_span(utterance, recording) for utterance in utterances]
 
 
-def _cut(utterance: Utterance) -> Cut:
+def _recording(utterance: Utterance) -> Recording:
     path = utterance.audio
     if path.suffix == RAW:
-        waveform, channels = read_raw(path, RAW_RATE, utterance.byte_order), [0]
+        waveform, channels = read_raw(path, RAW_RATE, utterance.byte_order), 1
     else:
-        waveform = read_audio(path, limits=LIMITS)
-        channels = list(range(probe(path).channels))
-    recording = Recording(
-        utterance.id,
-        [AudioSource("file", channels, os.fspath(path.absolute()))],
+        waveform, channels = read_audio(path, limits=LIMITS), probe(path).channels
+    return Recording(
+        utterance.id if utterance.duration is None else path.stem,
+        [AudioSource("file", list(range(channels)), os.fspath(path.absolute()))],
         waveform.sample_rate,
         len(waveform.samples),
         waveform.duration,
     )
-    kind, channel = (MultiCut, channels) if len(channels) > 1 else (MonoCut, 0)
+
+
+def _checked_span(utterance: Utterance, recording: Recording) -> Cut | Broken:
+    try:
+        return _cut(utterance, recording)
+    except AsrError as error:
+        return Broken(utterance, error.at(str(utterance.audio)))
+
+
+def _cut(utterance: Utterance, recording: Recording) -> Cut:
+    """The cut of a span of ``recording``.
+
+    Raises:
+        AudioError: the recording ends before, or has no such channel.
+    """
+    duration = _duration(utterance, recording.duration)
+    channels: int | list[int] = recording.channel_ids
+    if utterance.channel is not None:
+        if utterance.channel not in recording.channel_ids:
+            raise AudioError(
+                f"there is no channel {utterance.channel}",
+                remedy=f"it has {recording.num_channels}, counted from 0",
+            )
+        channels = utterance.channel
+    elif len(recording.channel_ids) == 1:
+        channels = 0
     supervision = SupervisionSegment(
         utterance.id,
-        utterance.id,
+        recording.id,
         0.0,
-        recording.duration,
-        channel,
+        duration,
+        channels,
         text=utterance.text,
         speaker=utterance.speaker,
-        custom={"byte_order": utterance.byte_order},
+        custom={"byte_order": utterance.byte_order, **utterance.fields},
     )
+    kind = MonoCut if isinstance(channels, int) else MultiCut
     return kind(
         utterance.id,
-        0.0,
-        recording.duration,
-        channel,
+        utterance.start,
+        duration,
+        channels,
         supervisions=[supervision],
         recording=recording,
     )
+
+
+def _duration(utterance: Utterance, there: float) -> float:
+    """Seconds of the utterance, of a file that has ``there`` of them.
+
+    Raises:
+        AudioError: the span is none, or passes the end.
+    """
+    left = there - utterance.start
+    wanted = left if utterance.duration is None else utterance.duration
+    if not (utterance.start >= 0 and 0 < wanted < math.inf):
+        raise AudioError(
+            f"a span of {wanted:g} s from {utterance.start:g} s",
+            remedy="give a start of 0 or more and an end after it",
+        )
+    if left <= 0 or wanted > left + OVERSHOOT:
+        raise AudioError(
+            f"the span ends at {utterance.start + wanted:.2f} s, the audio at {there:.2f} s",
+            remedy="mend the times, or restore the whole recording",
+        )
+    return min(wanted, left)
 
 
 def save_cuts(path: Path, cuts: Iterable[Cut]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lhotse.cut import Cut
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from asr.tokens import BLANK, Tokenizer
 from asr.types import CorpusError
+from recipes.common.corpus import Corpus, LeftOut, save_left_out, save_split_note
 from recipes.common.data import manifest_path, tokens_path
 from recipes.common.manifests import (
     Broken,
@@ -25,30 +26,44 @@ from recipes.common.manifests import (
 )
 from recipes.common.recipe import Recipe
 
-__all__ = ["prepare", "read_split"]
+__all__ = ["prepare", "prepare_corpus", "read_split"]
 
 
-def prepare(recipe: Recipe, corpus: Path, data: Path, *, skip_broken: bool = False) -> None:
-    """Read ``corpus`` and write manifests and the token list to ``data``; prints a table.
-
-    Nothing is written before all texts and all audio have been read. With ``skip_broken``,
-    recordings that cannot be used are named and left out.
+def prepare(recipe: Recipe, corpus: Path, data: Path, *, skip_bad: bool = False) -> None:
+    """Read ``corpus`` and write it as :func:`prepare_corpus` does.
 
     Raises:
-        CorpusError: the corpus is not laid out as published, a text is missing, or recordings
-            cannot be used (the message names them all); or the disk refuses.
+        CorpusError: the corpus is not laid out as published, or see there.
     """
     splits = {split: read_split(recipe, corpus, split) for split in recipe.splits}
+    prepare_corpus(recipe, Corpus(str(corpus), splits), data, skip_bad=skip_bad)
+
+
+def prepare_corpus(recipe: Recipe, corpus: Corpus, data: Path, *, skip_bad: bool = False) -> None:
+    """Write manifests and the token list of ``corpus`` to ``data``; prints a table.
+
+    Nothing is written before all texts and all audio have been read. With ``skip_bad``, what cannot
+    be used is named and left out; ``left_out.tsv`` lists it.
+
+    Raises:
+        CorpusError: a text is missing, a speaker is in two splits, or recordings cannot be used
+            (the message names them all); or the disk refuses.
+    """
+    splits = corpus.splits
     for split, utterances in splits.items():
         check_ids(manifest_path(data, split), utterances)
-    _check_speakers(splits)
-    tokenizer = _tokenizer(recipe, splits["train"], corpus)
-    cuts = _usable(splits, skip_broken=skip_broken)
+    if corpus.split_note is None:
+        _check_speakers(splits)
+    tokenizer = _tokenizer(recipe, splits["train"], corpus.where)
+    cuts, left_out = _usable(corpus, skip_bad=skip_bad)
     for split in splits:
         save_cuts(manifest_path(data, split), cuts[split])
     _save_tokens(tokenizer, tokens_path(data))
-    _print_table(f"{recipe.title} -> {data}", cuts)
+    list_of_left_out = _save_notes(data, corpus.split_note, left_out)
+    _print_table(f"{recipe.title} -> {data}", cuts, corpus.split_note)
     print(f"{tokenizer.size} tokens with the blank: {' '.join(tokenizer.tokens)}")
+    if list_of_left_out is not None:
+        print(f"{len(left_out)} utterances are left out: {list_of_left_out}")
 
 
 def read_split(recipe: Recipe, corpus: Path, split: str) -> list[Utterance]:
@@ -70,11 +85,11 @@ def read_split(recipe: Recipe, corpus: Path, split: str) -> list[Utterance]:
     return found
 
 
-def _check_speakers(splits: dict[str, list[Utterance]]) -> None:
+def _check_speakers(splits: Mapping[str, Sequence[Utterance]]) -> None:
     """Raise when a speaker is in two splits: error rates would flatter the model."""
     seen: dict[str, str] = {}
     for split, utterances in splits.items():
-        for speaker in sorted({u.speaker for u in utterances}):
+        for speaker in sorted({u.speaker for u in utterances if u.speaker is not None}):
             if speaker in seen:
                 raise CorpusError(
                     f"speaker {speaker} is in both {seen[speaker]} and {split}",
@@ -83,12 +98,12 @@ def _check_speakers(splits: dict[str, list[Utterance]]) -> None:
             seen[speaker] = split
 
 
-def _tokenizer(recipe: Recipe, utterances: Sequence[Utterance], corpus: Path) -> Tokenizer:
+def _tokenizer(recipe: Recipe, utterances: Sequence[Utterance], where: str) -> Tokenizer:
     """The vocabulary of the training texts."""
     if not any(utterance.text for utterance in utterances):
         raise CorpusError(
             f"all {len(utterances)} texts of the training part are empty",
-            where=str(corpus),
+            where=where,
             remedy="check the transcripts",
         )
     if recipe.token_kind == "phones":
@@ -96,27 +111,48 @@ def _tokenizer(recipe: Recipe, utterances: Sequence[Utterance], corpus: Path) ->
             if BLANK in utterance.text.split():
                 raise CorpusError(
                     f"{utterance.id} has a phone called {BLANK}, the name of CTC's blank",
-                    where=str(corpus),
+                    where=where,
                     remedy="give the phone another name",
                 )
     return Tokenizer.from_texts([u.text for u in utterances], recipe.token_kind)
 
 
-def _usable(splits: dict[str, list[Utterance]], *, skip_broken: bool) -> dict[str, list[Cut]]:
-    """The cuts of each split, once all audio has been read."""
-    checked = check_audio([u for utterances in splits.values() for u in utterances])
-    broken = [item for item in checked if isinstance(item, Broken)]
-    if not skip_broken:
-        refuse(broken, len(checked), remedy="mend or remove them, or add --skip-broken")
-    elif broken:
-        print(f"left out: {describe(broken, len(checked))}", file=sys.stderr)
+def _usable(corpus: Corpus, *, skip_bad: bool) -> tuple[dict[str, list[Cut]], list[LeftOut]]:
+    """The cuts of each split, once all audio has been read, and what is left out."""
+    checked = check_audio([u for utterances in corpus.splits.values() for u in utterances])
+    broken = [_left_out(item) for item in checked if isinstance(item, Broken)]
+    left_out = [*corpus.bad, *broken]
+    bad, total = [str(item) for item in left_out], len(checked) + len(corpus.bad)
+    if not skip_bad:
+        refuse(bad, total, remedy="mend or remove them, or add --skip-bad")
+    elif bad:
+        print(f"left out: {describe(bad, total)}", file=sys.stderr)
     cuts, results = {}, iter(checked)
-    for split, utterances in splits.items():
+    for split, utterances in corpus.splits.items():
         mine = [next(results) for _ in utterances]
         cuts[split] = [item for item in mine if not isinstance(item, Broken)]
         if not cuts[split]:
             raise CorpusError(f"no recording of {split} can be used", remedy="restore the corpus")
-    return cuts
+    return cuts, left_out
+
+
+def _left_out(broken: Broken) -> LeftOut:
+    error = broken.error.at(str(broken.utterance.audio))
+    why = f"{error.what} ({error.remedy})" if error.remedy else error.what
+    return LeftOut(broken.utterance.id, str(error.where), why)
+
+
+def _save_notes(data: Path, note: str | None, left_out: Sequence[LeftOut]) -> Path | None:
+    """Write what is said of the data beside the manifests; returns the list of what is left out."""
+    try:
+        save_split_note(data, note)
+        return save_left_out(data, left_out)
+    except OSError as error:
+        raise CorpusError(
+            f"cannot write: {error.strerror}",
+            where=str(error.filename or data),
+            remedy="check the folder and the space left",
+        ) from None
 
 
 def _save_tokens(tokenizer: Tokenizer, path: Path) -> None:
@@ -130,10 +166,11 @@ def _save_tokens(tokenizer: Tokenizer, path: Path) -> None:
         ) from None
 
 
-def _print_table(title: str, splits: dict[str, list[Cut]]) -> None:
-    table = Table("split", "utterances", "speakers", "hours", title=Text(title))
+def _print_table(title: str, splits: dict[str, list[Cut]], note: str | None) -> None:
+    table = Table("split", "utterances", "speakers", "hours", title=Text(title), caption=note)
     for split, cuts in splits.items():
         hours = sum(cut.duration for cut in cuts) / 3600
         speakers = {cut.supervisions[0].speaker for cut in cuts}
-        table.add_row(split, str(len(cuts)), str(len(speakers)), f"{hours:.2f}")
+        known = "unknown" if speakers == {None} else str(len(speakers - {None}))
+        table.add_row(split, str(len(cuts)), known, f"{hours:.2f}")
     Console().print(table)

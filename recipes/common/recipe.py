@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from recipes.common.corpus import Corpus
 from recipes.common.manifests import Utterance
 from recipes.common.metric import Metric
 
-__all__ = ["Recipe", "RunPaths"]
+__all__ = ["CorpusSource", "Recipe", "RunPaths"]
 
 
 class UtteranceReader(Protocol):
@@ -21,6 +23,18 @@ class UtteranceReader(Protocol):
         ...
 
 
+class CorpusSource(Protocol):
+    """Reads a corpus as the options of ``prepare`` say, in the place of a folder and its splits."""
+
+    def add_options(self, part: ArgumentParser) -> None:
+        """Add those options to the command line of ``prepare``."""
+        ...
+
+    def read(self, arguments: Namespace) -> Corpus:
+        """Return the corpus, or raise CorpusError."""
+        ...
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A corpus for the common commands.
@@ -28,20 +42,22 @@ class Recipe:
     Attributes:
         name: the folder under ``recipes/``.
         title: the corpus in words.
-        utterances: reads a split of the corpus.
+        utterances: reads a split of the corpus; None where ``source`` reads it.
         token_kind: ``"characters"`` or ``"phones"``.
         metric: chooses the best checkpoint and heads the tables.
         splits: the splits that ``prepare`` writes.
         obtain: makes the corpus where it is not given by the user.
+        source: reads a corpus of any layout and divides it.
     """
 
     name: str
     title: str
-    utterances: UtteranceReader
+    utterances: UtteranceReader | None
     token_kind: str
     metric: Metric
     splits: tuple[str, ...] = ("train", "dev")
     obtain: Callable[[Path], None] | None = None
+    source: CorpusSource | None = None
 
     @property
     def config(self) -> Path:

@@ -89,7 +89,7 @@ def test_everything_broken_is_named_in_one_list_and_nothing_is_written(corpus, c
 
 def test_what_is_broken_can_be_left_out_by_name(corpus, capsys):
     names = break_all_ways(corpus)
-    assert corpus.prepare("--skip-broken") == 0
+    assert corpus.prepare("--skip-bad") == 0
     message = capsys.readouterr().err
     assert all(f"{name}:" in message for name in names)
     for split, left in (("train", "good"), ("dev", "fine")):
@@ -100,7 +100,7 @@ def test_what_is_broken_can_be_left_out_by_name(corpus, capsys):
 def test_a_split_of_broken_audio_alone_is_refused(corpus):
     for utterance in corpus.splits["dev"]:
         utterance.audio.write_bytes(b"x")
-    assert corpus.prepare("--skip-broken") == 2
+    assert corpus.prepare("--skip-bad") == 2
     assert not (corpus.folder / "data").exists()
 
 
@@ -225,3 +225,35 @@ def test_a_disk_that_is_full_is_said_and_leaves_what_was_there(corpus, capsys, m
     assert "No space left on device" in capsys.readouterr().err
     assert path.read_bytes() == before
     assert len(list((corpus.folder / "data").iterdir())) == 3
+
+
+def test_what_is_left_out_is_listed_in_a_file_of_the_data(corpus):
+    names = break_all_ways(corpus)
+    assert corpus.prepare("--skip-bad") == 0
+    listed = corpus.folder / "data" / "left_out.tsv"
+    header, *rows = [row.split("\t") for row in listed.read_text().splitlines()]
+    assert header == ["id", "where", "why"]
+    assert sorted(row[0] for row in rows) == sorted(names)
+    assert all(str(corpus.folder) in row[1] and len(row[2]) > 10 for row in rows)
+    for us in corpus.splits.values():
+        us[:] = [u for u in us if u.id not in names]
+    assert corpus.prepare() == 0
+    assert not listed.exists()  # a list of before would lie
+
+
+def test_a_part_of_a_recording_is_checked_against_its_end(corpus, capsys):
+    path = corpus.add("train", "long", samples=noise(3.0))
+    spans = {"a": (0.5, 1.0), "to-the-end": (2.0, None), "over-by-a-little": (2.5, 0.6)}
+    wrong = {"after": (3.5, 0.5), "beyond": (2.0, 2.0), "negative": (-1.0, 1.0), "none": (1.0, 0.0)}
+    corpus.splits["train"].pop()
+    for name, (start, duration) in {**spans, **wrong}.items():
+        part = Utterance(name, path, "GO", None, start=start, duration=duration)
+        corpus.splits["train"].append(part)
+    assert corpus.prepare() == 2
+    message = capsys.readouterr().err
+    assert all(f"  {name}: {path}: " in message for name in wrong)
+    assert not any(f"  {name}: " in message for name in spans)
+    assert corpus.prepare("--skip-bad") == 0
+    cuts = read_manifest(manifest_path(corpus.folder / "data", "train"))
+    lengths = {cut.id: len(load_samples(cut).samples) / RATE for cut in cuts}
+    assert lengths == {"good": 0.5, "a": 1.0, "to-the-end": 1.0, "over-by-a-little": 0.5}
