@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -39,3 +41,23 @@ def rubbish() -> ModuleType:
     module = sys.modules["rubbish"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def sctk() -> Callable[..., str]:
+    """Runs a tool of NIST's SCTK (Debian's package sctk) and returns what it prints."""
+    folders = os.pathsep.join([os.environ.get("PATH", ""), "/usr/lib/sctk/bin"])
+    if shutil.which("sclite", path=folders) is None:
+        pytest.skip("NIST's sclite is not installed (Debian's package sctk)")
+
+    def run(tool: str, *arguments: object, given: str | None = None) -> str:
+        program = shutil.which(tool, path=folders)
+        assert program is not None
+        command = [program, *map(str, arguments)]
+        # It writes names and texts as they came.
+        done = subprocess.run(
+            command, input=given, capture_output=True, text=True, timeout=120, check=True
+        )
+        return done.stdout
+
+    return run

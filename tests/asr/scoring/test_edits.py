@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import jiwer
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asr.scoring import (
+    NIST_COSTS,
     ErrorCounts,
     align,
-    bootstrap_interval,
     confusions,
     token_errors,
     word_errors,
@@ -99,27 +99,41 @@ def test_confusions_add_up_to_the_errors(pairs):
     assert sum(count for *_, count in confusions(pairs)) == total.total
 
 
-def test_a_bootstrap_interval_covers_the_true_rate_as_often_as_it_says():
-    rng = np.random.default_rng(1)
-    truth, hits = 0.2, 0
-    for trial in range(200):
-        errors = rng.binomial(20, truth, size=60)
-        counts = [ErrorCounts(substitutions=int(e), reference_length=20) for e in errors]
-        low, high = bootstrap_interval(counts, draws=300, seed=trial)
-        hits += low <= truth <= high
-    assert 0.88 <= hits / 200 <= 0.99
+@given(letters, letters)
+def test_of_the_shortest_paths_one_with_most_tokens_right_is_taken(reference, hypothesis):
+    found = token_errors(reference, hypothesis)
+    best = jiwer.process_characters([reference], [hypothesis]) if reference else None
+    if best is not None:
+        assert found.substitutions <= best.substitutions
+        assert found.total == best.substitutions + best.deletions + best.insertions
 
 
-def test_errors_that_go_by_speaker_widen_the_interval():
-    counts = [ErrorCounts(substitutions=e, reference_length=10) for e in [0] * 30 + [6] * 30]
-    speakers = [str(i // 10) for i in range(60)]
-    by_utterance, by_speaker = bootstrap_interval(counts), bootstrap_interval(counts, speakers)
-    assert by_speaker[1] - by_speaker[0] > 1.5 * (by_utterance[1] - by_utterance[0])
+def test_a_shift_is_a_deletion_and_an_insertion():
+    assert token_errors("abcd", "bcde") == ErrorCounts(0, 1, 1, 4)
+    assert token_errors("xxxpq", "pqyyy") == ErrorCounts(5, 0, 0, 5)
+    assert token_errors("xxxpq", "pqyyy", NIST_COSTS) == ErrorCounts(0, 3, 3, 5)
 
 
-def test_an_interval_is_repeatable_and_holds_the_rate():
-    counts = [ErrorCounts(e % 3, 0, 0, 7) for e in range(40)]
-    low, high = bootstrap_interval(counts)
-    assert (low, high) == bootstrap_interval(counts)
-    assert low < sum(counts, ErrorCounts()).rate < high
-    assert bootstrap_interval([]) == (0.0, 0.0)
+@pytest.mark.parametrize("rate", [0.2, 0.5, 0.9])
+def test_alignments_with_the_costs_of_sclite_are_those_of_sclite(corrupted, sctk, tmp_path, rate):
+    references, hypotheses = corrupted(1, 300, rate)
+    for name, sentences in (("ref", references), ("hyp", hypotheses)):
+        lines = (f"{' '.join(s)} (s-{number:03})\n" for number, s in enumerate(sentences))
+        (tmp_path / name).write_text("".join(lines))
+    files = ["-r", tmp_path / "ref", "trn", "-h", tmp_path / "hyp", "trn", "-i", "spu_id"]
+    report = sctk("sclite", *files, "-s", "-o", "sgml", "stdout")
+    paths = re.findall(r'<PATH id="\(s-(\d+)\)"[^>]*>\n(.*)\n', report)
+    assert len(paths) == 300
+    for number, path in paths:
+        reference, hypothesis = references[int(number)], hypotheses[int(number)]
+        expected = [step.partition(",")[0] for step in path.split(":") if step]
+        found = [
+            "I" if i < 0 else "D" if j < 0 else "C" if reference[i] == hypothesis[j] else "S"
+            for i, j in align(reference, hypothesis, NIST_COSTS)
+        ]
+        assert found == expected
+    totals = [token_errors(r, h).total for r, h in zip(references, hypotheses, strict=True)]
+    nist = [
+        token_errors(r, h, NIST_COSTS).total for r, h in zip(references, hypotheses, strict=True)
+    ]
+    assert all(shortest <= other for shortest, other in zip(totals, nist, strict=True))

@@ -1,8 +1,8 @@
-"""How far a hypothesis is from its reference."""
+"""The edits between a reference and a hypothesis."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,13 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "NIST_COSTS",
+    "EditCosts",
     "ErrorCounts",
+    "Path",
     "align",
-    "bootstrap_interval",
     "confusions",
+    "count_errors",
     "token_errors",
     "word_errors",
 ]
+
+Path = list[tuple[int, int]]
 
 Pair = tuple[str | None, str | None]
 
@@ -51,53 +56,88 @@ class ErrorCounts:
         )
 
 
-def align(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> list[tuple[int, int]]:
-    """A shortest edit path (Levenshtein 1966; Wagner & Fischer 1974).
+@dataclass(frozen=True)
+class EditCosts:
+    """What an edit costs: whole numbers, above 0."""
+
+    substitution: int
+    deletion: int
+    insertion: int
+
+
+# Those of NIST's sclite. They may prefer a path with more edits and more tokens right.
+NIST_COSTS = EditCosts(substitution=4, deletion=3, insertion=3)
+
+
+def align(
+    reference: Sequence[Hashable], hypothesis: Sequence[Hashable], costs: EditCosts | None = None
+) -> Path:
+    """The cheapest edit path (Levenshtein 1966; Wagner & Fischer 1974).
 
     Returns pairs of positions in order; -1 stands for nothing, so that ``(i, -1)`` is a deletion
-    and ``(-1, j)`` an insertion. Between equal paths, substitutions come before the others.
+    and ``(-1, j)`` an insertion. Without ``costs`` it is a shortest path, and of these one with the
+    most tokens right. Between equal paths the choice is that of NIST's sclite.
     """
-    cost = _costs(reference, hypothesis)
+    if costs is None:  # no number of substitutions outweighs an edit
+        unit = min(len(reference), len(hypothesis)) + 1
+        costs = EditCosts(unit + 1, unit, unit)
+    cost = _total_costs(reference, hypothesis, costs)
     path = []
     i, j = len(reference), len(hypothesis)
     while i or j:
-        if i and j and cost[i, j] == cost[i - 1, j - 1] + (reference[i - 1] != hypothesis[j - 1]):
+        if i and j:
+            edit = costs.substitution * (reference[i - 1] != hypothesis[j - 1])
+            diagonal = cost[i, j] == cost[i - 1, j - 1] + edit
+            inserted = cost[i, j] == cost[i, j - 1] + costs.insertion
+        else:
+            diagonal, inserted = False, j > 0
+        if diagonal:
             i, j = i - 1, j - 1
             path.append((i, j))
-        elif i and cost[i, j] == cost[i - 1, j] + 1:
-            i -= 1
-            path.append((i, -1))
-        else:
+        elif inserted:
             j -= 1
             path.append((-1, j))
+        else:
+            i -= 1
+            path.append((i, -1))
     return path[::-1]
 
 
-def _costs(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> NDArray[np.int32]:
-    """Edits between the first i and the first j tokens, ``(R + 1, H + 1)``, a row at a time."""
+def _total_costs(
+    reference: Sequence[Hashable], hypothesis: Sequence[Hashable], costs: EditCosts
+) -> NDArray[np.int32]:
+    """Costs between the first i and the first j tokens, ``(R + 1, H + 1)``, a row at a time."""
     ids = {token: number for number, token in enumerate({*reference, *hypothesis})}
     columns = np.array([ids[token] for token in hypothesis], dtype=np.int32)
-    steps = np.arange(len(columns) + 1, dtype=np.int32)
-    cost = np.empty((len(reference) + 1, len(steps)), dtype=np.int32)
-    cost[0] = steps
+    inserted = costs.insertion * np.arange(len(columns) + 1, dtype=np.int32)
+    total = np.empty((len(reference) + 1, len(inserted)), dtype=np.int32)
+    total[0] = inserted
     for i, token in enumerate(reference, start=1):
-        above = cost[i - 1]
-        row = above + 1
-        row[1:] = np.minimum(row[1:], above[:-1] + (columns != ids[token]))
-        # insertions: row[j] = min over k <= j of row[k] + (j - k)
-        cost[i] = np.minimum.accumulate(row - steps) + steps
-    return cost
+        above = total[i - 1]
+        row = above + costs.deletion
+        row[1:] = np.minimum(row[1:], above[:-1] + costs.substitution * (columns != ids[token]))
+        # insertions: row[j] = min over k <= j of row[k] + (j - k) * insertion
+        total[i] = np.minimum.accumulate(row - inserted) + inserted
+    return total
 
 
-def token_errors(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> ErrorCounts:
-    """Count the edits between two sequences."""
-    path = align(reference, hypothesis)
+def count_errors(
+    path: Path, reference: Sequence[Hashable], hypothesis: Sequence[Hashable]
+) -> ErrorCounts:
+    """Count the edits of a path of :func:`align`."""
     return ErrorCounts(
         substitutions=sum(i >= 0 and j >= 0 and reference[i] != hypothesis[j] for i, j in path),
         deletions=sum(j < 0 for _, j in path),
         insertions=sum(i < 0 for i, _ in path),
         reference_length=len(reference),
     )
+
+
+def token_errors(
+    reference: Sequence[Hashable], hypothesis: Sequence[Hashable], costs: EditCosts | None = None
+) -> ErrorCounts:
+    """Count the edits between two sequences, on the path of :func:`align`."""
+    return count_errors(align(reference, hypothesis, costs), reference, hypothesis)
 
 
 def word_errors(reference: str, hypothesis: str) -> ErrorCounts:
@@ -120,31 +160,3 @@ def confusions(
             if expected != found:
                 counts[expected, found] += 1
     return [(expected, found, count) for (expected, found), count in counts.most_common()]
-
-
-def bootstrap_interval(
-    counts: Sequence[ErrorCounts],
-    groups: Sequence[str] | None = None,
-    *,
-    level: float = 0.95,
-    draws: int = 2000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Confidence interval of the error rate by the bootstrap (Bisani & Ney 2004).
-
-    ``groups`` (speakers) are drawn as wholes, because errors of one speaker go together; without
-    them utterances are drawn.
-    """
-    totals: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for number, count in enumerate(counts):
-        name = groups[number] if groups is not None else str(number)
-        totals[name][0] += count.total
-        totals[name][1] += count.reference_length
-    if not totals:
-        return 0.0, 0.0
-    table = np.array(list(totals.values()))  # (groups, 2)
-    rng = np.random.default_rng(seed)
-    drawn = table[rng.integers(len(table), size=(draws, len(table)))].sum(axis=1)  # (draws, 2)
-    rates = drawn[:, 0] / np.maximum(drawn[:, 1], 1)
-    low, high = np.quantile(rates, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
