@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from asr.cli.recognition import (
@@ -90,12 +91,18 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
 
     part = commands.add_parser("evaluate", help="decode a split and print error rates")
     _add_model(part, recipe)
-    if recipe.source is None:
+    if recipe.utterances is not None:
         _add_corpus(part, recipe, required=False)
     part.add_argument("--data", type=Path, default=recipe.paths.data, help="prepared folder")
     part.add_argument("--split", default="dev", help="train, dev or test (default: dev)")
     part.add_argument("--batch-seconds", type=float, default=60.0, help="audio in a batch")
     part.add_argument("--output", type=Path, help="file for each utterance's result (JSON lines)")
+    if recipe.scorings:
+        part.add_argument(
+            "--scoring",
+            choices=tuple(recipe.scorings),
+            help=f"what counts as an error (default: {recipe.metric.name})",
+        )
     add_recognition(part, "greedy")
     part.set_defaults(run=_evaluate)
 
@@ -136,6 +143,8 @@ def _prepare(recipe: Recipe, arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
+    if recipe.scorings and arguments.scoring:
+        recipe = replace(recipe, metric=recipe.scorings[arguments.scoring])
     output = arguments.output or arguments.run_dir / f"{arguments.split}.jsonl"
     check_target(output, inputs_of(arguments))
     evaluate(
@@ -144,7 +153,7 @@ def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
             checkpoint=arguments.checkpoint or best_checkpoint(arguments.run_dir),
             split=arguments.split,
             data=arguments.data,
-            corpus=None if recipe.source else arguments.corpus,
+            corpus=arguments.corpus if recipe.utterances else None,
             decoder=chosen_options(arguments, GreedyOptions()),
             phrases=tuple(chosen_phrases(arguments)),
             language=_language_files(arguments),

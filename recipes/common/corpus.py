@@ -36,12 +36,16 @@ class Corpus:
         bad: what cannot be used of it.
         split_note: what readers of error rates must know of the splits: that a speaker is in two.
             None: no speaker may be.
+        unions: splits that hold the speakers of others, though never those of train.
+        tokens: all tokens, where they are known; none for those of the training texts.
     """
 
     where: str
     splits: Mapping[str, Sequence[Utterance]]
     bad: Sequence[LeftOut] = ()
     split_note: str | None = None
+    unions: Sequence[str] = ()
+    tokens: Sequence[str] = ()
 
 
 def save_left_out(data: Path, left_out: Sequence[LeftOut]) -> Path | None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -102,7 +103,11 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> list[Scored]:
         seconds = time.monotonic() - started
         file.writelines(_record(s) for s in scored)
     title = f"{recipe.title}, {options.split}, {options.decoder.name}, {recognizer.backend}"
-    note = None if options.corpus else split_note(options.data)
+    notes = (
+        split_note(options.data),
+        recipe.note({options.split: cuts}) if options.corpus else None,
+    )
+    note = "\n".join(dict.fromkeys(filter(None, notes))) or None
     print_scores(recipe, scored, title=title, seconds=seconds, note=note)
     print(f"each utterance: {options.output}")
     return scored
@@ -238,7 +243,8 @@ def print_scores(
 
 def _confusions(recipe: Recipe, scored: list[Scored]) -> str:
     """The most frequent wrong tokens, as reference->hypothesis."""
-    pairs = ((_symbols(recipe, s.reference), _symbols(recipe, s.hypothesis)) for s in scored)
+    symbols = recipe.metric.symbols or partial(_symbols, recipe)
+    pairs = ((symbols(s.reference), symbols(s.hypothesis)) for s in scored)
     return ", ".join(
         f"{_shown(reference)}->{_shown(hypothesis)} {count}"
         for reference, hypothesis, count in confusions(pairs)[:8]

@@ -12,10 +12,17 @@ __all__ = ["WER", "Metric"]
 
 @dataclass(frozen=True)
 class Metric:
-    """A named count of errors between a reference and a hypothesis, both as text."""
+    """A named count of errors between a reference and a hypothesis, both as text.
+
+    Attributes:
+        name: heads the tables.
+        count: the errors.
+        symbols: what is compared, of a text; None for the recipe's tokens.
+    """
 
     name: str
     count: Callable[[str, str], ErrorCounts]
+    symbols: Callable[[str], list[str]] | None = None
 
 
 WER = Metric("WER", word_errors)

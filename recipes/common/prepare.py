@@ -53,14 +53,15 @@ def prepare_corpus(recipe: Recipe, corpus: Corpus, data: Path, *, skip_bad: bool
     for split, utterances in splits.items():
         check_ids(manifest_path(data, split), utterances)
     if corpus.split_note is None:
-        _check_speakers(splits)
-    tokenizer = _tokenizer(recipe, splits["train"], corpus.where)
+        _check_speakers(splits, corpus.unions)
+    tokenizer = _tokenizer(recipe, splits["train"], corpus.where, corpus.tokens)
     cuts, left_out = _usable(corpus, skip_bad=skip_bad)
     for split in splits:
         save_cuts(manifest_path(data, split), cuts[split])
     _save_tokens(tokenizer, tokens_path(data))
-    list_of_left_out = _save_notes(data, corpus.split_note, left_out)
-    _print_table(f"{recipe.title} -> {data}", cuts, corpus.split_note)
+    note = "\n".join(filter(None, (corpus.split_note, recipe.note(cuts)))) or None
+    list_of_left_out = _save_notes(data, note, left_out)
+    _print_table(f"{recipe.title} -> {data}", cuts, note)
     print(f"{tokenizer.size} tokens with the blank: {' '.join(tokenizer.tokens)}")
     if list_of_left_out is not None:
         print(f"{len(left_out)} utterances are left out: {list_of_left_out}")
@@ -85,11 +86,16 @@ def read_split(recipe: Recipe, corpus: Path, split: str) -> list[Utterance]:
     return found
 
 
-def _check_speakers(splits: Mapping[str, Sequence[Utterance]]) -> None:
-    """Raise when a speaker is in two splits: error rates would flatter the model."""
+def _check_speakers(splits: Mapping[str, Sequence[Utterance]], unions: Sequence[str]) -> None:
+    """Raise when a speaker is in two splits: error rates would flatter the model.
+
+    ``unions`` may share speakers with all splits but train.
+    """
     seen: dict[str, str] = {}
-    for split, utterances in splits.items():
-        for speaker in sorted({u.speaker for u in utterances if u.speaker is not None}):
+    for split in sorted(splits, key=lambda split: split in unions):  # which come last
+        for speaker in sorted({u.speaker for u in splits[split] if u.speaker is not None}):
+            if split in unions and seen.get(speaker) != "train":
+                continue
             if speaker in seen:
                 raise CorpusError(
                     f"speaker {speaker} is in both {seen[speaker]} and {split}",
@@ -98,8 +104,10 @@ def _check_speakers(splits: Mapping[str, Sequence[Utterance]]) -> None:
             seen[speaker] = split
 
 
-def _tokenizer(recipe: Recipe, utterances: Sequence[Utterance], where: str) -> Tokenizer:
-    """The vocabulary of the training texts."""
+def _tokenizer(
+    recipe: Recipe, utterances: Sequence[Utterance], where: str, known: Sequence[str]
+) -> Tokenizer:
+    """The vocabulary that is ``known``, or that of the training texts."""
     if not any(utterance.text for utterance in utterances):
         raise CorpusError(
             f"all {len(utterances)} texts of the training part are empty",
@@ -114,7 +122,8 @@ def _tokenizer(recipe: Recipe, utterances: Sequence[Utterance], where: str) -> T
                     where=where,
                     remedy="give the phone another name",
                 )
-    return Tokenizer.from_texts([u.text for u in utterances], recipe.token_kind)
+    texts = [" ".join(known)] if known else [u.text for u in utterances]
+    return Tokenizer.from_texts(texts, recipe.token_kind)
 
 
 def _usable(corpus: Corpus, *, skip_bad: bool) -> tuple[dict[str, list[Cut]], list[LeftOut]]:

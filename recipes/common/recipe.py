@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from lhotse.cut import Cut
 
 from recipes.common.corpus import Corpus
 from recipes.common.manifests import Utterance
@@ -42,12 +44,14 @@ class Recipe:
     Attributes:
         name: the folder under ``recipes/``.
         title: the corpus in words.
-        utterances: reads a split of the corpus; None where ``source`` reads it.
+        utterances: reads a split of the corpus; None where ``source`` alone can.
         token_kind: ``"characters"`` or ``"phones"``.
         metric: chooses the best checkpoint and heads the tables.
         splits: the splits that ``prepare`` writes.
         obtain: makes the corpus where it is not given by the user.
-        source: reads a corpus of any layout and divides it.
+        source: reads a corpus of any layout, or with options of its own, and divides it.
+        note: what readers of error rates must know of the cuts of some splits, if anything.
+        scorings: other ways to count errors, by name, for ``evaluate``.
     """
 
     name: str
@@ -58,6 +62,8 @@ class Recipe:
     splits: tuple[str, ...] = ("train", "dev")
     obtain: Callable[[Path], None] | None = None
     source: CorpusSource | None = None
+    note: Callable[[Mapping[str, Sequence[Cut]]], str | None] = lambda cuts: None
+    scorings: Mapping[str, Metric] = field(default_factory=dict)
 
     @property
     def config(self) -> Path:
