@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,16 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from asr.files.write import replace_file
+from asr.scoring import ReliabilityBin
 from asr.types import ConfigError, Hypothesis, Waveform
 
-__all__ = ["check_picture_path", "draw_surface", "draw_utterance", "save_picture"]
+__all__ = [
+    "check_picture_path",
+    "draw_reliability",
+    "draw_surface",
+    "draw_utterance",
+    "save_picture",
+]
 
 BLANK_COLOUR = "0.6"
 INCHES_PER_SECOND = 4.0
@@ -221,4 +228,25 @@ def draw_surface(
             color="white" if rate > middle else "black",
             fontweight="bold" if best else "normal",
         )
+    return figure
+
+
+def draw_reliability(bins: Mapping[str, Sequence[ReliabilityBin]]) -> Figure:
+    """Draw the share of words that are right over their confidence, a line a name.
+
+    The diagonal is where the two are the same; a point's area grows with its number of words.
+    """
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color=BLANK_COLOUR, linestyle=":")
+    for name, each in bins.items():
+        full = [b for b in each if b.count]
+        total = sum(b.count for b in full)
+        x, y = [b.confidence for b in full], [b.accuracy for b in full]
+        (line,) = axes.plot(x, y, label=name)
+        sizes = [600 * b.count / total for b in full]
+        axes.scatter(x, y, s=sizes, color=line.get_color(), alpha=0.5)
+    axes.set(xlabel="confidence", ylabel="share of words that are right")
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.legend(loc="upper left")
     return figure

@@ -14,6 +14,7 @@ from torch import Tensor
 from asr.audio import AudioLimits, resample
 from asr.backends import AUTO, choose_backend, make_backend
 from asr.bundle import Bundle, load_bundle
+from asr.calibration import CalibratedDecoder
 from asr.decoding import Decoder, DecoderOptions, Phrase, make_decoder
 from asr.device import select_device
 from asr.gate import NO_WORDS, Gate
@@ -111,23 +112,29 @@ class Recognizer:
         return self._extractor.config.seconds_per_frame * reduction
 
     def decoder(
-        self, options: DecoderOptions | None = None, phrases: Sequence[Phrase] = ()
+        self,
+        options: DecoderOptions | None = None,
+        phrases: Sequence[Phrase] = (),
+        *,
+        calibrated: bool = True,
     ) -> Decoder:
         """The decoder of ``options``, or of the bundle's, for this model's tokens and frames.
 
         It is made once for many utterances. Beam search uses the bundle's language model and
-        lexicon, and expects ``phrases``.
+        lexicon, and expects ``phrases``. Confidences are calibrated where the bundle has a
+        calibration for that decoder, unless ``calibrated`` is false.
 
         Raises:
             ConfigError, DecodingError, GraphError: see :func:`asr.decoding.make_decoder`.
         """
-        return make_decoder(
-            options or self.bundle.decoder,
-            self.tokenizer,
-            self.seconds_per_frame,
-            self.bundle.language,
-            phrases,
+        options = options or self.bundle.decoder
+        decoder = make_decoder(
+            options, self.tokenizer, self.seconds_per_frame, self.bundle.language, phrases
         )
+        calibration = self.bundle.calibrations.get(options.name)
+        if calibration is None or not calibrated:
+            return decoder
+        return CalibratedDecoder(decoder, calibration)
 
     def prepare(self, waveform: Waveform, speaker: str | None = None) -> PreparedWaveform:
         """``waveform`` at the model's rate, known to be usable.

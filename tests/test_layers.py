@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("audio", "augment", "features", "gate", "tokens"),
     ("nn", "lm", "scoring"),
     ("decoding",),
+    ("calibration",),
     ("bundle", "export"),
     ("backends",),
     ("recognizer",),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from asr.calibration import Calibration
 from asr.decoding import DecoderOptions
 from asr.features import FeatureExtractor
 from asr.nn.model import AcousticModel
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from asr.decoding.beam.language import Language
 
 __all__ = [
+    "CALIBRATION",
     "CONFIG",
     "FORMAT",
     "FORMAT_VERSION",
@@ -45,10 +47,11 @@ __all__ = [
 ]
 
 FORMAT = "peephole-asr bundle"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: decoders with options of their own, reduction of time, calibration
 CONFIG, WEIGHTS, TOKENS = "config.json", "model.safetensors", "tokens.txt"
 LM_FILES, LEXICON = ("lm.arpa.gz", "lm.arpa"), "lexicon.txt"
 LANGUAGE = "language"  # the key that bundles with a language model or a lexicon have
+CALIBRATION = "calibration"  # the key that calibrated bundles have
 SECTIONS = ("features", "model", "decoder", "versions", "metadata", "checksums", "golden")
 
 
@@ -58,6 +61,7 @@ class Bundle:
 
     ``metadata`` are JSON values about the training (corpus, error rates, commands), for people.
     ``language`` is what beam search knows beside the sound, unless ``decoder`` weights it by 0.
+    ``calibrations`` straighten the confidences of the decoders they are named after.
     """
 
     extractor: FeatureExtractor
@@ -67,6 +71,7 @@ class Bundle:
     name: str
     metadata: dict[str, Any] = field(default_factory=dict)
     language: Language | None = None
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
 
 
 def parts_of(bundle: Bundle) -> dict[str, nn.Module]:

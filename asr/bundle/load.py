@@ -15,6 +15,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from asr.bundle.contents import (
+    CALIBRATION,
     CONFIG,
     FORMAT,
     FORMAT_VERSION,
@@ -31,6 +32,7 @@ from asr.bundle.contents import (
     parts_of,
 )
 from asr.bundle.golden import compute_golden, find_difference
+from asr.calibration import read_calibrations
 from asr.decoding import read_options
 from asr.device import select_device
 from asr.features import FeatureConfig, FeatureExtractor
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["load_bundle"]
 
 KEYS = ("format", "format_version", "name", *SECTIONS)
+OPTIONAL = (LANGUAGE, CALIBRATION)
 RENEW = "copy the bundle again from its source, or export it anew"
 
 T = TypeVar("T")
@@ -72,6 +75,7 @@ def load_bundle(path: str | os.PathLike[str], device: str = "cpu") -> Bundle:
         decoder=_build(read_options, config["decoder"], where, "decoder"),
         name=str(config["name"]),
         metadata=config["metadata"],
+        calibrations=_build(read_calibrations, config.get(CALIBRATION, {}), where, "calibration"),
     )
     check_sizes(bundle, where=str(folder))
     bundle = _with_weights(bundle, folder / WEIGHTS)
@@ -118,11 +122,11 @@ def _read_config(path: Path) -> dict[str, Any]:
     if "metadata" not in config and "facts" in config:  # their name in earlier bundles
         config["metadata"] = config.pop("facts")
     missing = [key for key in KEYS if key not in config]
-    unknown = sorted(set(config) - {*KEYS, LANGUAGE})
+    unknown = sorted(set(config) - {*KEYS, *OPTIONAL})
     if missing or unknown:
         fault = f"key {missing[0]!r} is missing" if missing else f"key {unknown[0]!r} is unknown"
         raise BundleError(fault, where=where, remedy=RENEW)
-    for key in (*SECTIONS, *({LANGUAGE} & set(config))):
+    for key in (*SECTIONS, *(set(OPTIONAL) & set(config))):
         if not isinstance(config[key], dict):
             raise BundleError(f"{key!r} is not an object", where=where, remedy=RENEW)
     return config

@@ -6,7 +6,7 @@ import copy
 import json
 import os
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from asr import __version__
 from asr.bundle.contents import (
+    CALIBRATION,
     CONFIG,
     FORMAT,
     FORMAT_VERSION,
@@ -87,6 +88,8 @@ def _write_files(bundle: Bundle, weights: dict[str, Tensor], folder: Path) -> No
         "golden": compute_golden(bundle.extractor, bundle.model),
         **({} if units is None else {LANGUAGE: {"units": units}}),
     }
+    if bundle.calibrations:
+        config[CALIBRATION] = {name: asdict(own) for name, own in bundle.calibrations.items()}
     sections = [f"{json.dumps(key)}: {_to_json(key, value)}" for key, value in config.items()]
     text = "{\n" + ",\n".join(sections) + "\n}\n"  # a line a section, for people who look
     write_text(folder / CONFIG, text)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from asr import __version__
 from asr.cli.align import add_align
+from asr.cli.calibrate import add_calibrate
 from asr.cli.export import add_export
 from asr.cli.graph import add_graph
 from asr.cli.lm import add_lm
@@ -42,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     add_plot(commands.add_parser("plot", help="draw one utterance and what the model makes of it"))
     add_export(commands.add_parser("export", help="write the model as an ONNX file"))
     add_tune(commands.add_parser("tune", help="find the decoder's weights on texts that are known"))
+    add_calibrate(
+        commands.add_parser("calibrate", help="make confidences mean something, on known texts")
+    )
     add_lm(commands.add_parser("lm", help="make and measure language models"))
     add_graph(commands.add_parser("graph", help="make a decoding graph from a language model"))
     return parser
