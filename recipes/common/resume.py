@@ -12,7 +12,7 @@ from asr.types import AsrError, TrainingError
 from recipes.common.export import read_checkpoint
 from recipes.common.module import CHECKPOINT_KEY, SpeechModule
 
-__all__ = ["checkpoint_to_resume", "is_finished", "require_same_model"]
+__all__ = ["checkpoint_to_resume", "differences", "is_finished", "require_same_model"]
 
 # What may change between two parts of a run, since no weight depends on it.
 FREE = ("dropout", "input_noise", "weight_noise", "kernel", "recompute")
@@ -60,8 +60,8 @@ def require_same_model(checkpoint: Path, module: SpeechModule) -> None:
     except AsrError as error:
         raise TrainingError(error.what, where=str(checkpoint), remedy=error.remedy) from None
     pairs = [
-        *_differences(features, module.extractor.config.to_dict()),
-        *_differences(model, module.model.config.to_dict()),
+        *differences(features, module.extractor.config.to_dict()),
+        *differences(model, module.model.config.to_dict()),
     ]
     if pairs:
         raise TrainingError(
@@ -72,7 +72,8 @@ def require_same_model(checkpoint: Path, module: SpeechModule) -> None:
         )
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Options that weights depend on and that are not the same: their names and both values."""
     names = sorted({*before, *now} - set(FREE))
     return [
         (name, before.get(name), now.get(name))

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from recipes.common.cli import main
-from recipes.common.fit import MONITOR
+from recipes.common.fit_cli import MONITOR
 from recipes.common.module import SpeechModule
 
 pytestmark = [

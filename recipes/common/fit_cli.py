@@ -1,0 +1,324 @@
+"""The command line of ``fit``: options, and how they become a module, data and a trainer."""
+
+from __future__ import annotations
+
+import sys
+from argparse import SUPPRESS
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from jsonargparse import ArgumentError
+from pytorch_lightning.callbacks import LearningRateMonitor, ProgressBar
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from asr.tokens import Tokenizer
+from asr.types import ConfigError, TokenError
+from recipes.common.callbacks import (
+    MovingAverage,
+    OptimizerOptions,
+    Patience,
+    SeedEachStep,
+    StopAtLastStep,
+)
+from recipes.common.checkpoints import CheckpointWriter, RunCheckpoint, RunConfig
+from recipes.common.data import SpeechDataModule, tokens_path
+from recipes.common.module import SpeechModule
+from recipes.common.progress import EpochBar, EpochLines
+from recipes.common.recipe import Recipe
+from recipes.common.renamed import with_new_names, with_new_names_in
+from recipes.common.resume import checkpoint_to_resume, is_finished, require_same_model
+from recipes.common.start import Start, freeze, read_start
+from recipes.common.trainer_options import (
+    DEFAULTS,
+    REFUSED,
+    check_batches,
+    check_options,
+    make_profiler,
+    one_line,
+)
+
+__all__ = ["MONITOR", "SpeechCLI"]
+
+MONITOR = "dev/error_rate"
+
+# Options that a run keeps from its beginning.
+FIXED = ("optimizer", "lr_scheduler", "init", "new_statistics")
+
+
+class SpeechCLI(LightningCLI):
+    """Wires tokens and sample rate from the data to the model, and the run's folder.
+
+    ``checkpoint`` is the one to go on from, ``start`` the model to begin from; both may be none.
+    """
+
+    def __init__(self, recipe: Recipe, argv: list[str]) -> None:
+        self.recipe = recipe
+        self.checkpoint: Path | None = None
+        self.start: Start | None = None
+        super().__init__(
+            SpeechModule,
+            SpeechDataModule,
+            args=with_new_names(argv),
+            run=False,
+            trainer_defaults=DEFAULTS,
+            save_config_callback=None,  # ours waits for a checkpoint
+            parser_kwargs={
+                "prog": f"python -m recipes.{recipe.name} fit",
+                "default_config_files": [str(recipe.config)],
+                "exit_on_error": False,
+            },
+        )
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the seed; a number, so that the run can be repeated."""
+        parser.add_argument("--seed_everything", type=int, default=0, help="of all chance")
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run folder, resumption and early stopping."""
+        parser.add_argument("--run_dir", type=str, default=str(self.recipe.paths.run))
+        parser.add_argument(
+            "--resume",
+            type=bool,
+            default=False,
+            help="go on from last.ckpt with the run's own config.yaml",
+        )
+        parser.add_argument(
+            "--init",
+            type=str | None,
+            default=None,
+            help="begin from a bundle, a checkpoint, a run, or 'best' of this recipe's own run",
+        )
+        parser.add_argument(
+            "--freeze",
+            type=int | list[str],
+            default=0,
+            help="train all but so many lowest layers, or all but the weights named",
+        )
+        parser.add_argument(
+            "--new_statistics",
+            type=bool,
+            default=False,
+            help="with --init, take global CMVN statistics from the data instead of the model",
+        )
+        parser.add_argument(
+            "--patience", type=int, default=20, help="epochs without a better error rate"
+        )
+        parser.add_argument(
+            "--ema",
+            type=float,
+            default=0.0,
+            help="decay of a moving average of the weights, 0.999 for example; 0 for none",
+        )
+        parser.set_defaults({"data.data_dir": str(self.recipe.paths.data.absolute())})
+        parser.link_arguments("data.data_dir", "model.tokens", compute_fn=_tokens)
+        parser.link_arguments("data.data_dir", "model.token_kind", compute_fn=_token_kind)
+        parser.link_arguments("model.features.sample_rate", "data.sample_rate")
+        parser.link_arguments("seed_everything", "data.seed")
+        for action in parser._actions:
+            if action.dest.removeprefix("trainer.") in REFUSED:
+                action.help = SUPPRESS
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse; to go on with a run, its own configuration stands in for the recipe's.
+
+        Raises:
+            ConfigError: an option is unknown or has no such value.
+            TrainingError: nothing to resume, or a run is in the way.
+        """
+        try:
+            super().parse_arguments(parser, args)
+            run_dir, resume = Path(self.config["run_dir"]), self.config["resume"]
+            self.checkpoint = checkpoint_to_resume(run_dir, resume=resume)
+            if self.checkpoint is not None:
+                self._parse_to_resume(parser, args)
+            elif self.config["init"] is not None:
+                self._parse_to_begin_from(self.config["init"], parser, args)
+        except (ArgumentError, UnicodeDecodeError) as error:
+            raise ConfigError(one_line(error), remedy="see `fit --help`") from None
+
+    def _parse_to_resume(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse again, with the run's own configuration in the place of the recipe's."""
+        run_dir, resume = Path(self.config["run_dir"]), self.config["resume"]
+        if not (run_dir / "config.yaml").is_file():
+            return
+        with with_new_names_in(run_dir / "config.yaml") as config:
+            parser.default_config_files = [str(config)]
+            super().parse_arguments(parser, args)
+            own = parser.parse_args([])
+            for name in FIXED:
+                if self.config.get(name) != own.get(name):
+                    raise ConfigError(
+                        f"--{name} is not the run's own", remedy="leave it out, or start a new run"
+                    )
+        self.config["run_dir"], self.config["resume"] = str(run_dir), resume
+
+    def _parse_to_begin_from(
+        self, init: str, parser: LightningArgumentParser, args: ArgsType
+    ) -> None:
+        """Parse again, with front end and network of the model to begin from."""
+        self.start = read_start(init, self.recipe.paths.run)
+        with self.start.defaults() as config:
+            parser.default_config_files = [*parser.default_config_files, str(config)]
+            super().parse_arguments(parser, args)
+        self.config["init"] = str(self.start.path)
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse data that is not prepared, and options that cannot work."""
+        Tokenizer.load(tokens_path(Path(self.config["data"]["data_dir"])))
+        check_options(self.config["trainer"])
+        if self.config["patience"] < 1:
+            raise ConfigError(f"patience is {self.config['patience']}", remedy="give 1 or more")
+        if self.config.get("lr_scheduler") and not self.config.get("optimizer"):
+            raise ConfigError("--lr_scheduler without --optimizer", remedy="give both or none")
+
+    @property
+    def run_dir(self) -> Path:
+        """Where checkpoints and logs of this run go."""
+        return Path(self.config["run_dir"])
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Add progress, logging, best and last checkpoints, and early stopping.
+
+        Raises:
+            TrainingError: the checkpoint to go on from does not fit the options.
+            ConfigError: Lightning refuses an option.
+        """
+        self._ready_weights()
+        options = {**self.config_init["trainer"], **kwargs}
+        if options["enable_progress_bar"] is None:
+            options["enable_progress_bar"] = sys.stdout.isatty()
+        if options["logger"] in (None, True):
+            options["logger"] = TensorBoardLogger(self.run_dir, name="tensorboard", version="")
+        config = RunConfig(
+            self.run_dir / "config.yaml", self._config_text(), resumed=self.checkpoint is not None
+        )
+        options["profiler"] = make_profiler(options["profiler"], self.run_dir)
+        options["default_root_dir"] = self.run_dir
+        options["enable_checkpointing"] = None
+        options["use_distributed_sampler"] = False  # ours shares out the data itself
+        options["plugins"] = [CheckpointWriter(config.write)]
+        options["callbacks"] = [*self._callbacks(options), config, *_given(options["callbacks"])]
+        try:
+            return self.trainer_class(**options)
+        except (
+            MisconfigurationException,
+            ImportError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
+            raise ConfigError(one_line(error), remedy="mend the --trainer options") from None
+
+    def _ready_weights(self) -> None:
+        """Take over the weights to begin from, and freeze what is not to be trained."""
+        said = None
+        if self.checkpoint is not None:
+            require_same_model(self.checkpoint, self.model)
+        elif self.start is not None:
+            said = self.start.put_into(self.model)
+        for line in (said, freeze(self.model.model, self.config["freeze"])):
+            if line is not None:
+                _say(line)
+
+    def _callbacks(self, options: dict[str, Any]) -> list[pl.Callback]:
+        metric = self.recipe.metric.name
+        where: dict[str, Any] = {
+            "dirpath": self.run_dir / "checkpoints",
+            "enable_version_counter": False,
+        }
+        callbacks: list[pl.Callback] = [
+            RunCheckpoint(filename="best", monitor=MONITOR, mode="min", **where),
+            # Apart from the best, since `save_last` writes only when the best does.
+            RunCheckpoint(filename="last", save_on_train_epoch_end=True, **where),
+            Patience(MONITOR, patience=self.config["patience"], mode="min"),
+            StopAtLastStep(),
+            OptimizerOptions(),
+            SeedEachStep(self.datamodule.seed),
+            EpochLines(metric, MONITOR),
+        ]
+        if self.config["ema"]:
+            callbacks.append(MovingAverage(self.config["ema"]))
+        if options["logger"]:
+            callbacks.append(LearningRateMonitor("step"))
+        others = any(isinstance(given, ProgressBar) for given in _given(options["callbacks"]))
+        if options["enable_progress_bar"] and not others:
+            callbacks.append(EpochBar(metric))
+        return callbacks
+
+    def _config_text(self) -> str:
+        """The configuration as ``config.yaml`` keeps it."""
+        config = self.config.clone()
+        config["resume"] = False
+        return self.parser.dump(config, skip_none=False)
+
+    def preflight(self) -> None:
+        """Report what CTC cannot align and leave it out; check what depends on the data.
+
+        Raises:
+            AlignmentError: nothing is left to train on.
+            ConfigError: a limit of batches leaves none.
+        """
+        self.datamodule.trainer = self.trainer  # which knows how many processes share the data
+        for split in ("train", "dev"):
+            report = self.datamodule.preflight(split, self.model.num_frames)
+            _say(f"{split}: {report.report()}")
+            report.require_any()
+        loaders = self.datamodule.train_dataloader(), self.datamodule.val_dataloader()
+        check_batches(self.config["trainer"], *map(len, loaders))
+        ends = self.config["trainer"]["max_epochs"], self.config["trainer"]["max_steps"]
+        if self.checkpoint is not None and is_finished(self.checkpoint, *ends):
+            _say("this run is finished: give more --trainer.max_epochs or max_steps to go on")
+        elif self._has_to_fit_statistics():
+            self._fit_statistics()
+
+    def _has_to_fit_statistics(self) -> bool:
+        """Those of the corpus are in a checkpoint or a bundle, those of speakers are not."""
+        kind = self.model.extractor.config.normalisation
+        if kind != "global" or self.checkpoint is not None:
+            return kind == "speaker"
+        kept = self.start is not None and self.start.keeps_statistics(self.model)
+        return self.config["new_statistics"] or not kept
+
+    def _fit_statistics(self) -> None:
+        splits = ["train", "dev"] if self._normalises_by_speaker() else ["train"]
+        loaders = [self.datamodule.plain_dataloader(split) for split in splits]
+        self.model.extractor.fit_statistics(
+            (batch.waveforms, batch.lengths, batch.speakers)
+            for loader in loaders
+            for batch in loader
+        )
+
+    def _normalises_by_speaker(self) -> bool:
+        return self.model.extractor.config.normalisation == "speaker"
+
+
+@rank_zero_only
+def _say(text: str) -> None:
+    """Print, in the first of the processes alone."""
+    print(text)
+
+
+def _given(callbacks: Any) -> list[pl.Callback]:
+    """The callbacks of the configuration: none, one or several."""
+    if callbacks is None:
+        return []
+    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+
+
+def _tokens(data_dir: str) -> list[str]:
+    """The token list, or none where there is no readable one: that is told after parsing."""
+    try:
+        return list(Tokenizer.load(tokens_path(Path(data_dir))).tokens)
+    except TokenError:
+        return []
+
+
+def _token_kind(data_dir: str) -> str:
+    try:
+        return Tokenizer.load(tokens_path(Path(data_dir))).kind
+    except TokenError:
+        return ""
