@@ -99,7 +99,7 @@ def prefix_search(
 
     With a ``separator`` of words, labellings that differ only in separators are one.
 
-    Fewer where fewer are possible. Frames whose blank is more probable than ``blank_threshold``
+    Fewer where fewer are possible, or where ``max_expansions`` ends the search before. Frames whose blank is more probable than ``blank_threshold``
     divide sections; 1.0 leaves the utterance whole. ``max_expansions`` bounds the prefixes that are
     extended in each section; when it ends the search, what is best so far is given, never worse
     than what a beam finds there, or the best path. A section whose labellings have more tokens than
@@ -116,6 +116,12 @@ def prefix_search(
         labellings = [labels for labels, _ in found]
     else:
         labellings, complete = _search_sections(sections, count, max_expansions, stop, separator)
+        if len(labellings) < count and separator is not None:
+            # Of a section's labellings, four may be one text: with separators at either end.
+            labellings, complete = _search_sections(
+                sections, 4 * count, max_expansions, stop, separator
+            )
+            labellings = labellings[:count]
         searches = ["sectioned" if complete else "cut"] * len(labellings)
     results = [
         Found(labels, labelling_log_prob(log_probs, labels, stop, separator), search)

@@ -106,10 +106,13 @@ class BeamDecoder:
     def search(self, frames: NDArray[np.float32], count: int, stop: Stop) -> list[Labelling]:
         """The best ``count`` labellings of ``frames (T, V)``, best first; none if none is possible.
 
+        That of the best path is among them unless as many score higher: a narrow beam may lose it.
+
         Raises:
             StoppedError: asked for by ``stop``.
         """
-        return _search(frames, count, *self._inputs, stop)
+        found = _search(frames, count, *self._inputs, stop)
+        return _with_best_path(found, _search(_best_path(frames), 1, *self._inputs, stop))[:count]
 
     @cached_property
     def _inputs(self) -> tuple[Options, Grammar, Boosts]:
@@ -175,6 +178,25 @@ def _search(
         Labelling(_spell(tree, int(row)), *map(float, parts))
         for row, parts in zip(rows[order], scores[order], strict=True)
     ]
+
+
+def _best_path(frames: NDArray[np.floating]) -> NDArray[np.floating]:
+    """``frames (T, V)`` with the best token of each alone."""
+    best = (np.arange(len(frames)), frames.argmax(axis=1))
+    alone = np.full_like(frames, -np.inf)
+    alone[best] = frames[best]
+    return alone
+
+
+def _with_best_path(found: list[Labelling], path: list[Labelling]) -> list[Labelling]:
+    """``found`` with the labelling of ``path``, if any, in its place: the better of two that are
+    equal but for what paths they count.
+    """
+    known = {labelling.labels: labelling for labelling in [*found, *path]}
+    for labelling in found:
+        if labelling.score >= known[labelling.labels].score:
+            known[labelling.labels] = labelling
+    return sorted(known.values(), key=lambda labelling: -labelling.score)
 
 
 def _spell(tree: Records, row: int) -> Labels:

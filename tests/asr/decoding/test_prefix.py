@@ -93,6 +93,19 @@ def test_sections_and_budgets_give_each_text_once(log_probs_of, every_text, seed
             assert f.log_prob == pytest.approx(expected[f.labels], abs=1e-5)
 
 
+@given(
+    seed=st.integers(0, 10**6),
+    sure=st.lists(st.integers(0, 6), min_size=1, max_size=3),
+    count=st.integers(2, 12),
+)
+@settings(max_examples=60, deadline=None)
+def test_sections_give_as_many_texts_as_there_are(log_probs_of, every_text, seed, sure, count):
+    log_probs = sure_of_blanks(log_probs_of(seed, 7, 3).numpy(), sure, 1.0)
+    possible = sum(score > -math.inf for score in every_text(log_probs, 1).values())
+    found = prefix_search(log_probs, count, 0.9999, ENOUGH, None, 1)
+    assert len({f.labels for f in found}) == len(found) == min(count, possible)
+
+
 @given(seed=st.integers(0, 10**6), frames=st.integers(1, 30), size=st.integers(1, 10))
 @settings(max_examples=40, deadline=None)
 def test_the_probability_of_a_labelling_is_that_of_torch_ctc(log_probs_of, seed, frames, size):

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.decoding import BeamOptions, DecoderOptions, Phrase, make_decoder
+from asr.decoding import BeamOptions, DecoderOptions, GreedyOptions, Phrase, make_decoder
 from asr.decoding.beam.language import Language
 from asr.decoding.beam.lexicon import Lexicon, spell_words
 from asr.decoding.prefix import labelling_log_prob
@@ -118,6 +118,41 @@ def check_exhaustive(log_probs, every_text, config, language, phrases, tokenizer
         parts = (h.acoustic_score, h.lm_score, h.bonus_score)
         assert parts == pytest.approx(expected[h.text], abs=1e-5)
         assert h.score == pytest.approx(sum(expected[h.text]), abs=1e-5)
+    scores = [h.score for h in found]
+    assert scores == sorted(scores, reverse=True)
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    frames=st.integers(0, 12),
+    width=st.integers(1, 3),
+    options=options,
+    language=languages,
+    phrases=st.lists(st.builds(Phrase, st.sampled_from(["a", "ab", "a ab"]), weights), max_size=2),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_narrow_beam_finds_nothing_worse_than_the_best_path(
+    log_probs_of, seed, frames, width, options, language, phrases
+):
+    """Whatever a language model thinks of its beginning."""
+    log_probs = log_probs_of(seed, frames, 4)
+    config = BeamOptions(beam_width=width, nbest=width, **options)
+    (best_path,) = make_decoder(GreedyOptions(), LETTERS, 0.02).decode(
+        log_probs[None], torch.tensor([frames])
+    )[0]
+    known = known_words(language, config)
+    if config.unk_score is None and known is not None:
+        phrases = [p for p in phrases if known.issuperset(p.text.split())]
+    parts = expected_parts(best_path.text, config, language, phrases, LETTERS)
+    if parts is None:
+        return
+    decoder = make_decoder(config, LETTERS, 0.02, language, phrases)
+    (found,) = decoder.decode(log_probs[None], torch.tensor([frames]))
+    bar = best_path.acoustic_score + sum(parts)
+    assert found[0].score >= bar - 1e-5
+    texts = [h.text for h in found]
+    assert len(set(texts)) == len(texts) <= width
+    assert best_path.text in texts or all(h.score >= bar - 1e-5 for h in found)
     scores = [h.score for h in found]
     assert scores == sorted(scores, reverse=True)
 
