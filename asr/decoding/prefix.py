@@ -99,11 +99,11 @@ def prefix_search(
 
     With a ``separator`` of words, labellings that differ only in separators are one.
 
-    Fewer where fewer are possible, or where ``max_expansions`` ends the search before. Frames whose blank is more probable than ``blank_threshold``
-    divide sections; 1.0 leaves the utterance whole. ``max_expansions`` bounds the prefixes that are
-    extended in each section; when it ends the search, what is best so far is given, never worse
-    than what a beam finds there, or the best path. A section whose labellings have more tokens than
-    that is left to the beam.
+    Fewer where fewer are possible, or where ``max_expansions`` ends the search before. Frames whose
+    blank is more probable than ``blank_threshold`` divide sections; 1.0 leaves the utterance whole.
+    ``max_expansions`` bounds the prefixes that are extended in each section; when it ends the
+    search, what is best so far is given, never worse than what a beam finds there, or the best
+    path. A section whose labellings have more tokens than that is left to the beam.
 
     Raises:
         StoppedError: asked for by ``stop``.
