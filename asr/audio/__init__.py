@@ -10,6 +10,7 @@ from asr.audio.decode import (
     resample,
     write_wav,
 )
+from asr.audio.sndfile import recode
 
 __all__ = [
     "AudioInfo",
@@ -18,6 +19,7 @@ __all__ = [
     "decode_pcm",
     "probe",
     "read_audio",
+    "recode",
     "resample",
     "write_wav",
 ]

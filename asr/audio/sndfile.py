@@ -15,12 +15,19 @@ from numpy.typing import NDArray
 
 from asr.types import Waveform
 
-__all__ = ["SoundFile", "UnreadableError", "encode_wav", "open_container", "open_raw"]
+__all__ = ["SoundFile", "UnreadableError", "encode_wav", "open_container", "open_raw", "recode"]
 
 UNKNOWN_FRAMES = 2**62  # and more: the header does not tell; FLAC counts in 36 bits
 BLOCK_FRAMES = 65_536
 FLAC_BLOCK_FRAMES = 4_096  # of what breaks off, the last block is lost
 RAW_TYPES = {"LINEAR16": "PCM_16", "FLOAT": "FLOAT", "MULAW": "ULAW", "ALAW": "ALAW"}
+
+CODECS = {  # container and coding
+    "mulaw": ("WAV", "ULAW"),
+    "alaw": ("WAV", "ALAW"),
+    "gsm": ("WAV", "GSM610"),
+    "opus": ("OGG", "OPUS"),
+}
 
 Part = bytes | memoryview
 
@@ -99,6 +106,30 @@ def encode_wav(waveform: Waveform) -> bytes:
     buffer = io.BytesIO()
     soundfile.write(buffer, waveform.samples, waveform.sample_rate, subtype="PCM_16", format="WAV")
     return buffer.getvalue()
+
+
+def recode(waveform: Waveform, codec: str, compression: float | None = None) -> Waveform:
+    """What is left of ``waveform`` when it was coded and decoded again; as long as it was.
+
+    Args:
+        waveform: for ``"gsm"`` at 8 kHz, for ``"opus"`` at 8, 12, 16, 24 or 48 kHz.
+        codec: ``"mulaw"`` and ``"alaw"`` (ITU-T G.711), ``"gsm"`` (GSM 6.10), ``"opus"``.
+        compression: from 0 to 1, the smallest file; only Opus heeds it.
+    """
+    container, coding = CODECS[codec]
+    buffer = io.BytesIO()
+    samples = waveform.samples
+    soundfile.write(
+        buffer,
+        samples,
+        waveform.sample_rate,
+        format=container,
+        subtype=coding,
+        compression_level=compression,
+    )
+    buffer.seek(0)
+    decoded, _ = soundfile.read(buffer, frames=len(samples), dtype="float32", fill_value=0.0)
+    return Waveform(decoded, waveform.sample_rate)
 
 
 class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # it has no types

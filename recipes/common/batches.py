@@ -77,7 +77,8 @@ class BatchSampler(Sampler[Drawn]):
         cuts: the utterances.
         limits: of a batch; an utterance longer than the limit is a batch by itself. Processes that
             one utterance a batch would leave without a batch exceed them by pairs of the shortest.
-        stretch: how much longer an utterance may become than its cut, by speed perturbation.
+        stretch: by which factor an utterance may become longer than its cut, played slowly.
+        added: how many seconds may then be added to it, as silence.
         shuffle: a new order each epoch; otherwise always the same one.
         seed: of the order.
         rank: of this process among ``world_size``; batch ``i`` goes to process ``i % world_size``.
@@ -93,6 +94,7 @@ class BatchSampler(Sampler[Drawn]):
         limits: BatchLimits,
         *,
         stretch: float = 1.0,
+        added: float = 0.0,
         shuffle: bool = False,
         seed: int = 0,
         rank: int = 0,
@@ -103,7 +105,7 @@ class BatchSampler(Sampler[Drawn]):
                 f"{len(cuts)} utterances for {world_size} processes",
                 remedy="train with fewer --trainer.devices",
             )
-        self.groups = _share_out(_groups(cuts, limits, stretch), world_size)
+        self.groups = _share_out(_groups(cuts, limits, stretch, added), world_size)
         self.shuffle = shuffle
         self.seed = seed % SEEDS
         self.rank = rank
@@ -146,7 +148,7 @@ class BatchSampler(Sampler[Drawn]):
         return batches
 
 
-def _groups(cuts: Sequence[Cut], limits: BatchLimits, stretch: float) -> list[_Group]:
+def _groups(cuts: Sequence[Cut], limits: BatchLimits, stretch: float, added: float) -> list[_Group]:
     """Groups of like duration in which no batch can exceed ``limits``."""
     ordered = sorted(cuts, key=lambda cut: cut.duration)
     buckets = max(1, min(limits.num_buckets, len(ordered) // 2))
@@ -155,12 +157,14 @@ def _groups(cuts: Sequence[Cut], limits: BatchLimits, stretch: float) -> list[_G
     elapsed = 0.0
     for cut in ordered:
         # Where the limit of seconds binds, durations in a group differ by no more than about two.
-        keys.append((int(elapsed / share), limits.size(cut.duration * stretch).bit_length()))
+        keys.append(
+            (int(elapsed / share), limits.size(cut.duration * stretch + added).bit_length())
+        )
         elapsed += cut.duration
     found = []
     for _, members in groupby(zip(keys, ordered, strict=True), key=lambda item: item[0]):
         group = tuple(cut for _, cut in members)
-        size = limits.size(group[-1].duration * stretch)  # the longest decides
+        size = limits.size(group[-1].duration * stretch + added)  # the longest decides
         found.append(_Group(group, math.ceil(len(group) / size)))
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,11 +14,12 @@ import pytorch_lightning as pl
 import torch
 from lhotse import CutSet
 from lhotse.cut import Cut
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from asr.audio import resample
-from asr.augment import AddNoise, SpeedPerturbation
+from asr.augment import AddNoise, AugmentConfig, Chain, SpeedPerturbation, make_changes
 from asr.tokens import Tokenizer
 from asr.types import AsrError, ConfigError, TrainingError
 from recipes.common.batches import BatchLimits, BatchSampler, Drawn
@@ -50,7 +52,7 @@ class Batch(NamedTuple):
 
 
 class SpeechDataset(Dataset[Batch | AsrError]):
-    """Turns the cuts a sampler chose into a :class:`Batch`, changed in speed and by noise if asked.
+    """Turns the cuts a sampler chose into a :class:`Batch`, changed if asked.
 
     An utterance's changes follow from the seed, the epoch and its id: they are new in each epoch,
     and the same whichever process loads it and wherever the run was interrupted. Audio that cannot
@@ -62,11 +64,12 @@ class SpeechDataset(Dataset[Batch | AsrError]):
         tokenizer: Tokenizer,
         sample_rate: int,
         perturb: SpeedPerturbation | None = None,
-        noise: AddNoise | None = None,
+        chain: Chain | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.sample_rate = sample_rate
-        self.changes = [change for change in (perturb, noise) if change is not None]
+        self.perturb = perturb
+        self.chain = chain
 
     def __getitem__(self, drawn: Drawn) -> Batch | AsrError:
         try:
@@ -76,14 +79,7 @@ class SpeechDataset(Dataset[Batch | AsrError]):
 
     def _batch(self, drawn: Drawn) -> Batch:
         cuts = drawn.cuts
-        samples = []
-        for cut in cuts:
-            rng = np.random.default_rng([drawn.seed, drawn.epoch, zlib.crc32(os.fsencode(cut.id))])
-            waveform = resample(load_samples(cut), self.sample_rate)
-            changed = waveform.samples
-            for change in self.changes:
-                changed = change(changed, rng)
-            samples.append(torch.from_numpy(changed))
+        samples = [torch.from_numpy(self._samples(cut, drawn)) for cut in cuts]
         texts = [cut.supervisions[0].text for cut in cuts]
         targets = [torch.tensor(self.tokenizer.encode(text)) for text in texts]
         return Batch(
@@ -95,6 +91,14 @@ class SpeechDataset(Dataset[Batch | AsrError]):
             speakers=[cut.supervisions[0].speaker for cut in cuts],
             texts=texts,
         )
+
+    def _samples(self, cut: Cut, drawn: Drawn) -> NDArray[np.float32]:
+        """The utterance's samples ``(N,)``, changed."""
+        key = [drawn.seed, drawn.epoch, zlib.crc32(os.fsencode(cut.id))]
+        samples = resample(load_samples(cut), self.sample_rate).samples
+        if self.perturb is not None:
+            samples = self.perturb(samples, np.random.default_rng(key))
+        return samples if self.chain is None else self.chain(samples, key)
 
 
 def _pad(sequences: Sequence[Tensor]) -> Tensor:
@@ -137,7 +141,8 @@ class SpeechDataModule(pl.LightningDataModule):
         batch_seconds: most seconds of audio in a batch, padding counted.
         num_buckets: groups of similar duration from which each batch is drawn.
         speed_factors: each training utterance is played at one of these speeds, by chance.
-        noise: white noise on a share of the training utterances.
+        noise: the same as ``augment.computed_noise``.
+        augment: changes of the training utterances, each in its share of them.
         num_workers: processes that read audio beside the training; 0 reads in the training process.
         sample_rate: rate of the features, in hertz.
         seed: order of the batches.
@@ -151,6 +156,7 @@ class SpeechDataModule(pl.LightningDataModule):
         num_buckets: int = 8,
         speed_factors: tuple[float, ...] = (1.0,),
         noise: AddNoise | None = None,
+        augment: AugmentConfig | None = None,
         num_workers: int = 0,
         sample_rate: int = 16_000,
         seed: int = 0,
@@ -167,7 +173,9 @@ class SpeechDataModule(pl.LightningDataModule):
         self.seed = seed
         self.perturb = SpeedPerturbation(speed_factors) if set(speed_factors) != {1.0} else None
         self.tokenizer = Tokenizer.load(tokens_path(self.data_dir))
-        self.noise = noise
+        self.augment = _with_noise(augment or AugmentConfig(), noise)
+        changes = make_changes(self.augment, sample_rate)
+        self.chain = Chain(changes) if changes else None
         self.usable: dict[str, frozenset[str]] = {}
 
     def manifest(self, split: str) -> CutSet:
@@ -203,7 +211,7 @@ class SpeechDataModule(pl.LightningDataModule):
         if self.trainer is not None:
             sampler.start_at(*_position(self.trainer))
         return self._loader(
-            sampler, SpeechDataset(self.tokenizer, self.sample_rate, self.perturb, self.noise)
+            sampler, SpeechDataset(self.tokenizer, self.sample_rate, self.perturb, self.chain)
         )
 
     def val_dataloader(self) -> SpeechLoader:
@@ -221,11 +229,13 @@ class SpeechDataModule(pl.LightningDataModule):
 
     def _sampler(self, split: str, *, shuffle: bool) -> BatchSampler:
         """This process's share of a split."""
-        slowest = min(self.perturb.factors) if self.perturb and split == "train" else 1.0
+        changed = split == "train"
+        slowest = min(self.perturb.factors) if self.perturb and changed else 1.0
         return BatchSampler(
             self._cuts(split),
             self.limits,
             stretch=1 / slowest,
+            added=self.augment.max_added_seconds if changed else 0.0,
             shuffle=shuffle,
             seed=self.seed,
             rank=self.trainer.global_rank if self.trainer else 0,
@@ -238,6 +248,17 @@ class SpeechDataModule(pl.LightningDataModule):
 
     def _loader(self, sampler: BatchSampler, dataset: SpeechDataset) -> SpeechLoader:
         return SpeechLoader(dataset, sampler=sampler, batch_size=None, num_workers=self.num_workers)
+
+
+def _with_noise(augment: AugmentConfig, noise: AddNoise | None) -> AugmentConfig:
+    """``augment`` with the noise of the option that stands beside it."""
+    if noise is None:
+        return augment
+    if augment.computed_noise is not None:
+        raise ConfigError(
+            "data.noise and data.augment.computed_noise are the same", remedy="give one of them"
+        )
+    return replace(augment, computed_noise=noise)
 
 
 def _position(trainer: pl.Trainer) -> tuple[int, int]:

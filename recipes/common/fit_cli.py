@@ -16,7 +16,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from asr.tokens import Tokenizer
-from asr.types import ConfigError, TokenError
+from asr.types import AsrError, ConfigError, TokenError
 from recipes.common.callbacks import (
     MovingAverage,
     OptimizerOptions,
@@ -175,6 +175,17 @@ class SpeechCLI(LightningCLI):
         if self.config.get("lr_scheduler") and not self.config.get("optimizer"):
             raise ConfigError("--lr_scheduler without --optimizer", remedy="give both or none")
 
+    def instantiate_classes(self) -> None:
+        """Make model, data and trainer of the configuration.
+
+        Raises:
+            AsrError: an option cannot be; the parser would wrap it in its own words.
+        """
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            raise _refusal(error) or error from None
+
     @property
     def run_dir(self) -> Path:
         """Where checkpoints and logs of this run go."""
@@ -294,6 +305,14 @@ class SpeechCLI(LightningCLI):
 
     def _normalises_by_speaker(self) -> bool:
         return self.model.extractor.config.normalisation == "speaker"
+
+
+def _refusal(error: BaseException) -> AsrError | None:
+    """What ``error`` was first raised as, if that was ours."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, AsrError):
+        cause = cause.__cause__
+    return cause
 
 
 @rank_zero_only

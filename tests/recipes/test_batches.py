@@ -2,10 +2,19 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lhotse import MonoCut
 
+from asr.augment import (
+    AddNoise,
+    AugmentConfig,
+    Gain,
+    RecordedNoiseConfig,
+    SilenceConfig,
+    TelephoneConfig,
+)
 from asr.types import AsrError, ConfigError, CorpusError
 from recipes.common.batches import BatchLimits, BatchSampler
 from recipes.common.data import SpeechDataModule
@@ -138,3 +147,53 @@ def test_speeds_are_new_in_each_epoch_and_the_same_with_loader_processes(toy_dat
     common = set(first) & set(second)
     assert any(first[name] != second[name] for name in common)
     assert draws(toy_data, epoch=0, workers=1) == first
+
+
+def changed(data_dir, **options):
+    """Waveforms of the first epoch by id, all changes made of every utterance."""
+    noise = RecordedNoiseConfig(str(data_dir.parent / "corpus" / "train3.wav"), probability=1.0)
+    augment = AugmentConfig(
+        silence=SilenceConfig(1.0, 1.0, probability=1.0),
+        noise=noise,
+        gain=Gain(probability=1.0),
+        telephone=TelephoneConfig(probability=1.0),
+    )
+    data = SpeechDataModule(str(data_dir), augment=augment, **options)
+    batches = list(data.train_dataloader())
+    found = {}
+    for batch in batches:
+        for name, samples, length in zip(batch.ids, batch.waveforms, batch.lengths, strict=True):
+            found[name] = samples[:length].numpy()
+    return found, batches
+
+
+def test_changes_are_the_same_in_any_batch_and_with_any_number_of_workers(toy_data):
+    alone, _ = changed(toy_data, batch_size=1)
+    together, _ = changed(toy_data, batch_size=8, num_workers=2)
+    assert set(alone) == set(together)
+    assert all(np.array_equal(alone[name], together[name]) for name in alone)
+
+
+def test_batches_keep_their_limit_with_silence_added(toy_data):
+    _, batches = changed(toy_data, batch_size=64, batch_seconds=8.0, speed_factors=(0.8, 1.2))
+    sizes = [batch.waveforms.shape for batch in batches]
+    # soxr rounds each length up to a sample
+    assert all(count * (size - 1) <= 8.0 * 16_000 for count, size in sizes)
+    assert max(count for count, _ in sizes) > 1
+
+
+def test_the_development_split_is_never_changed(toy_data):
+    plain = SpeechDataModule(str(toy_data), batch_size=6)
+    data = SpeechDataModule(
+        str(toy_data), batch_size=6, augment=AugmentConfig(gain=Gain(-20.0, -20.0, 1.0))
+    )
+    for first, second in zip(data.val_dataloader(), plain.val_dataloader(), strict=True):
+        assert torch.equal(first.waveforms, second.waveforms)
+        assert first.ids == second.ids
+
+
+def test_noise_given_twice_is_refused(toy_data):
+    with pytest.raises(ConfigError, match=r"data\.noise"):
+        SpeechDataModule(
+            str(toy_data), noise=AddNoise(), augment=AugmentConfig(computed_noise=AddNoise())
+        )

@@ -40,6 +40,29 @@ def test_fit_says_it_in_one_line_whatever_the_number_of_workers(toy, damaged, ca
     assert "Traceback" not in lines[0]
 
 
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ("{gain: {probability: -1}}", "gain: probability is -1.0"),
+        ("{silence: {max_before: -1}}", "silence: max_before is -1.0"),
+        ("{noise: {}}", "noise: no folder"),
+        ("{noise: {folder: FOLDER}}", "FOLDER: no audio files"),
+        ("{noise: {folder: FOLDER/none}}", "FOLDER/none: "),
+        ("{silense: {max_before: 1}}", "silense"),
+    ],
+)
+def test_changes_that_cannot_be_made_are_said_in_one_line(
+    toy, toy_data, tmp_path, capfd, option, named
+):
+    (tmp_path / "empty").mkdir()
+    option, named = (text.replace("FOLDER", str(tmp_path / "empty")) for text in (option, named))
+    assert toy.fit(toy_data, tmp_path / "run", "--data.augment", option) == 2
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.strip()]
+    assert len(lines) == 1
+    assert named in lines[0]
+    assert not (tmp_path / "run").exists()
+
+
 def test_evaluate_counts_it_as_deleted_and_goes_on(toy, damaged, tmp_path, capsys, small_run):
     options = ["--run", str(small_run), "--data", str(damaged), "--split", "train"]
     assert cli.main(toy.recipe(), ["evaluate", *options, "--output", str(tmp_path / "o")]) == 0

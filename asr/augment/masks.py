@@ -1,18 +1,15 @@
-"""Changes to training data that leave its text true: masks, speed, noise."""
+"""Masks on features."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import soxr
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from asr.types import ConfigError
 
-__all__ = ["AddNoise", "SpecAugment", "SpecAugmentConfig", "SpeedPerturbation"]
+__all__ = ["SpecAugment", "SpecAugmentConfig"]
 
 
 @dataclass(frozen=True)
@@ -70,56 +67,3 @@ def _random_span(size: Tensor, widest: Tensor, width: int) -> Tensor:
     start = (draws[1] * (size - span + 1)).long()
     position = torch.arange(width, device=size.device)
     return (position >= start.unsqueeze(1)) & (position < (start + span).unsqueeze(1))
-
-
-@dataclass(frozen=True)
-class SpeedPerturbation:
-    """Plays an utterance faster or slower, pitch and all (Ko et al. 2015).
-
-    Each call draws one of ``factors``; 1.1 makes the utterance a tenth faster.
-    """
-
-    factors: tuple[float, ...] = (0.9, 1.0, 1.1)
-
-    def __post_init__(self) -> None:
-        if not self.factors or not all(0.5 <= factor <= 2.0 for factor in self.factors):
-            raise ConfigError(
-                f"speed factors are {self.factors}", remedy="give numbers from 0.5 to 2"
-            )
-
-    def __call__(
-        self, samples: NDArray[np.float32], rng: np.random.Generator
-    ) -> NDArray[np.float32]:
-        """Map ``(N,)`` to about ``(N / factor,)``."""
-        factor = float(rng.choice(np.asarray(self.factors)))
-        if factor == 1.0:
-            return samples
-        return np.asarray(soxr.resample(samples, factor, 1.0, quality="HQ"), dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class AddNoise:
-    """Adds white noise at a random signal-to-noise ratio, to a share of the utterances."""
-
-    min_snr_db: float = 10.0
-    max_snr_db: float = 40.0
-    probability: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.min_snr_db > self.max_snr_db or not 0.0 <= self.probability <= 1.0:
-            raise ConfigError(
-                f"noise from {self.min_snr_db} to {self.max_snr_db} dB with probability "
-                f"{self.probability}",
-                remedy="use min_snr_db <= max_snr_db and a probability in [0, 1]",
-            )
-
-    def __call__(
-        self, samples: NDArray[np.float32], rng: np.random.Generator
-    ) -> NDArray[np.float32]:
-        """Map ``(N,)`` to ``(N,)``."""
-        if rng.random() >= self.probability:
-            return samples
-        power = float(np.mean(np.square(samples, dtype=np.float64)))
-        snr = 10 ** (rng.uniform(self.min_snr_db, self.max_snr_db) / 10)
-        noise = rng.standard_normal(len(samples)) * np.sqrt(power / snr)
-        return np.asarray(samples + noise, dtype=np.float32)
