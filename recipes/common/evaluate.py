@@ -229,6 +229,8 @@ def print_scores(
         recipe.metric.name,
         f"{100 * errors.rate:.2f} %  (95 % by speaker: {100 * low:.2f} to {100 * high:.2f})",
     )
+    if recipe.metric.convention:
+        table.add_row("scoring", recipe.metric.convention)
     table.add_row(
         "substitutions, deletions, insertions",
         f"{errors.substitutions}, {errors.deletions}, {errors.insertions} "

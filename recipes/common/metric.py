@@ -18,11 +18,13 @@ class Metric:
         name: heads the tables.
         count: the errors.
         symbols: what is compared, of a text; None for the recipe's tokens.
+        convention: how errors are counted, where that has to be said.
     """
 
     name: str
     count: Callable[[str, str], ErrorCounts]
     symbols: Callable[[str], list[str]] | None = None
+    convention: str | None = None
 
 
 WER = Metric("WER", word_errors)

@@ -15,9 +15,9 @@ from asr.audio import resample
 from asr.features import FeatureExtractor
 from asr.features.config import FeatureConfig
 from asr.tokens import BLANK
-from asr.types import CorpusError
 from recipes.common.data import manifest_path
 from recipes.common.manifests import load_samples, read_manifest
+from recipes.timit.corpus import phones_beside
 from recipes.timit.phones import fold39, fold48
 
 __all__ = ["NO_LABEL", "Corpus", "Segment", "Spoken", "timit", "tones"]
@@ -122,10 +122,7 @@ def timit(most_train: int, most_held_out: int, data: Path = TIMIT_DATA) -> Corpu
 
 def _read(cut) -> Raw:  # type: ignore[no-untyped-def]
     audio = Path(cut.recording.sources[0].source)
-    beside = [p for p in audio.parent.iterdir() if p.name.lower() == f"{audio.stem}.phn".lower()]
-    if not beside:
-        raise CorpusError("no phones (.phn) beside", where=str(audio), remedy="restore the corpus")
-    rows = [line.split() for line in beside[0].read_text(encoding="ascii").splitlines()]
+    rows = [line.split() for line in phones_beside(audio).read_text(encoding="ascii").splitlines()]
     samples = resample(load_samples(cut), RATE).samples
     return cut.id, samples, folded((row[2], int(row[0]), int(row[1])) for row in rows if row)
 

@@ -1,18 +1,58 @@
 """``python -m recipes.timit prepare|fit|evaluate|export``."""
 
 import sys
+from argparse import ArgumentParser, Namespace
+from dataclasses import replace
+from pathlib import Path
 
-from asr.scoring import ErrorCounts, token_errors
 from recipes.common.cli import main
-from recipes.common.metric import Metric
+from recipes.common.corpus import Corpus
+from recipes.common.prepare import read_split
 from recipes.common.recipe import Recipe
-from recipes.timit.corpus import TITLE, utterances
-from recipes.timit.phones import fold39
+from recipes.timit.corpus import TITLE, Reading, splits_of, utterances
+from recipes.timit.phones import PHONES
+from recipes.timit.protocol import note
+from recipes.timit.scoring import PER, SCORINGS
 
 
-def phone_errors(reference: str, hypothesis: str) -> ErrorCounts:
-    """Errors over the 39 classes in which TIMIT is scored (Lee & Hon 1989)."""
-    return token_errors(fold39(reference.split()), fold39(hypothesis.split()))
+class Source:
+    """TIMIT as the options of ``prepare`` say."""
+
+    def add_options(self, part: ArgumentParser) -> None:
+        """Add them to the command line."""
+        part.add_argument("--corpus", type=Path, required=True, help=f"folder of {TITLE}")
+        part.add_argument(
+            "--labels",
+            type=int,
+            choices=tuple(PHONES),
+            default=48,
+            help="phones to train on; error rates fold them to 39 (default: 48)",
+        )
+        part.add_argument(
+            "--dev",
+            choices=("test", "train"),
+            default="test",
+            help="develop on 50 speakers of the test part, as is usual, or on 5 %% of those of "
+            "the training part",
+        )
+        part.add_argument(
+            "--keep-sa",
+            action="store_true",
+            help="keep the sentences SA1 and SA2, which every speaker reads",
+        )
+
+    def read(self, arguments: Namespace) -> Corpus:
+        """Return all splits.
+
+        Raises:
+            CorpusError: the folder is not TIMIT, or a file is missing or broken.
+        """
+        folder = arguments.corpus
+        reading = Reading(arguments.labels, arguments.dev, arguments.keep_sa)
+        recipe = replace(RECIPE, utterances=reading.utterances)
+        splits = {split: read_split(recipe, folder, split) for split in splits_of(folder)}
+        tokens = PHONES[reading.labels]
+        return Corpus(str(folder), splits, unions=("test-complete",), tokens=tokens)
 
 
 RECIPE = Recipe(
@@ -20,7 +60,10 @@ RECIPE = Recipe(
     title=TITLE,
     utterances=utterances,
     token_kind="phones",
-    metric=Metric("PER", phone_errors),
+    metric=PER,
+    source=Source(),
+    note=note,
+    scorings=SCORINGS,
 )
 
 if __name__ == "__main__":

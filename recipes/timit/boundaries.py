@@ -1,9 +1,9 @@
 """``python -m recipes.timit.boundaries``: how well alignment finds TIMIT's phone boundaries.
 
 The phones of each sentence are aligned with its audio, and the boundaries compared with those that
-TIMIT's transcribers set by hand. Phones are the 48 classes of training; neighbours of one class,
-as the closures of two stops, are one phone. Boundaries of a glottal stop q, which the 48 classes
-leave out, are not counted.
+TIMIT's transcribers set by hand. Phones are the labels of training; neighbours of one label, as the
+closures of two stops, are one phone. Boundaries of a glottal stop q, which 48 and 39 labels leave
+out, are not counted.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from rich.table import Table
 from asr.audio import read_audio
 from asr.decoding.align import SPIKES, AlignConfig, align
 from asr.recognizer import Recognizer
-from asr.types import CorpusError, TimedToken
+from asr.types import TimedToken
 from recipes.common.cli import run_guarded
 from recipes.common.export import best_checkpoint, bundle_from_checkpoint
-from recipes.common.manifests import Utterance
 from recipes.common.speakers import fit_speakers
-from recipes.timit.corpus import SPLITS, TITLE, timed_phones, utterances
+from recipes.timit.corpus import SPLITS, TITLE, Reading, phones_beside, timed_phones, utterances
+from recipes.timit.phones import labels_of
 
 __all__ = ["boundary_errors", "main", "merged"]
 
@@ -37,7 +37,7 @@ TOLERANCES = (0.010, 0.020, 0.030, 0.050)  # seconds
 
 @dataclass(frozen=True)
 class Phone:
-    """One phone of the 48 classes, with its times in seconds."""
+    """One phone, with its times in seconds."""
 
     name: str
     start: float
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measure(runs: Sequence[Path], corpus: Path, split: str) -> None:
-    spoken = utterances(corpus, split)
+    count = len(utterances(corpus, split))
     ways = {
         "spikes": SPIKES,
         "midpoints": AlignConfig(earlier_share=0.5, shift=0.0),
@@ -90,10 +90,10 @@ def _measure(runs: Sequence[Path], corpus: Path, split: str) -> None:
     table = Table(
         *("run", "boundaries", "count", "median error"),
         *(f"within {1000 * tolerance:.0f} ms" for tolerance in TOLERANCES),
-        title=f"{TITLE}, {split}, {len(spoken)} utterances",
+        title=f"{TITLE}, {split}, {count} utterances",
     )
     for run in runs:
-        errors = _errors_of(run, spoken, list(ways.values()))
+        errors = _errors_of(run, corpus, split, list(ways.values()))
         for name, late in zip(ways, errors, strict=True):
             shares = [f"{100 * np.mean(np.abs(late) <= t + 1e-9):.1f} %" for t in TOLERANCES]
             median = f"{1000 * np.median(late):+.1f} ms"
@@ -102,13 +102,17 @@ def _measure(runs: Sequence[Path], corpus: Path, split: str) -> None:
 
 
 def _errors_of(
-    run: Path, spoken: Sequence[Utterance], ways: Sequence[AlignConfig]
+    run: Path, corpus: Path, split: str, ways: Sequence[AlignConfig]
 ) -> list[np.ndarray]:
     recognizer = Recognizer(bundle_from_checkpoint(best_checkpoint(run), "timit"))
+    labels = labels_of(recognizer.tokenizer.tokens)
+    spoken = Reading(labels).utterances(corpus, split)
     fit_speakers(recognizer, ((read_audio(item.audio), item.speaker) for item in spoken))
     errors: list[list[float]] = [[] for _ in ways]
     for utterance in track(spoken, description=f"aligning with {run.name}", transient=True):
-        reference = merged([Phone(*row) for row in timed_phones(_labels(utterance))])
+        reference = merged(
+            [Phone(*row) for row in timed_phones(phones_beside(utterance.audio), labels)]
+        )
         waveform = recognizer.prepare(read_audio(utterance.audio), utterance.speaker)
         log_probs, lengths = recognizer.log_probs([waveform])
         frames = log_probs[0, : int(lengths[0])].numpy()
@@ -118,15 +122,6 @@ def _errors_of(
             )
             late.extend(boundary_errors(reference, merged(aligned.tokens)))
     return [np.array(late) for late in errors]
-
-
-def _labels(utterance: Utterance) -> Path:
-    """The phones beside the audio, whatever the case of their suffix."""
-    audio = utterance.audio
-    for path in audio.parent.iterdir():
-        if path.stem == audio.stem and path.suffix.lower() == ".phn":
-            return path
-    raise CorpusError("no phones (.phn) beside the audio", where=str(audio))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from recipes.common.manifests import Utterance, load_samples, read_manifest, wri
 from recipes.demo import corpus as demo
 from recipes.librispeech import corpus as librispeech
 from recipes.timit import corpus as timit
-from recipes.timit.phones import PHONES39, PHONES48, PHONES61, fold39, fold48
 
 
 def tone(seconds=0.3, rate=16_000):
@@ -99,51 +98,6 @@ def test_a_broken_an4_is_refused_with_its_place(tmp_path, what):
     with pytest.raises(CorpusError) as caught:
         an4.utterances(tmp_path, "train")
     assert caught.value.remedy
-
-
-PHN = "0 1000 h#\n1000 2000 sh\n2000 3000 ix\n3000 3500 q\n3500 4000 kcl\n4000 4800 h#\n"
-
-
-def write_timit(folder, names, upper):
-    folder.mkdir(parents=True)
-    for name in names:
-        case = str.upper if upper else str.lower
-        (folder / case(f"{name}.phn")).write_text(PHN)
-        soundfile.write(folder / case(f"{name}.wav"), tone(), 16_000, format="NIST")
-
-
-@pytest.mark.parametrize("upper", [False, True])
-def test_timit_reads_the_published_layout_in_any_case(tmp_path, upper):
-    case = str.upper if upper else str.lower
-    for part, speaker in (("train", "fcjf0"), ("test", "mdab0"), ("test", "faks0")):
-        folder = tmp_path / case(part) / case("dr1") / case(speaker)
-        write_timit(folder, ["sa1", "si100", "sx37"], upper)
-    for split, speaker in (("train", "fcjf0"), ("dev", "faks0"), ("test", "mdab0")):
-        found = timit.utterances(tmp_path, split)
-        assert [u.id for u in found] == [f"{speaker}-si100", f"{speaker}-sx37"]
-        assert {u.text for u in found} == {"sil sh ix cl sil"}
-        write_manifest(tmp_path / "m.jsonl.gz", found)
-        assert len(load_samples(read_manifest(tmp_path / "m.jsonl.gz")[0]).samples) == len(tone())
-
-
-def test_the_timit_sample_is_whole_and_its_speakers_disjoint(shared_data):
-    folder = shared_data("timit_sample")
-    splits = {split: timit.utterances(folder, split) for split in timit.SPLITS}
-    speakers = [{u.speaker for u in found} for found in splits.values()]
-    assert sum(map(len, splits.values())) == 128  # 16 speakers, 10 sentences less SA1 and SA2
-    assert sum(map(len, speakers)) == len(set.union(*speakers)) == 16
-    phones = {phone for found in splits.values() for u in found for phone in u.text.split()}
-    assert phones <= set(PHONES48)
-    assert all({s[0] for s in group} == {"f", "m"} for group in speakers)
-
-
-def test_phones_fold_to_the_published_numbers_of_classes():
-    assert (len(PHONES61), len(PHONES48), len(PHONES39)) == (61, 48, 39)
-    assert set(fold48(PHONES61)) == set(PHONES48)
-    assert set(fold39(PHONES48)) == set(PHONES39)
-    assert fold48(["q"]) == []
-    with pytest.raises(CorpusError, match="xx"):
-        fold48(["xx"])
 
 
 def test_librispeech_reads_openslr_layout(tmp_path):
