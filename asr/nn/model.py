@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from asr.nn.cells import CELLS
+from asr.nn.chunks import ChunkedStack, Chunking, run_chunks
 from asr.nn.front import ConvolutionalFront, FrontOptions, reduced
 from asr.nn.kernels import AUTO, check_kernel
 from asr.nn.pyramid import Pyramid
@@ -141,6 +142,23 @@ class AcousticModelConfig:
         return from_values(cls, {**sizes, "network": network}, "model", ConfigError)
 
 
+class _Chunked(nn.Module):
+    """A recurrent stack run by chunks, as a module whose weights can be replaced for a call."""
+
+    def __init__(self, stack: nn.Module, network: NetworkConfig, chunking: Chunking) -> None:
+        super().__init__()
+        if network.cell == PEER:
+            raise ConfigError(f"{PEER} cannot be run by chunks", remedy="choose another cell")
+        self.stack = stack
+        self.chunking = chunking
+        self.reduction = math.prod(network.reductions)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Map ``(B, T, F)`` to the last layer's output ``(B, T', D * R)``."""
+        stack = cast(ChunkedStack, self.stack)
+        return run_chunks(stack, features, lengths, self.chunking, self.reduction)
+
+
 def _recurrent(config: AcousticModelConfig) -> nn.Module:
     network, size = config.network, config.input_size
     if network.front is not None:
@@ -191,14 +209,18 @@ class AcousticModel(nn.Module):
         self.dropout = nn.Dropout(config.network.dropout)
         self.output = nn.Linear(config.network.output_size, config.vocab_size)
 
-    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+    def forward(
+        self, features: Tensor, lengths: Tensor, chunking: Chunking | None = None
+    ) -> Tensor:
         """Map ``features (B, T, F)`` with ``lengths (B,)`` to log-probabilities ``(B, T', V)``.
 
         T' is T, or as :meth:`num_frames` says. The result is float32 and natural-log normalised
-        over V; frames beyond a length hold no meaning and are the same for every padding.
+        over V; frames beyond a length hold no meaning and are the same for every padding. With
+        ``chunking`` the recurrent layers read no further ahead than it says.
 
         Raises:
             ModelError: the shapes do not fit the model.
+            ConfigError: torch's own LSTM cannot be run by chunks.
         """
         self._check(features, lengths)
         network = self.config.network
@@ -209,7 +231,14 @@ class AcousticModel(nn.Module):
             weights = self._noisy_weights()
         if self.front is not None:
             features, lengths = self.front(features, lengths)  # (B, T / front.reduction, F')
-        hidden, _ = functional_call(self.recurrent, weights, features, {"lengths": lengths})
+        if chunking is None:
+            hidden, _ = functional_call(self.recurrent, weights, features, {"lengths": lengths})
+        else:
+            hidden = functional_call(
+                _Chunked(self.recurrent, network, chunking),
+                {f"stack.{name}": weight for name, weight in weights.items()},
+                (features, lengths),
+            )
         return self._log_probs(hidden)
 
     def _log_probs(self, hidden: Tensor) -> Tensor:
@@ -218,7 +247,11 @@ class AcousticModel(nn.Module):
         return log_probs
 
     def with_intermediate(
-        self, features: Tensor, lengths: Tensor, layers: Sequence[int]
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        layers: Sequence[int],
+        chunking: Chunking | None = None,
     ) -> list[tuple[Tensor, Tensor]]:
         """Log-probabilities behind ``layers``, counted from 1, then those of :meth:`forward`.
 
@@ -229,8 +262,11 @@ class AcousticModel(nn.Module):
             for each ``log_probs (B, T', V)`` and its lengths ``(B,)``.
 
         Raises:
-            ConfigError: there is no such layer below the last, or the cell is torch's own.
+            ConfigError: there is no such layer below the last, the cell is torch's own, or lower
+                layers are asked for with ``chunking``.
         """
+        if layers and chunking is not None:
+            raise ConfigError("lower layers have no output by chunks", remedy="ask for none")
         recurrent = [m for m in self.recurrent.modules() if isinstance(m, RecurrentLayer)]
         for layer in layers:
             if not 1 <= layer < len(recurrent):
@@ -248,7 +284,7 @@ class AcousticModel(nn.Module):
             for n in layers
         ]
         try:
-            last = self(features, lengths), self.num_frames(lengths)
+            last = self(features, lengths, chunking), self.num_frames(lengths)
         finally:
             for hook in hooks:
                 hook.remove()

@@ -6,11 +6,16 @@ Chan, Jaitly, Le & Vinyals, "Listen, attend and spell" (2015), section 3.1.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asr.nn.chunks import States
 from asr.nn.front import mask_frames, reduced
+
+if TYPE_CHECKING:
+    from asr.nn.recurrent import RecurrentStack
 
 __all__ = ["Pyramid", "join_frames"]
 
@@ -49,6 +54,26 @@ class Pyramid(nn.Module):
                 x, lengths = join_frames(x, lengths, self.factors[number - 1])
             x, _ = stack(x, lengths=lengths)  # (B, T, D * H)
         return x, None
+
+    def chunk(
+        self, x: Tensor, lengths: Tensor, frames: int, states: States | None = None
+    ) -> tuple[Tensor, States]:
+        """As :meth:`asr.nn.recurrent.RecurrentStack.chunk`; ``frames`` are those of ``x``.
+
+        But for the last of a sequence, chunk and look-ahead are multiples of all reductions.
+        """
+        ends: list[tuple[Tensor, Tensor]] = []
+        for number, module in enumerate(self.stacks):
+            stack = cast("RecurrentStack", module)
+            if number:
+                x = self.dropout(x)
+                x, lengths = join_frames(x, lengths, self.factors[number - 1])
+                frames //= self.factors[number - 1]
+            count = len(stack.layers)
+            mine = None if states is None else states[len(ends) : len(ends) + count]
+            x, carried = stack.chunk(x, lengths, frames, mine)
+            ends += carried
+        return x, ends
 
 
 def _runs(reductions: Sequence[int]) -> list[tuple[int, int]]:

@@ -8,6 +8,7 @@ result depends on the batch around it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -90,15 +91,58 @@ class RecurrentLayer(nn.Module):
         Returns:
             the output, and the state after each direction's last frame.
         """
-        T, B, _ = x.shape
-        D, GH, R = self.weight_hh.shape
-        gates = F.linear(x, self.weight_ih.flatten(0, 1), self.bias.flatten()).view(T, B, D, GH)
+        return self._recur(self._gates(x), slice(None), lengths, state)
+
+    def chunk(
+        self, x: Tensor, lengths: Tensor, frames: int, state: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """As :meth:`forward` for the next ``frames`` of longer sequences and some beyond them.
+
+        The forward direction goes on from the chunk before, the backward one begins at the end of
+        ``x`` (Zhang et al. 2016, "Highway long short-term memory RNNs for distant speech
+        recognition", section 3.3; Xue & Yan 2017).
+
+        Args:
+            x: the chunk and its look-ahead ``(T, B, I)``, with T at least ``frames``.
+            lengths: frames of ``x`` that each sequence has ``(B,)``; it may have ended before.
+            frames: length of the chunk; the rest is look-ahead.
+            state: ``h (1, B, R)`` and ``c (1, B, H)`` of the forward direction at the chunk's
+                beginning; None at the sequences' beginning.
+
+        Returns:
+            the output of all of ``x``, and the forward direction's state at the chunk's end.
+        """
+        gates = self._gates(x)  # (T, B, D, G * H)
+        now, beyond = lengths.clamp(max=frames), (lengths - frames).clamp(min=0)
+        chunk, state = self._recur(gates[:frames, :, :1], slice(0, 1), now, state)
+        ahead, _ = self._recur(gates[frames:, :, :1], slice(0, 1), beyond, state)
+        output = torch.cat([chunk, ahead])  # (T, B, R)
+        if len(self.bias) == 2:
+            reverse, _ = self._recur(_flip(gates[:, :, 1:], lengths), slice(1, 2), lengths, None)
+            output = torch.cat([output, _flip(reverse, lengths)], dim=2)
+        return output, state
+
+    def _gates(self, x: Tensor) -> Tensor:
+        """What the input adds to the gates ``(T, B, D, G * H)``."""
+        D, GH, _ = self.weight_hh.shape
+        gates = F.linear(x, self.weight_ih.flatten(0, 1), self.bias.flatten())
+        return gates.view(*x.shape[:2], D, GH)
+
+    def _recur(
+        self,
+        gates: Tensor,
+        directions: slice,
+        lengths: Tensor,
+        state: tuple[Tensor, Tensor] | None,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Output and last state of some directions, whose ``gates`` are ``(T, B, D', G * H)``."""
+        _, B, D, _ = gates.shape
         result_type = gates.dtype
-        if x.device.type == "cpu":  # where no kernel computes in half precision
+        if gates.device.type == "cpu":  # where no kernel computes in half precision
             gates = gates.to(torch.promote_types(result_type, torch.float32))
         wide = torch.promote_types(gates.dtype, torch.float32)
         if state is None:
-            h0 = gates.new_zeros(D, B, R)
+            h0 = gates.new_zeros(D, B, self.weight_hh.shape[2])
             c0 = gates.new_zeros(D, B, self.hidden_size, dtype=wide)
         else:
             h0, c0 = state[0].to(gates.dtype), state[1].to(wide)
@@ -106,9 +150,9 @@ class RecurrentLayer(nn.Module):
         hidden, c_n, *_ = operator(
             self.cell.name,
             gates,
-            self.weight_hh.to(gates.dtype),
-            None if self.peephole is None else self.peephole.to(wide),
-            None if self.weight_hr is None else self.weight_hr.to(gates.dtype),
+            self.weight_hh[directions].to(gates.dtype),
+            None if self.peephole is None else self.peephole[directions].to(wide),
+            None if self.weight_hr is None else self.weight_hr[directions].to(gates.dtype),
             h0,
             c0,
             lengths,
@@ -159,6 +203,13 @@ class RecurrentLayer(nn.Module):
                 "torch's module has another number of directions",
                 remedy=f"give one with bidirectional={len(self.bias) == 2}",
             )
+
+
+def _flip(x: Tensor, lengths: Tensor) -> Tensor:
+    """``x (T, B, ...)`` with the first ``lengths (B,)`` frames of each column in reverse order."""
+    frames = torch.arange(len(x), device=x.device)[:, None]  # (T, 1)
+    source = torch.where(frames < lengths, lengths - 1 - frames, frames)  # (T, B)
+    return x[source, torch.arange(x.shape[1], device=x.device)]
 
 
 def _last(hidden: Tensor, h0: Tensor, lengths: Tensor) -> Tensor:
@@ -280,6 +331,35 @@ class RecurrentStack(nn.Module):
             ends.append(end)
         h, c = (torch.cat(part) for part in zip(*ends, strict=True))
         return x, ((h, c) if self._layer(0).cell.has_state else h)
+
+    def chunk(
+        self,
+        x: Tensor,
+        lengths: Tensor,
+        frames: int,
+        states: Sequence[tuple[Tensor, Tensor]] | None = None,
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Map a chunk and its look-ahead ``x (B, T, I)`` or ``(T, B, I)`` as each layer does.
+
+        See :meth:`RecurrentLayer.chunk`. A layer reads what the one below makes of this chunk and
+        look-ahead, so that no layer sees further.
+
+        Returns:
+            the output of all of ``x``, and each layer's forward state at the chunk's end.
+
+        Raises:
+            ModelError: shapes that do not fit.
+        """
+        y = x.transpose(0, 1) if self.batch_first else x
+        self._check(y, lengths)
+        ends = []
+        for number in range(len(self.layers)):
+            if number > 0:
+                y = self.dropout(y)
+            before = states[number] if states else None
+            y, end = self._layer(number).chunk(y, lengths, frames, before)
+            ends.append(end)
+        return (y.transpose(0, 1) if self.batch_first else y), ends
 
     def _forward_packed(
         self, x: PackedSequence, state: State | None

@@ -20,7 +20,7 @@ from asr.tokens import Tokenizer
 from asr.types import ConfigError
 from recipes.common.data import Batch
 from recipes.common.metric import WER, Metric
-from recipes.common.objective import ObjectiveOptions
+from recipes.common.objective import DualMode, ObjectiveOptions
 from recipes.common.optimizer import parameter_groups, regroup
 from recipes.common.plateau import AllBlankDetector
 
@@ -39,6 +39,7 @@ class SpeechModule(pl.LightningModule):
         network: the recurrent stack, and the noise it is trained with.
         spec_augment: masks on the features.
         objective: what is minimised beside the CTC loss.
+        dual_mode: read a part of the batches by chunks, for a model that streams as well.
         learning_rate: peak of the schedule.
         weight_decay: of AdamW, on matrices; biases and peepholes have none.
         warmup_steps: steps of linear rise.
@@ -53,6 +54,7 @@ class SpeechModule(pl.LightningModule):
         network: NetworkConfig,
         spec_augment: SpecAugmentConfig | None = None,
         objective: ObjectiveOptions = ObjectiveOptions(),  # noqa: B008 -- frozen
+        dual_mode: DualMode | None = None,
         learning_rate: float = 2e-3,
         weight_decay: float = 1e-2,
         warmup_steps: int = 200,
@@ -66,6 +68,7 @@ class SpeechModule(pl.LightningModule):
         self.model = AcousticModel(AcousticModelConfig(features.size, self.tokenizer.size, network))
         self.loss = CTCLoss()
         self.objective = objective
+        self.dual_mode = dual_mode
         if objective.consistency and self.augment is None:
             raise ConfigError("consistency needs masks", remedy="give spec_augment as well")
         self.learning_rate = learning_rate
@@ -73,11 +76,8 @@ class SpeechModule(pl.LightningModule):
         self.warmup_steps = warmup_steps
         self.final_fraction = final_fraction
         self.metric: Metric = WER
-        self.greedy = make_decoder(
-            GreedyOptions(),
-            self.tokenizer,
-            features.seconds_per_frame * self.model.config.network.reduction,
-        )
+        self.seconds_per_frame = features.seconds_per_frame * network.reduction
+        self.greedy = make_decoder(GreedyOptions(), self.tokenizer, self.seconds_per_frame)
         self.all_blank = AllBlankDetector()
         self._errors = ErrorCounts()
         self._token_errors = ErrorCounts()
@@ -105,7 +105,10 @@ class SpeechModule(pl.LightningModule):
         """CTC loss per label of one batch, with what regularises it."""
         options = self.objective
         features, lengths = self._features(batch, options.views)
-        *lower, last = self.model.with_intermediate(features, lengths, options.intermediate)
+        chunking = self.dual_mode.draw(self.seconds_per_frame) if self.dual_mode else None
+        *lower, last = self.model.with_intermediate(
+            features, lengths, options.intermediate if chunking is None else (), chunking
+        )
         loss = self._loss(batch, *last)
         if lower:
             share = options.intermediate_weight

@@ -7,7 +7,7 @@ from asr.nn.front import FrontOptions
 from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
 from asr.types import ConfigError
 from recipes.common.callbacks import MovingAverage
-from recipes.common.objective import ObjectiveOptions
+from recipes.common.objective import DualMode, ObjectiveOptions
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # Lightning's own
@@ -118,3 +118,41 @@ def test_checkpoints_hold_the_average_of_all_steps_and_resume_with_it(
     for key in ("state_dict", "current_model_state"):
         for name, value in whole[key].items():
             assert torch.equal(found[key][name], value), name
+
+
+def test_both_ways_of_reading_are_drawn_within_their_ranges():
+    torch.manual_seed(0)
+    mode = DualMode(0.25, (200, 400), (0, 100))
+    drawn = [mode.draw(0.04) for _ in range(800)]
+    chunked = [each for each in drawn if each is not None]
+    assert 0.2 < len(chunked) / len(drawn) < 0.3
+    assert {each.frames for each in chunked} == set(range(5, 11))
+    assert {each.look_ahead for each in chunked} == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"probability": 1.5},
+        {"chunk_ms": (400, 200)},
+        {"look_ahead_ms": (-1, 200)},
+        {"look_ahead_ms": (0, float("inf"))},
+    ],
+)
+def test_impossible_ranges_are_refused(values):
+    with pytest.raises(ConfigError):
+        DualMode(**values)
+
+
+def test_a_run_in_both_modes_goes_on_as_one_never_stopped(toy, toy_data, tmp_path):
+    options = ["--model.dual_mode.chunk_ms", "[60, 200]", "--model.dual_mode.look_ahead_ms"]
+    options += ["[0, 60]", *TWO_LAYERS, "--trainer.max_epochs"]
+    assert toy.fit(toy_data, tmp_path / "whole", *options, "2") == 0
+    assert toy.fit(toy_data, tmp_path / "parts", *options, "1") == 0
+    assert toy.fit(toy_data, tmp_path / "parts", *options, "2", "--resume", "true") == 0
+    whole, parts = (
+        torch.load(tmp_path / run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for run in ("whole", "parts")
+    )
+    for name, value in whole.items():
+        assert torch.equal(parts[name], value), name
