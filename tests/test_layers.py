@@ -23,7 +23,7 @@ PACKAGES = ("asr", "server", "recipes")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "types"),
     ("files",),
-    ("options", "compiled", "device", "extras"),
+    ("options", "compiled", "device", "extras", "subwords"),
     ("audio", "augment", "features", "gate", "tokens"),
     ("nn", "lm", "scoring"),
     ("decoding",),

@@ -52,7 +52,8 @@ class Found:
 @dataclass(frozen=True)
 class PrefixDecoder:
     """Finds the most probable texts; the score is the exact log-probability of each: of all
-    labellings that differ from it only in spaces.
+    labellings that differ from it only in spaces. Of the ways that subwords may spell a text, the
+    most probable counts.
     """
 
     options: PrefixOptions
@@ -75,7 +76,7 @@ class PrefixDecoder:
 
     def _decode_one(self, frames: NDArray[np.float32], stop: Stop) -> list[Hypothesis]:
         config, separator = self.options, self.tokenizer.word_separator
-        results = []
+        results: dict[str, Hypothesis] = {}
         for found in prefix_search(
             frames, config.nbest, config.blank_threshold, config.max_expansions, stop, separator
         ):
@@ -83,8 +84,9 @@ class PrefixDecoder:
             spelled = hypothesis(
                 frames, spans, found.log_prob, self.tokenizer, self.seconds_per_frame
             )
-            results.append(replace(spelled, search=found.search))
-        return results
+            # Subwords may spell one text in several ways; the first is the most probable.
+            results.setdefault(spelled.text, replace(spelled, search=found.search))
+        return list(results.values())
 
 
 def prefix_search(

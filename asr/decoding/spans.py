@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,17 +189,15 @@ def spelled(
 def _words(
     tokens: Sequence[TimedToken], ids: Sequence[int], tokenizer: Tokenizer
 ) -> Iterator[Word]:
-    """Group tokens between separators; a vocabulary of phones has no words."""
+    """Group tokens by words; a vocabulary of phones has no words."""
     if tokenizer.kind == "phones":
         return
     separator = tokenizer.word_separator
-    for is_separator, group in groupby(
-        zip(ids, tokens, strict=True), key=lambda pair: pair[0] == separator
-    ):
-        if is_separator:
-            continue
-        parts = [token for _, token in group]
-        yield word_of("".join(part.token for part in parts), parts)
+    words = accumulate(k == separator or tokenizer.starts_word(k) for k in ids)
+    for _, group in groupby(zip(words, ids, tokens, strict=True), key=lambda item: item[0]):
+        said = [(k, token) for _, k, token in group if k != separator]
+        if said:
+            yield word_of(tokenizer.decode(k for k, _ in said), [token for _, token in said])
 
 
 def word_of(text: str, parts: Sequence[TimedToken]) -> Word:

@@ -55,7 +55,8 @@ class BeamDecoder:
 
     The acoustic score is the log-probability of the text, summed over the paths that survived, also
     those of labellings that differ from it only in spaces. A word is scored by a language model of
-    words when it ends, and ranked before that by the most probable word it may become. The
+    words when it ends, and ranked before that by the most probable word it may become. Of the ways
+    that subwords may spell a text, the one that scores best is given, with its own scores. The
     utterances of a batch are searched by as many threads as there are processors.
     """
 
@@ -89,7 +90,7 @@ class BeamDecoder:
 
         def decode_one(number: int) -> list[Hypothesis]:
             frames = utterances[number]
-            found = self.search(frames, self.options.nbest, stop)
+            found = self._search_texts(frames, stop)
             if not found:
                 raise DecodingError(
                     f"in utterance {number} of the batch no words of the lexicon are possible",
@@ -102,6 +103,15 @@ class BeamDecoder:
             return [decode_one(number) for number in range(len(utterances))]
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(decode_one, range(len(utterances))))
+
+    def _search_texts(self, frames: NDArray[np.float32], stop: Stop) -> list[Labelling]:
+        """The best labelling of each of the best texts: subwords spell one in several ways."""
+        if self.tokenizer.kind != "subwords":
+            return self.search(frames, self.options.nbest, stop)
+        found: dict[str, Labelling] = {}
+        for labelling in self.search(frames, self.options.beam_width, stop):
+            found.setdefault(self.tokenizer.decode(labelling.labels), labelling)
+        return list(found.values())[: self.options.nbest]
 
     def search(self, frames: NDArray[np.float32], count: int, stop: Stop) -> list[Labelling]:
         """The best ``count`` labellings of ``frames (T, V)``, best first; none if none is possible.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asr.decoding.beam.lexicon import Lexicon, read_lexicon, spell_words
+from asr.decoding.beam.lexicon import Lexicon, read_lexicon, spell, spell_words
 from asr.decoding.beam.phrases import Phrase
 from asr.decoding.beam.scoring import NO_LM, NOT_A_WORD, TOKEN_LM, WORD_LM, Grammar, Options
 from asr.decoding.beam.tree import build_tree, highest_below
@@ -98,7 +98,7 @@ class Language:
         """
         for phrase in phrases:
             for word in phrase.text.split():
-                if self._closed and tuple(self._tokenizer.encode(word)) not in self._closed.words:
+                if self._closed and spell(word, self._tokenizer) not in self._closed.words:
                     raise DecodingError(
                         f"the word {word!r} of the phrase {phrase.text!r} is not in the lexicon",
                         remedy="allow such words by unk_score, or extend the lexicon",
@@ -187,6 +187,7 @@ def search_options(config: BeamOptions, tokenizer: Tokenizer) -> Options:
             remedy="use token_score",
         )
     unk_score, threshold = config.unk_score, config.beam_threshold
+    starts = np.array([tokenizer.starts_word(k) for k in range(tokenizer.size)])
     return Options(
         beam_width=config.beam_width,
         token_min_log_prob=float(config.token_min_log_prob),
@@ -196,6 +197,8 @@ def search_options(config: BeamOptions, tokenizer: Tokenizer) -> Options:
         word_score=float(config.word_score),
         token_score=float(config.token_score),
         unk_score=-math.inf if unk_score is None else float(unk_score),
+        starts=starts,
+        marked=bool(starts.any()),
     )
 
 
@@ -224,7 +227,7 @@ def _own_words(lm: LanguageModel, tokenizer: Tokenizer) -> Lexicon:
             "%s of the language model's words cannot be spelled with the model's tokens and are "
             "never recognised%s: %s",
             _count(lost, words),
-            _count_of_other_case(lost, set(tokenizer.tokens).issuperset),
+            _count_of_other_case(lost, lambda word: not tokenizer.unknown(word)),
             _examples(lost),
         )
     return found

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from asr.decoding.lexicon_file import read_entries
 from asr.files.write import write_text
+from asr.subwords import MARK
 from asr.tokens import SPACE, Tokenizer
 from asr.types import LanguageModelError, TokenError
 
-__all__ = ["Lexicon", "read_lexicon", "spell_words"]
+__all__ = ["Lexicon", "read_lexicon", "spell", "spell_words"]
 
 Spelling = tuple[int, ...]
 
@@ -46,7 +48,7 @@ def read_lexicon(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Lexicon:
     lines = []
     for where, word, tokens, text in read_entries(path, LanguageModelError):
         try:
-            spelling = _parsed(tokens, tokenizer) if tokens else tuple(tokenizer.encode(word))
+            spelling = _parsed(tokens, tokenizer) if tokens else spell(word, tokenizer)
         except TokenError as error:
             raise LanguageModelError(
                 f"the word {word!r} has {error.what}",
@@ -67,17 +69,40 @@ def read_lexicon(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Lexicon:
 
 def spell_words(words: Iterable[str], tokenizer: Tokenizer) -> Lexicon:
     """Those of ``words`` that the tokens can spell, as they are written."""
-    known = set(tokenizer.tokens)
-    spelled = [word for word in words if known.issuperset(word)]
-    return Lexicon({tuple(tokenizer.encode(word)): word for word in spelled}, tuple(spelled))
+    found: dict[Spelling, str] = {}
+    for word in words:
+        with suppress(TokenError):
+            found[spell(word, tokenizer)] = word
+    return Lexicon(found, tuple(found.values()))
+
+
+def spell(word: str, tokenizer: Tokenizer) -> Spelling:
+    """The tokens of ``word`` as it is written; what separates it from others is none of them.
+
+    Raises:
+        TokenError: it has symbols outside the vocabulary.
+    """
+    spelling = tuple(tokenizer.encode(word))
+    return spelling[1:] if spelling[:1] == (tokenizer.word_separator,) else spelling
 
 
 def _parsed(tokens: list[str], tokenizer: Tokenizer) -> Spelling:
     if tokens[-1] in (SPACE, "|"):
         tokens = tokens[:-1]
-    ids = {token: number for number, token in enumerate(tokenizer.tokens) if number}
-    unknown = [token for token in tokens if token not in ids or token == SPACE]
+    if tokenizer.kind == "subwords" and tokens[:1] == [MARK]:
+        tokens = tokens[1:]
+    inside = {
+        token: number
+        for number, token in enumerate(tokenizer.tokens)
+        if number not in (tokenizer.blank, tokenizer.word_separator)
+    }
+    unknown = [token for token in tokens if token not in inside]
     if unknown or not tokens:
         what = f"unknown symbols {', '.join(map(repr, unknown))}" if unknown else "no spelling"
         raise TokenError(what)
-    return tuple(ids[token] for token in tokens)
+    spelling = tuple(inside[token] for token in tokens)
+    if later := [
+        token for token, k in zip(tokens[1:], spelling[1:], strict=True) if tokenizer.starts_word(k)
+    ]:
+        raise TokenError(f"a subword within that begins a word, {later[0]!r}")
+    return spelling

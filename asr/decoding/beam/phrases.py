@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from asr.decoding.beam.lexicon import spell
 from asr.decoding.beam.tree import ROOT, build_tree
 from asr.tokens import Tokenizer
 from asr.types import DecodingError, TokenError
@@ -30,7 +31,7 @@ class Phrase:
         text: as the model spells it. Where the vocabulary separates words, only whole words match;
             runs of white space count as one space.
         weight: what each occurrence adds to the score for each of its tokens, natural logarithm;
-            below zero, the phrase is avoided.
+            below zero, the phrase is avoided. A space counts as a token, between subwords too.
     """
 
     text: str
@@ -78,13 +79,19 @@ def build_boosts(phrases: Sequence[Phrase], tokenizer: Tokenizer) -> Boosts:
         weights[node] = max(weights[node], phrase.weight)
     link_phrases(boosts, weights, len(edge))
     start = ROOT if separator is None else int(follow_phrases(boosts, ROOT, separator))
-    most = float(boosts.gains.max(initial=0.0) + boosts.lookahead.max(initial=0.0))
+    # A subword may end one phrase as a separator before it would, and another as itself.
+    at_once = 2 if tokenizer.kind == "subwords" else 1
+    most = float(at_once * boosts.gains.max(initial=0.0) + boosts.lookahead.max(initial=0.0))
     return boosts._replace(start=start, most=most)
 
 
 def _spell(phrase: Phrase, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """The tokens of a phrase, with separators between its words though subwords go without."""
+    words, separator = phrase.text.split(), tokenizer.word_separator
     try:
-        return tuple(tokenizer.encode(" ".join(phrase.text.split())))
+        if tokenizer.kind != "subwords" or separator is None:
+            return tuple(tokenizer.encode(" ".join(words)))
+        return tuple(k for word in words for k in (separator, *spell(word, tokenizer)))[1:]
     except TokenError as error:
         raise DecodingError(
             f"the phrase {phrase.text!r} has {error.what}",

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from asr.compiled import compiled, inlined
 from asr.decoding.beam.tree import ROOT, Tree
 from asr.lm.trie import Trie, step
+from asr.tokens import BLANK_ID
 
 __all__ = [
     "NOT_A_WORD",
@@ -51,6 +52,8 @@ class Options(NamedTuple):
     word_score: float
     token_score: float
     unk_score: float  # minus infinity: words outside the lexicon are refused
+    starts: NDArray[np.bool_]  # (V,), the tokens that begin a word by themselves: subwords
+    marked: bool  # whether there are any, so that a text too begins as if after a separator
 
 
 class Grammar(NamedTuple):
@@ -114,32 +117,37 @@ def score_token(
 ) -> bool:
     """Let ``prefix``, a copy of the record that token ``k`` extends, say what follows from ``k``.
 
-    ``last`` is the token before; separators do not follow each other, nor begin a text. False: the
-    lexicon refuses ``k``, and the record is of no use.
+    ``last`` is the token before; separators do not follow each other, nor begin a text. A token
+    that begins a word by itself ends the one before it, as a separator does. False: the lexicon
+    refuses ``k``, and the record is of no use.
     """
     if grammar.lm_units == TOKEN_LM:
         if k == options.separator:  # scored when a word follows: none stands at a text's end
             log10, _ = step(grammar.trie, prefix.lm_state, grammar.token_words[k])
             prefix.lookahead += options.lm_weight * log10
         else:
-            if last == options.separator:
+            after_gap = last == options.separator or (options.marked and last == BLANK_ID)
+            if after_gap and not options.starts[k]:
                 log10, prefix.lm_state = step(
-                    grammar.trie, prefix.lm_state, grammar.token_words[last]
+                    grammar.trie, prefix.lm_state, grammar.token_words[options.separator]
                 )
                 prefix.lm_score += options.lm_weight * log10
             log10, prefix.lm_state = step(grammar.trie, prefix.lm_state, grammar.token_words[k])
             prefix.lm_score += options.lm_weight * log10
-    if k == options.separator:
-        # A word of the lexicon, or of the language model, is known only where it ends.
-        if not end_word(prefix, options, grammar):
-            return False
-    elif grammar.has_lexicon:
+    begins = options.starts[k] and last != options.separator and last != BLANK_ID
+    # A word of the lexicon, or of the language model, is known only where it ends.
+    if (k == options.separator or begins) and not end_word(prefix, options, grammar):
+        return False
+    if k != options.separator and grammar.has_lexicon:
         if prefix.lexicon_node != OUTSIDE:
             prefix.lexicon_node = _find_child(grammar.tree, prefix.lexicon_node, k)
         if prefix.lexicon_node == OUTSIDE and options.unk_score == -math.inf:
             return False
         prefix.lookahead += _look_ahead(prefix.lexicon_node, options, grammar)
     if boosts.any:
+        if begins:  # the end of a word before, which may end a phrase
+            prefix.phrase_node = follow_phrases(boosts, prefix.phrase_node, options.separator)
+            prefix.bonus += boosts.gains[prefix.phrase_node]
         prefix.phrase_node = follow_phrases(boosts, prefix.phrase_node, k)
         prefix.bonus += boosts.gains[prefix.phrase_node]
         prefix.lookahead += boosts.lookahead[prefix.phrase_node]

@@ -304,7 +304,7 @@ def _extend_all(
                 new.lookahead = options.token_score  # owed
             else:
                 new.bonus += options.token_score
-                if starts_word:
+                if starts_word or options.starts[k]:
                     new.bonus += options.word_score
                     if last == options.separator:
                         new.bonus += options.token_score

@@ -128,7 +128,8 @@ def load_graph(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Graph:
             remedy="give a folder that asr graph made",
         ) from None
     graph = _read(folder, changed)
-    if (graph.tokenizer.kind, graph.tokenizer.tokens) != (tokenizer.kind, tokenizer.tokens):
+    own = graph.tokenizer
+    if (own.kind, own.tokens, own.scores) != (tokenizer.kind, tokenizer.tokens, tokenizer.scores):
         raise GraphError(
             "the graph was made for the tokens of another bundle",
             where=str(path),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from asr.decoding.lexicon_file import read_entries
 from asr.files.write import write_text
 from asr.lm.ngrams import BEGIN, END, UNKNOWN
+from asr.subwords import MARK
 from asr.tokens import SPACE, Tokenizer
 from asr.types import GraphError
 
@@ -47,7 +48,7 @@ def lexicon_for(
     """
     given = None if path is None else read_lexicon(path, tokenizer)
     words = [word for word in vocabulary if word not in MARKS]
-    units = tokenizer.kind == "phones" or (tokenizer.word_separator is not None and SPACE in words)
+    units = tokenizer.kind == "phones" or any(map(_is_mark_of(tokenizer), words))
     if given is not None:
         known: Mapping[str, tuple[Labels, ...]] = given.pronunciations
     elif units:
@@ -59,8 +60,20 @@ def lexicon_for(
         raise _missing(missing, len(words), path, units)
     return Lexicon(
         {word: known[word] for word in words if word in known},
-        None if given is None and units else tokenizer.word_separator,
+        None if given is None and units else _separator(tokenizer),
     )
+
+
+def _is_mark_of(tokenizer: Tokenizer) -> Callable[[str], bool]:
+    """What tells that a language model's words are the tokens: a token for the space, or in one."""
+    if tokenizer.kind == "subwords":
+        return lambda word: word.startswith(MARK)
+    return lambda word: word == SPACE and tokenizer.word_separator is not None
+
+
+def _separator(tokenizer: Tokenizer) -> int | None:
+    """The token that stands between words; a mark stands within the first subword of one."""
+    return None if tokenizer.kind == "subwords" else tokenizer.word_separator
 
 
 def _missing(
@@ -107,7 +120,7 @@ def read_lexicon(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Lexicon:
         found.setdefault(word, {})[tuple(ids[token] for token in tokens)] = None
     if not found:
         raise GraphError("the lexicon is empty", where=str(path), remedy="give one word a line")
-    return Lexicon({w: tuple(ways) for w, ways in found.items()}, tokenizer.word_separator)
+    return Lexicon({w: tuple(ways) for w, ways in found.items()}, _separator(tokenizer))
 
 
 def write_lexicon(lexicon: Lexicon, path: str | os.PathLike[str], tokens: Sequence[str]) -> None:
