@@ -24,6 +24,7 @@ __all__ = [
     "bundle_from_checkpoint",
     "export",
     "read_checkpoint",
+    "tokenizer_of",
 ]
 
 
@@ -57,7 +58,7 @@ def bundle_from_checkpoint(path: Path, name: str) -> Bundle:
     return Bundle(
         extractor=extractor,
         model=model.eval(),
-        tokenizer=Tokenizer(plain["tokens"], plain["token_kind"]),
+        tokenizer=tokenizer_of(plain),
         decoder=GreedyOptions(),
         name=name,
         metadata={
@@ -66,6 +67,11 @@ def bundle_from_checkpoint(path: Path, name: str) -> Bundle:
             "steps": int(checkpoint["global_step"]),
         },
     )
+
+
+def tokenizer_of(plain: dict[str, Any]) -> Tokenizer:
+    """The tokens that a checkpoint's plain values name; early ones know of no subwords."""
+    return Tokenizer(plain["tokens"], plain["token_kind"], plain.get("token_scores"))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

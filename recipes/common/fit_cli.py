@@ -116,6 +116,7 @@ class SpeechCLI(LightningCLI):
         parser.set_defaults({"data.data_dir": str(self.recipe.paths.data.absolute())})
         parser.link_arguments("data.data_dir", "model.tokens", compute_fn=_tokens)
         parser.link_arguments("data.data_dir", "model.token_kind", compute_fn=_token_kind)
+        parser.link_arguments("data.data_dir", "model.token_scores", compute_fn=_token_scores)
         parser.link_arguments("model.features.sample_rate", "data.sample_rate")
         parser.link_arguments("seed_everything", "data.seed")
         for action in parser._actions:
@@ -330,14 +331,22 @@ def _given(callbacks: Any) -> list[pl.Callback]:
 
 def _tokens(data_dir: str) -> list[str]:
     """The token list, or none where there is no readable one: that is told after parsing."""
-    try:
-        return list(Tokenizer.load(tokens_path(Path(data_dir))).tokens)
-    except TokenError:
-        return []
+    tokenizer = _tokenizer(data_dir)
+    return list(tokenizer.tokens) if tokenizer else []
 
 
 def _token_kind(data_dir: str) -> str:
+    tokenizer = _tokenizer(data_dir)
+    return tokenizer.kind if tokenizer else ""
+
+
+def _token_scores(data_dir: str) -> list[float]:
+    tokenizer = _tokenizer(data_dir)
+    return list(tokenizer.scores) if tokenizer else []
+
+
+def _tokenizer(data_dir: str) -> Tokenizer | None:
     try:
-        return Tokenizer.load(tokens_path(Path(data_dir))).kind
+        return Tokenizer.load(tokens_path(Path(data_dir)))
     except TokenError:
-        return ""
+        return None

@@ -34,7 +34,8 @@ class SpeechModule(pl.LightningModule):
 
     Args:
         tokens: the token list, set from the data folder.
-        token_kind: ``"characters"`` or ``"phones"``, set from the data folder.
+        token_kind: ``"characters"``, ``"phones"`` or ``"subwords"``, set from the data folder.
+        token_scores: of subwords, their log-probabilities, set from the data folder.
         features: the front end.
         network: the recurrent stack, and the noise it is trained with.
         spec_augment: masks on the features.
@@ -50,6 +51,7 @@ class SpeechModule(pl.LightningModule):
         self,
         tokens: list[str],
         token_kind: str,
+        token_scores: list[float],
         features: FeatureConfig,
         network: NetworkConfig,
         spec_augment: SpecAugmentConfig | None = None,
@@ -62,7 +64,7 @@ class SpeechModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         _check_optimiser(learning_rate, weight_decay, warmup_steps, final_fraction)
-        self.tokenizer = Tokenizer(tokens, token_kind)
+        self.tokenizer = Tokenizer(tokens, token_kind, token_scores)
         self.extractor = FeatureExtractor(features)
         self.augment = SpecAugment(spec_augment) if spec_augment else None
         self.model = AcousticModel(AcousticModelConfig(features.size, self.tokenizer.size, network))
@@ -201,6 +203,7 @@ class SpeechModule(pl.LightningModule):
             "model": self.model.config.to_dict(),
             "tokens": list(self.tokenizer.tokens),
             "token_kind": self.tokenizer.kind,
+            "token_scores": list(self.tokenizer.scores),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

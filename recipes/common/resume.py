@@ -9,7 +9,7 @@ from typing import Any
 from asr.features import FeatureConfig
 from asr.nn.model import AcousticModelConfig
 from asr.types import AsrError, TrainingError
-from recipes.common.export import read_checkpoint
+from recipes.common.export import read_checkpoint, tokenizer_of
 from recipes.common.module import CHECKPOINT_KEY, SpeechModule
 
 __all__ = ["checkpoint_to_resume", "differences", "is_finished", "require_same_model"]
@@ -46,11 +46,11 @@ def require_same_model(checkpoint: Path, module: SpeechModule) -> None:
         TrainingError: they do not, or the checkpoint is damaged.
     """
     saved = read_checkpoint(checkpoint)[CHECKPOINT_KEY]
-    tokens = [list(module.tokenizer.tokens), module.tokenizer.kind]
-    if [list(saved["tokens"]), saved["token_kind"]] != tokens:
+    before, now = tokenizer_of(saved), module.tokenizer
+    if (before.kind, before.tokens, before.scores) != (now.kind, now.tokens, now.scores):
         raise TrainingError(
-            f"the run was trained with {len(saved['tokens'])} tokens that are not the "
-            f"{len(tokens[0])} of the data",
+            f"the run was trained with {before.size} tokens that are not the "
+            f"{now.size} of the data",
             where=str(checkpoint),
             remedy="give the data it was trained on with --data.data_dir, or start a new run",
         )

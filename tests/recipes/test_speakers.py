@@ -31,7 +31,7 @@ def checkpoint_of(toy_data, tmp_path):
         tokenizer = Tokenizer.load(tokens_path(toy_data))
         config = FeatureConfig(num_mels=12, normalisation=normalisation)
         network = NetworkConfig(hidden_size=8, num_layers=1)
-        module = SpeechModule(list(tokenizer.tokens), tokenizer.kind, config, network).eval()
+        module = SpeechModule(list(tokenizer.tokens), tokenizer.kind, [], config, network).eval()
         with torch.no_grad():
             module.model.output.weight *= 20
         data = SpeechDataModule(str(toy_data))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,20 @@ def forward(bundle: Bundle, samples: np.ndarray) -> torch.Tensor:
 
 
 # Round trip
+
+
+def test_a_bundle_of_subwords_needs_no_other_package(bundle_of, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    tokens = ["<blank>", "▁", "▁a", "▁c", "b", "c", "ab"]
+    tokenizer = Tokenizer(tokens, "subwords", [-2.5, -1.0, -1.125, -0.1, -3.0, -2.0])
+    save_bundle(replace(bundle_of(), tokenizer=tokenizer), tmp_path / "b")
+    loaded = load_bundle(tmp_path / "b").tokenizer
+    assert (loaded.kind, loaded.tokens, loaded.scores) == (
+        "subwords",
+        tokenizer.tokens,
+        tokenizer.scores,
+    )
+    assert loaded.decode(loaded.encode("ab cab")) == "ab cab"
 
 
 def test_loaded_bundle_gives_identical_log_probs(bundle_of, waveform_of, tmp_path):

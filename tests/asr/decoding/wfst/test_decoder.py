@@ -29,6 +29,7 @@ for package in ("kaldifst", "kaldilm", "kaldi_decoder"):
 
 LETTERS = Tokenizer(["<blank>", "<space>", "a", "b", "c"])
 JOINED = Tokenizer(["<blank>", "a", "b", "c"])
+SUBWORDS = Tokenizer(["<blank>", "▁", "▁a", "b"], "subwords", [-1.0, -1.0, -1.0])
 PHONES = Tokenizer(["<blank>", "ah", "b", "t"], "phones")
 EXACT = {"search_beam": 1000.0, "max_active": 30_000}
 
@@ -140,6 +141,9 @@ TASKS = {
     ),
     "phones": Task(PHONES, {token: [token] for token in ("ah", "b", "t")}, False),
     "characters": Task(LETTERS, {token: [token] for token in LETTERS.tokens[1:]}, False),
+    "words of subwords": Task(SUBWORDS, {"a": ["▁a"], "ab": ["▁a b"], "b": ["▁ b"]}, False),
+    "subwords": Task(SUBWORDS, {token: [token] for token in SUBWORDS.tokens[1:]}, False),
+    "subwords by a lexicon": Task(SUBWORDS, {"eh": ["▁a", "▁a b"], "hey": ["▁a b"]}, True),
 }
 
 
