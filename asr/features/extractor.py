@@ -17,10 +17,11 @@ from asr.features.config import FeatureConfig
 from asr.features.frontends import KaldiFrontEnd, LibrosaFrontEnd, TorchaudioFrontEnd
 from asr.types import CorpusError
 
-__all__ = ["FeatureConfig", "FeatureExtractor"]
+__all__ = ["FeatureConfig", "FeatureExtractor", "RunningStatistics"]
 
 DELTA_WINDOW = 5  # frames of the regression, two on each side
 MIN_STD = 1e-3  # of log energies; digital silence has none at all
+PRIOR_SECONDS = 2.0  # of speech that running statistics take the corpus' to stand for
 
 Frames = TypeVar("Frames", int, Tensor)
 Labelled = tuple[Tensor, Tensor, Sequence[str | None] | None]  # waveforms, lengths, speakers
@@ -54,12 +55,24 @@ class FeatureExtractor(nn.Module):
         return self.stack(*self.frames(waveforms, lengths, speakers))
 
     def frames(
-        self, waveforms: Tensor, lengths: Tensor, speakers: Sequence[str | None] | None = None
+        self,
+        waveforms: Tensor,
+        lengths: Tensor,
+        speakers: Sequence[str | None] | None = None,
+        *,
+        running: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Return normalised (CMVN) frames ``(B, T, F0)`` before stacking, and their lengths."""
+        """Return normalised (CMVN) frames ``(B, T, F0)`` before stacking, and their lengths.
+
+        With ``running``, statistics of the utterance become those of its frames so far, as in a
+        stream (see :class:`RunningStatistics`).
+        """
         frames, lengths = self._raw(waveforms, lengths)
         valid = _mask(frames, lengths)
-        mean, inv_std = self._statistics(frames, lengths, valid, speakers)
+        if running and self.has_running_statistics:
+            mean, inv_std = self.running_statistics(len(frames)).add(frames)
+        else:
+            mean, inv_std = self._statistics(frames, lengths, valid, speakers)
         return ((frames - mean) * inv_std).masked_fill(~valid, 0.0), lengths
 
     def stack(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,6 +135,21 @@ class FeatureExtractor(nn.Module):
         self.speakers = {name: sums.result() for name, sums in speakers.items() if sums.count}
         return total
 
+    @property
+    def has_running_statistics(self) -> bool:
+        """Whether frames of a stream are normalised by what was heard so far."""
+        return self.config.normalisation in ("utterance", "speaker")
+
+    @property
+    def knows_corpus(self) -> bool:
+        """Whether the corpus' statistics have been set."""
+        return bool(self.mean.any())
+
+    def running_statistics(self, sequences: int) -> RunningStatistics:
+        """Those at the beginning of so many streams, seeded by the corpus' statistics."""
+        weight = PRIOR_SECONDS * 1000 / self.config.frame_shift_ms
+        return RunningStatistics(self.mean, self.inv_std, weight, sequences)
+
     def _raw(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Frames with deltas before normalisation."""
         lengths = self._unstacked(lengths)
@@ -153,6 +181,37 @@ class FeatureExtractor(nn.Module):
                 if name is not None and name in self.speakers:
                     mean[b, 0], inv_std[b, 0] = self.speakers[name]
         return mean, inv_std
+
+
+class RunningStatistics:
+    """Mean and deviation of each of several streams up to each of its frames.
+
+    At the beginning they are the corpus', which then weigh as much as ``weight`` frames of the
+    stream. Frames may come in any pieces: the result is the same to the bit.
+
+    Args:
+        mean: of the corpus ``(F0,)``.
+        inv_std: one over the corpus' deviation ``(F0,)``.
+        weight: of both, in frames.
+        sequences: how many streams, B.
+    """
+
+    def __init__(self, mean: Tensor, inv_std: Tensor, weight: float, sequences: int) -> None:
+        mean, variance = mean.double(), inv_std.double().reciprocal().square()
+        prior = torch.stack([mean, variance + mean.square()]) * weight  # (2, F0)
+        self.sums = prior.repeat(sequences, 1, 1, 1)  # (B, 1, 2, F0), of values and squares
+        self.count = weight
+
+    def add(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Take in ``frames (B, T, F0)``; return mean and inverse deviation ``(B, T, F0)``."""
+        values = torch.stack([frames.double(), frames.double().square()], dim=2)  # (B, T, 2, F0)
+        sums = torch.cat([self.sums, values], dim=1).cumsum(dim=1)[:, 1:]
+        counts = self.count + torch.arange(1, frames.shape[1] + 1, device=frames.device)
+        mean, squares = (sums / counts.view(-1, 1, 1)).unbind(dim=2)
+        std = (squares - mean.square()).clamp(min=0).sqrt().clamp(min=MIN_STD)
+        if frames.shape[1]:
+            self.sums, self.count = sums[:, -1:], float(counts[-1])
+        return mean.float(), std.reciprocal().float()
 
 
 class _Moments:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ from asr.audio import resample
 from asr.augment import AddNoise, AugmentConfig, Chain, SpeedPerturbation, make_changes
 from asr.tokens import Tokenizer
 from asr.types import AsrError, ConfigError, TrainingError
-from recipes.common.batches import BatchLimits, BatchSampler, Drawn
+from recipes.common.batches import SEEDS, BatchLimits, BatchSampler, Drawn
 from recipes.common.manifests import load_samples, read_manifest
 from recipes.common.preflight import Preflight, preflight
 
@@ -220,12 +221,27 @@ class SpeechDataModule(pl.LightningDataModule):
             self._sampler("dev", shuffle=False), SpeechDataset(self.tokenizer, self.sample_rate)
         )
 
-    def plain_dataloader(self, split: str) -> SpeechLoader:
-        """A whole split without augmentation, in every process, for statistics of the features."""
+    def plain_dataloader(self, split: str, hours: float = math.inf) -> SpeechLoader:
+        """A split without augmentation, in every process, for statistics of the features.
+
+        Of a larger split than ``hours`` it gives utterances drawn by chance, about that much.
+        """
         return self._loader(
-            BatchSampler(self._cuts(split), self.limits),
+            BatchSampler(self._sample(split, hours), self.limits),
             SpeechDataset(self.tokenizer, self.sample_rate),
         )
+
+    def _sample(self, split: str, hours: float) -> list[Cut]:
+        cuts = self._cuts(split)
+        if sum(cut.duration for cut in cuts) <= 3600 * hours:
+            return cuts
+        elapsed, drawn = 0.0, []
+        for number in np.random.default_rng(self.seed % SEEDS).permutation(len(cuts)):
+            drawn.append(cuts[number])
+            elapsed += cuts[number].duration
+            if elapsed >= 3600 * hours:
+                break
+        return drawn
 
     def _sampler(self, split: str, *, shuffle: bool) -> BatchSampler:
         """This process's share of a split."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from argparse import SUPPRESS
 from pathlib import Path
@@ -43,6 +44,7 @@ from recipes.common.trainer_options import (
 
 __all__ = ["MONITOR", "SpeechCLI"]
 
+SEED_HOURS = 1.0  # of audio, for statistics that a stream begins with
 MONITOR = "dev/error_rate"
 
 # Options that a run keeps from its beginning.
@@ -290,14 +292,18 @@ class SpeechCLI(LightningCLI):
     def _has_to_fit_statistics(self) -> bool:
         """Those of the corpus are in a checkpoint or a bundle, those of speakers are not."""
         kind = self.model.extractor.config.normalisation
-        if kind != "global" or self.checkpoint is not None:
-            return kind == "speaker"
+        if kind == "none" or (kind != "speaker" and self.checkpoint is not None):
+            return False
+        if kind == "speaker":
+            return True
         kept = self.start is not None and self.start.keeps_statistics(self.model)
         return self.config["new_statistics"] or not kept
 
     def _fit_statistics(self) -> None:
         splits = ["train", "dev"] if self._normalises_by_speaker() else ["train"]
-        loaders = [self.datamodule.plain_dataloader(split) for split in splits]
+        kind = self.model.extractor.config.normalisation
+        hours = SEED_HOURS if kind == "utterance" else math.inf  # there only a stream needs them
+        loaders = [self.datamodule.plain_dataloader(split, hours) for split in splits]
         self.model.extractor.fit_statistics(
             (batch.waveforms, batch.lengths, batch.speakers)
             for loader in loaders

@@ -90,9 +90,13 @@ class SpeechModule(pl.LightningModule):
         return self.model(features, lengths), self.model.num_frames(lengths)
 
     @torch.no_grad()
-    def _features(self, batch: Batch, views: int) -> tuple[Tensor, Tensor]:
+    def _features(
+        self, batch: Batch, views: int, *, running: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Features ``(views * B, T, F)`` and their lengths, each view under masks of its own."""
-        frames, lengths = self.extractor.frames(batch.waveforms, batch.lengths, batch.speakers)
+        frames, lengths = self.extractor.frames(
+            batch.waveforms, batch.lengths, batch.speakers, running=running
+        )
         frames, lengths = frames.repeat(views, 1, 1), lengths.repeat(views)
         if self.augment is not None and self.training:
             frames = self.augment(frames, lengths)
@@ -106,8 +110,8 @@ class SpeechModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """CTC loss per label of one batch, with what regularises it."""
         options = self.objective
-        features, lengths = self._features(batch, options.views)
         chunking = self.dual_mode.draw(self.seconds_per_frame) if self.dual_mode else None
+        features, lengths = self._features(batch, options.views, running=chunking is not None)
         *lower, last = self.model.with_intermediate(
             features, lengths, options.intermediate if chunking is None else (), chunking
         )

@@ -55,8 +55,9 @@ class Start:
 
     def keeps_statistics(self, module: SpeechModule) -> bool:
         """Whether this model's CMVN statistics of a corpus are those that ``module`` needs."""
-        kinds = self.bundle.extractor.config.normalisation, module.extractor.config.normalisation
-        return kinds == ("global", "global")
+        mine, theirs = self.bundle.extractor, module.extractor
+        same = mine.config.normalisation == theirs.config.normalisation != "speaker"
+        return same and mine.knows_corpus
 
     def put_into(self, module: SpeechModule) -> str:
         """Copy weights and statistics into ``module``; returns a line that says what was known.

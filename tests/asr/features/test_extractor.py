@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from asr.audio import read_audio
-from asr.features import FeatureConfig, FeatureExtractor
+from asr.features import FeatureConfig, FeatureExtractor, RunningStatistics
 from asr.types import ConfigError, CorpusError, MissingPackageError
 
 
@@ -246,3 +246,45 @@ def test_without_librosa_its_backend_names_the_extra_and_the_others_work(monkeyp
     FeatureExtractor(FeatureConfig())
     with pytest.raises(MissingPackageError, match=r"librosa.*'peephole-asr\[librosa\]'"):
         FeatureExtractor(FeatureConfig(backend="librosa"))
+
+
+def test_running_statistics_are_those_of_the_frames_so_far_beside_the_corpus(speech):
+    extractor = FeatureExtractor(FeatureConfig())
+    waveform = speech[None]
+    lengths = torch.tensor([len(speech)])
+    extractor.fit_statistics([(waveform, lengths, None)])
+    raw, _ = FeatureExtractor(FeatureConfig(normalisation="none")).frames(waveform, lengths)
+    found, _ = extractor.frames(waveform, lengths, running=True)
+    frames = raw[0].double().numpy()
+    mean, variance = frames.mean(axis=0), frames.var(axis=0)
+    weight = 200  # two seconds
+    for t in (0, 7, len(frames) - 1):
+        sums = weight * mean + frames[: t + 1].sum(axis=0)
+        squares = weight * (variance + mean**2) + (frames[: t + 1] ** 2).sum(axis=0)
+        now = sums / (weight + t + 1)
+        std = np.sqrt(squares / (weight + t + 1) - now**2)
+        np.testing.assert_allclose(found[0, t], (frames[t] - now) / std, rtol=0, atol=2e-3)
+
+
+def test_running_statistics_are_the_same_in_any_pieces_and_in_any_batch():
+    torch.manual_seed(0)
+    frames = 3 * torch.randn(2, 50, 4) - 5
+    corpus = torch.tensor([-4.0, -5.0, -6.0, 0.0]), torch.tensor([0.3, 0.2, 1.0, 2.0])
+    whole = RunningStatistics(*corpus, 30.0, 2).add(frames)
+    pieces = RunningStatistics(*corpus, 30.0, 2)
+    parts = [pieces.add(part) for part in frames.split([1, 0, 17, 2, 30], dim=1)]
+    alone = RunningStatistics(*corpus, 30.0, 1).add(frames[1:])
+    for number in range(2):
+        together = torch.cat([part[number] for part in parts], dim=1)
+        assert torch.equal(together, whole[number])
+        assert torch.equal(alone[number][0], whole[number][1])
+
+
+@pytest.mark.parametrize("normalisation", ["none", "global"])
+def test_what_does_not_depend_on_the_utterance_has_no_running_statistics(normalisation, speech):
+    extractor = FeatureExtractor(FeatureConfig(normalisation=normalisation))
+    waveform, lengths = speech[None], torch.tensor([len(speech)])
+    whole, running = (
+        extractor.frames(waveform, lengths, running=flag)[0] for flag in (False, True)
+    )
+    assert torch.equal(whole, running)
