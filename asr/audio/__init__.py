@@ -10,15 +10,19 @@ from asr.audio.decode import (
     resample,
     write_wav,
 )
+from asr.audio.local import check_file, probe_file, read_file
 from asr.audio.sndfile import recode
 
 __all__ = [
     "AudioInfo",
     "AudioLimits",
+    "check_file",
     "decode_audio",
     "decode_pcm",
     "probe",
+    "probe_file",
     "read_audio",
+    "read_file",
     "recode",
     "resample",
     "write_wav",

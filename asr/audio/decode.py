@@ -9,7 +9,6 @@ nothing the limits hold block by block. Several channels become one block by blo
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 import soxr
 
-from asr.audio.containers import Data
-from asr.audio.limits import DEFAULT_LIMITS, AudioLimits, Meter, check_bytes, check_format
-from asr.audio.links import Link, cut_short, links_of
+from asr.audio.checked import checked_blocks, open_link
+from asr.audio.limits import DEFAULT_LIMITS, AudioLimits, Meter, check_bytes
+from asr.audio.links import Link, links_of
+from asr.audio.mapped import mapped
 from asr.audio.mono import Mono
 from asr.audio.pcm import decode_pcm
-from asr.audio.sndfile import SoundFile, UnreadableError, encode_wav, open_container
+from asr.audio.sndfile import encode_wav
 from asr.files.read import open_input
 from asr.files.write import write_bytes
 from asr.types import AudioError, Waveform
@@ -37,13 +37,6 @@ __all__ = [
     "resample",
     "write_wav",
 ]
-
-# What libsndfile calls what is read. It guesses: bytes that begin as RIFF may be something else to
-# it; MP3 may hide in WAV, and writes to stderr.
-FORMATS = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC", "OGG", "NIST"}
-CODINGS = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"}
-CODINGS |= {"IMA_ADPCM", "MS_ADPCM", "NMS_ADPCM_16", "NMS_ADPCM_24", "NMS_ADPCM_32", "G721_32"}
-CODINGS |= {"GSM610", "VORBIS", "OPUS"}
 
 
 @dataclass(frozen=True)
@@ -115,20 +108,8 @@ def probe(path: str | os.PathLike[str]) -> AudioInfo:
     Raises:
         AudioError: the file is missing, not audio of a known container, or cut short.
     """
-    try:
-        with open(path, "rb") as file:
-            data: Data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    with mapped(path) as data:
         return _measure(links_of(data))
-    except AudioError as error:
-        raise error.at(str(path)) from None
-    except ValueError:
-        raise AudioError(
-            "the audio is empty", where=str(path), remedy="send the bytes of a recording"
-        ) from None
-    except OSError as error:
-        raise AudioError(
-            f"cannot read the file: {error.strerror}", where=str(path), remedy="check the path"
-        ) from None
 
 
 def resample(waveform: Waveform, sample_rate: int) -> Waveform:
@@ -161,41 +142,12 @@ def write_wav(path: str | os.PathLike[str], waveform: Waveform) -> None:
 
 
 def _decode(link: Link, channel: int | None, limits: AudioLimits, meter: Meter) -> Waveform:
-    try:
-        with open_container(link.parts) as file:
-            _check_coding(file)
-            check_format(file.sample_rate, file.channels, limits)
-            return Waveform(_read(file, channel, meter).samples(), file.sample_rate)
-    except UnreadableError:
-        raise _damaged(link.container) from None
-
-
-def _read(file: SoundFile, channel: int | None, meter: Meter) -> Mono:
-    """All samples of an open file, whose format has been checked."""
-    rate, channels, frames = file.sample_rate, file.channels, file.frames
-    meter.check(frames or 0, rate, channels)
-    mono = Mono(frames, channels, channel)
-    try:
-        for block in file.blocks():
-            meter.check(mono.count + len(block), rate, channels)
+    with open_link(link, limits) as file:
+        meter.check(file.frames or 0, file.sample_rate, file.channels)
+        mono = Mono(file.frames, file.channels, channel)
+        for block in checked_blocks(file, meter):
             mono.add(block)
-    except UnreadableError:
-        raise AudioError(
-            f"the audio is damaged or cut short after {mono.count / rate:.2f}"
-            + ("" if frames is None else f" of {frames / rate:.2f}")
-            + " s",
-            remedy="send the whole recording; ffmpeg -i IN OUT makes a whole one of what is left",
-        ) from None
-    if frames is not None and mono.count < frames:
-        raise cut_short(mono.count, frames, rate, "samples")
-    meter.add(mono.count, rate, channels)
-    return mono
-
-
-def _check_coding(file: SoundFile) -> None:
-    if file.container not in FORMATS or file.coding not in CODINGS:
-        kind = file.coding if file.container in FORMATS else file.container
-        raise AudioError(f"{kind} audio is not accepted", remedy="use WAV, FLAC or OGG")
+        return Waveform(mono.samples(), file.sample_rate)
 
 
 def _join(recordings: Sequence[Waveform]) -> Waveform:
@@ -211,20 +163,10 @@ def _measure(links: Sequence[Link]) -> AudioInfo:
     """The size of the recordings as :func:`_join` makes them one."""
     total, rate, channels = 0, 0, 0
     for link in links:
-        try:
-            with open_container(link.parts) as file:
-                _check_coding(file)
-                frames = file.frames
-                if frames is None:
-                    frames = sum(len(block) for block in file.blocks())
-        except UnreadableError:
-            raise _damaged(link.container) from None
+        with open_link(link) as file:
+            frames = file.frames
+            if frames is None:
+                frames = sum(len(block) for block in file.blocks())
         rate, channels = rate or file.sample_rate, channels or file.channels
         total += round(frames * rate / file.sample_rate)
     return AudioInfo(total, rate, channels)
-
-
-def _damaged(container: str) -> AudioError:
-    return AudioError(
-        f"the {container} audio is damaged or cut short", remedy="send a complete recording"
-    )

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from asr.types import AudioError
 
-__all__ = ["Mono"]
+__all__ = ["Mono", "check_usable"]
 
 LOUDEST = 1e6  # of full scale 1; floats may exceed 1, but squares must not overflow
 GROWTH = 1 << 20  # samples: memory grows by so much where the length is not known
@@ -36,7 +36,7 @@ class Mono:
         Raises:
             AudioError: a sample of any channel is not a number, or absurdly loud.
         """
-        _check_usable(block, self.count)
+        check_usable(block, self.count)
         end = self.count + len(block)
         if end > len(self._samples):
             # In place, without a second copy: nothing else refers to it.
@@ -60,7 +60,12 @@ class Mono:
         return self._samples
 
 
-def _check_usable(block: NDArray[np.float32], frames_before: int) -> None:
+def check_usable(block: NDArray[np.float32], frames_before: int) -> None:
+    """Check every sample of ``block``, ``(N, C)``.
+
+    Raises:
+        AudioError: one is not a number, or absurdly loud; the message says which.
+    """
     if block.max() <= LOUDEST and block.min() >= -LOUDEST:  # NaN is not
         return
     usable = (np.abs(block) <= LOUDEST).all(axis=1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ __all__ = ["SoundFile", "UnreadableError", "encode_wav", "open_container", "open
 
 UNKNOWN_FRAMES = 2**62  # and more: the header does not tell; FLAC counts in 36 bits
 BLOCK_FRAMES = 65_536
+MP3 = "MPEG_LAYER_III"
 FLAC_BLOCK_FRAMES = 4_096  # of what breaks off, the last block is lost
 RAW_TYPES = {"LINEAR16": "PCM_16", "FLOAT": "FLOAT", "MULAW": "ULAW", "ALAW": "ALAW"}
 
@@ -52,23 +55,60 @@ class SoundFile:
         self.frames = int(file.frames) if file.frames < UNKNOWN_FRAMES else None
         self._file = file
 
-    def blocks(self) -> Iterator[NDArray[np.float32]]:
+    def blocks(self, start: int = 0, count: int | None = None) -> Iterator[NDArray[np.float32]]:
         """Blocks ``(N, C)``, each to be used before the next is asked for: they share memory.
+
+        Args:
+            start: frames before the first; passed over by a seek where the coding has one.
+            count: frames of all blocks together; None: to the end.
 
         Raises:
             UnreadableError: the samples break off, or are damaged.
         """
+        end = None if count is None else start + count
+        if self.frames is not None:
+            end = self.frames if end is None else min(end, self.frames)
+        if end is not None and start >= end:
+            return
+        place = start if start and self._seek(start) else 0
+        for block in self._read_blocks(place, end):
+            place += len(block)
+            wanted = block[max(len(block) - (place - start), 0) :]
+            if len(wanted):
+                yield wanted
+
+    def _seek(self, frame: int) -> bool:
+        """Go there; False: this coding has to be read from its beginning."""
+        if self.frames is None or not self._file.can_seek:
+            return False
+        with _errors():
+            if self.coding == MP3:
+                self._seek_mp3(frame)
+            else:
+                self._file.seek(frame)
+        return True
+
+    def _seek_mp3(self, frame: int) -> None:
+        """Go there over the frame before.
+
+        An MP3 frame borrows bits of those before it, which mpg123 misses after a seek: it says so
+        on stderr, and decodes some frames more until it has them.
+        """
+        with _quiet_stderr():
+            self._file.seek(frame - 1)
+            self._file.read(1)
+
+    def _read_blocks(self, place: int, end: int | None) -> Iterator[NDArray[np.float32]]:
         most = FLAC_BLOCK_FRAMES if self.container == "FLAC" else BLOCK_FRAMES
         space = np.empty((most, self.channels), np.float32)
-        count = 0
-        while self.frames is None or count < self.frames:
+        while end is None or place < end:
             # Never more than there are: what follows a FLAC stream would be an error to it.
-            wanted = most if self.frames is None else min(most, self.frames - count)
+            wanted = most if end is None else min(most, end - place)
             with _errors():
                 block: NDArray[np.float32] = self._file.read(out=space[:wanted])
             if not len(block):
                 return
-            count += len(block)
+            place += len(block)
             yield block
 
 
@@ -141,6 +181,10 @@ class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # it has no types
     def seekable(self) -> bool:
         return False
 
+    @property
+    def can_seek(self) -> bool:
+        return bool(super().seekable())
+
 
 class _Parts(io.RawIOBase):
     """Several pieces of memory as one file; nothing is copied before it is read."""
@@ -188,3 +232,17 @@ def _errors() -> Iterator[None]:
         yield
     except (soundfile.SoundFileError, RuntimeError, ValueError, OSError) as error:
         raise UnreadableError(str(error)) from None
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """What C writes to stderr goes nowhere; for an instant, as it is so for all threads."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

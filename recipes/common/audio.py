@@ -12,7 +12,7 @@ import numpy as np
 from lhotse.audio import AudioSource
 from lhotse.cut import Cut, MonoCut, MultiCut
 
-from asr.audio import AudioLimits, decode_pcm, read_audio
+from asr.audio import AudioLimits, decode_pcm, read_file
 from asr.types import AsrError, AudioError, CorpusError, Waveform
 
 __all__ = ["LIMITS", "RAW", "load_samples", "read_raw", "unreadable"]
@@ -83,22 +83,18 @@ def _read(cut: Cut, source: AudioSource, channel: int | None) -> Waveform:
     if path.suffix == RAW:
         order = (cut.supervisions[0].custom or {}).get("byte_order", "little")
         whole = read_raw(path, cut.recording.sampling_rate, order)
+        first = round(cut.start * whole.sample_rate)
+        last = first + round(cut.duration * whole.sample_rate)
+        span = Waveform(whole.samples[first:last], whole.sample_rate)
     else:
-        whole = read_audio(path, limits=LIMITS, channel=channel)
-    return _span(whole, cut, path)
-
-
-def _span(whole: Waveform, cut: Cut, path: Path) -> Waveform:
-    rate = whole.sample_rate
-    start = round(cut.start * rate)
-    end = start + round(cut.duration * rate)
-    if end - len(whole.samples) > SLACK * rate:
+        span = read_file(path, cut.start, cut.duration, limits=LIMITS, channel=channel)
+    if cut.duration - span.duration > SLACK:
         raise AudioError(
-            f"the audio ends at {whole.duration:.2f} s, {cut.id} at {end / rate:.2f} s",
+            f"the audio ends at {cut.start + span.duration:.2f} s, {cut.id} at {cut.end:.2f} s",
             where=str(path),
             remedy="restore the file, or run `prepare` again",
         )
-    return Waveform(whole.samples[start:end], rate)
+    return span
 
 
 def read_raw(path: Path, rate: int, byte_order: str) -> Waveform:

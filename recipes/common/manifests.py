@@ -21,7 +21,7 @@ from lhotse.serialization import deserialize_item
 from rich.console import Console
 from rich.progress import track
 
-from asr.audio import probe, read_audio
+from asr.audio import AudioInfo, check_file
 from asr.files.write import replace_file
 from asr.types import AsrError, AudioError, CorpusError
 from recipes.common.audio import LIMITS, RAW, load_samples, read_raw, unreadable
@@ -170,15 +170,16 @@ def _checked(utterances: Sequence[Utterance]) -> list[Cut | Broken]:
 def _recording(utterance: Utterance) -> Recording:
     path = utterance.audio
     if path.suffix == RAW:
-        waveform, channels = read_raw(path, RAW_RATE, utterance.byte_order), 1
+        count = len(read_raw(path, RAW_RATE, utterance.byte_order).samples)
+        info = AudioInfo(count, RAW_RATE, channels=1)
     else:
-        waveform, channels = read_audio(path, limits=LIMITS), probe(path).channels
+        info = check_file(path, limits=LIMITS)
     return Recording(
         utterance.id if utterance.duration is None else path.stem,
-        [AudioSource("file", list(range(channels)), os.fspath(path.absolute()))],
-        waveform.sample_rate,
-        len(waveform.samples),
-        waveform.duration,
+        [AudioSource("file", list(range(info.channels)), os.fspath(path.absolute()))],
+        info.sample_rate,
+        info.num_samples,
+        info.duration,
     )
 
 

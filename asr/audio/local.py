@@ -1,0 +1,129 @@
+"""Files on one's own machine: parts of long ones, and more codings than a server reads.
+
+MP3 is libsndfile's. MP4 and M4A, WebM and Matroska, AAC, AMR, WMA and others are FFmpeg's, through
+PyAV, which the extra ``formats`` installs.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from asr.audio import ffmpeg
+from asr.audio.checked import checked_blocks, open_link
+from asr.audio.containers import READ, Data, container_of, skip_id3
+from asr.audio.decode import AudioInfo, probe, read_audio
+from asr.audio.limits import AudioLimits, Meter, check_bytes
+from asr.audio.links import Link, links_of
+from asr.audio.mapped import mapped
+from asr.audio.mono import Mono, check_usable
+from asr.types import AudioError, Waveform
+
+__all__ = ["check_file", "probe_file", "read_file"]
+
+StrPath = str | os.PathLike[str]
+
+
+def read_file(
+    path: StrPath,
+    start: float = 0.0,
+    duration: float | None = None,
+    *,
+    limits: AudioLimits,
+    channel: int | None = None,
+) -> Waveform:
+    """Read ``duration`` seconds of a file from ``start`` on, or what there is of them, at its rate.
+
+    What comes before is passed over, not decoded, where the coding can be entered anywhere. Several
+    channels are averaged, or ``channel`` (from 0) is taken alone.
+
+    Raises:
+        AudioError: the file is missing, damaged, of no known kind, or beyond ``limits``.
+        MissingPackageError: the file is FFmpeg's, and PyAV is not installed.
+    """
+    with mapped(path) as data:
+        links = _links(data)
+        if links is None:
+            return ffmpeg.read(path, start, duration, limits, channel)
+        if len(links) == 1:
+            return _read_span(links[0], Meter(len(data), limits), limits, start, duration, channel)
+    whole = read_audio(path, limits=limits, channel=channel)  # recordings joined in a file
+    first = round(start * whole.sample_rate)
+    last = None if duration is None else first + round(duration * whole.sample_rate)
+    return Waveform(whole.samples[first:last], whole.sample_rate)
+
+
+def check_file(path: StrPath, *, limits: AudioLimits) -> AudioInfo:
+    """Read a file from its beginning to its end, and keep nothing of it.
+
+    Raises:
+        AudioError: see :func:`read_file`.
+    """
+    total, rate, channels = 0, 0, 0
+    with mapped(path) as data:
+        check_bytes(len(data), limits)
+        links = _links(data)
+        if links is None:
+            return ffmpeg.check(path, limits)
+        meter = Meter(len(data), limits)
+        for link in links:
+            with open_link(link, limits) as file:
+                frames = 0
+                for block in checked_blocks(file, meter):
+                    check_usable(block, frames)
+                    frames += len(block)
+            if not frames:
+                raise AudioError("the audio has no samples", remedy="restore the recording")
+            rate, channels = rate or file.sample_rate, channels or file.channels
+            total += round(frames * rate / file.sample_rate)
+    return AudioInfo(total, rate, channels)
+
+
+def probe_file(path: StrPath) -> AudioInfo:
+    """How long a file is, as its header says.
+
+    Raises:
+        AudioError: see :func:`read_file`.
+    """
+    with mapped(path) as data:
+        links = _links(data)
+        if links is None:
+            return ffmpeg.probe(path)
+        if links[0].container == "MP3":
+            with open_link(links[0]) as file:
+                return AudioInfo(file.frames or 0, file.sample_rate, file.channels)
+    return probe(path)
+
+
+def _links(data: Data) -> list[Link] | None:
+    """The recordings in ``data``; None: they are FFmpeg's matter."""
+    kind = container_of(data)
+    if kind == "MP3":
+        return [Link(kind, (memoryview(data)[skip_id3(data) :],))]
+    if kind is None or kind in READ:
+        return links_of(data)
+    return None
+
+
+def _read_span(
+    link: Link,
+    meter: Meter,
+    limits: AudioLimits,
+    start: float,
+    duration: float | None,
+    channel: int | None,
+) -> Waveform:
+    with open_link(link, limits) as file:
+        first = round(start * file.sample_rate)
+        count = None if duration is None else round(duration * file.sample_rate)
+        known = file.frames
+        if known is not None:
+            if first >= known > 0:
+                return Waveform(np.empty(0, np.float32), file.sample_rate)
+            known = known - first if count is None else min(known - first, count)
+            meter.check(known, file.sample_rate, file.channels)
+        mono = Mono(known, file.channels, channel)
+        for block in checked_blocks(file, meter, first, count):
+            mono.add(block)
+        return Waveform(mono.samples(), file.sample_rate)

@@ -1,0 +1,38 @@
+"""The bytes of a file, of which only those are read that are looked at."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from asr.audio.containers import Data
+from asr.types import AudioError
+
+__all__ = ["mapped"]
+
+
+@contextmanager
+def mapped(path: str | os.PathLike[str]) -> Iterator[Data]:
+    """The bytes of a file; errors in the context name it.
+
+    Raises:
+        AudioError: the file is missing, unreadable or empty.
+    """
+    try:
+        yield _map(path)
+    except AudioError as error:
+        raise error.at(str(path)) from None
+
+
+def _map(path: str | os.PathLike[str]) -> Data:
+    try:
+        with open(path, "rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except ValueError:
+        raise AudioError("the audio is empty", remedy="send the bytes of a recording") from None
+    except OSError as error:
+        raise AudioError(
+            f"cannot read the file: {error.strerror}", remedy="check the path"
+        ) from None
