@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("nn", "lm", "scoring"),
     ("decoding",),
     ("calibration",),
-    ("bundle", "export"),
+    ("bundle", "export", "stream"),
     ("backends",),
     ("recognizer",),
     ("plots", "transcribe"),

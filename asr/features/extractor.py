@@ -84,19 +84,21 @@ class FeatureExtractor(nn.Module):
                 frames = nn.functional.pad(frames, (0, 0, 0, short))
             frames = frames.unfold(1, config.stack, 1)  # (B, T - stack + 1, F0, stack)
             frames = frames.transpose(2, 3).flatten(2)  # (B, T - stack + 1, F)
-        lengths = self._stacked(lengths)
+        lengths = self.stacked(lengths)
         frames = frames[:, :: config.subsample]
         return frames.masked_fill(~_mask(frames, lengths), 0.0), lengths
 
     def num_frames(self, num_samples: Frames) -> Frames:
         """Frames of the result for a number of samples, or a tensor of them."""
-        return self._stacked(self._unstacked(num_samples))
+        return self.stacked(self.unstacked(num_samples))
 
-    def _unstacked(self, num_samples: Frames) -> Frames:
+    def unstacked(self, num_samples: Frames) -> Frames:
+        """Frames before stacking for a number of samples, or a tensor of them."""
         frames = 1 + (num_samples - self.config.frame_span) // self.config.hop_length
         return _at_least_zero(frames)
 
-    def _stacked(self, frames: Frames) -> Frames:
+    def stacked(self, frames: Frames) -> Frames:
+        """Frames of the result for a number of frames before stacking, or a tensor of them."""
         return _at_least_zero((frames - self.config.stack) // self.config.subsample + 1)
 
     @torch.no_grad()
@@ -152,26 +154,40 @@ class FeatureExtractor(nn.Module):
 
     def _raw(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Frames with deltas before normalisation."""
-        lengths = self._unstacked(lengths)
+        lengths = self.unstacked(lengths)
         short = self.config.frame_span - waveforms.shape[1]
         if short > 0:
             waveforms = nn.functional.pad(waveforms, (0, short))
+        return self.with_deltas(self.base(waveforms, lengths), lengths), lengths
+
+    def base(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        """Frames ``(B, T, C)`` as the front end makes them, of ``waveforms (B, N)``."""
         # half precision cannot hold powers and their logarithms; training in it must not differ
         with torch.autocast(waveforms.device.type, enabled=False):
-            parts = [self.front_end(waveforms, lengths)]  # (B, T, C)
+            frames: Tensor = self.front_end(waveforms, lengths)
+            return frames
+
+    def with_deltas(self, base: Tensor, lengths: Tensor) -> Tensor:
+        """``base (B, T, C)`` with lengths in frames ``(B,)`` and its differences, if configured."""
+        parts = [base]
+        with torch.autocast(base.device.type, enabled=False):
             for _ in range(self.config.deltas):
                 parts.append(_deltas(parts[-1], lengths))
-            return torch.cat(parts, dim=2), lengths
+        return torch.cat(parts, dim=2)
+
+    def fixed_statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and inverse deviation that no utterance changes: the corpus', or none."""
+        if self.config.normalisation == "none":
+            return torch.zeros_like(self.mean), torch.ones_like(self.inv_std)
+        return self.mean, self.inv_std
 
     def _statistics(
         self, frames: Tensor, lengths: Tensor, valid: Tensor, speakers: Sequence[str | None] | None
     ) -> tuple[Tensor, Tensor]:
         """Mean and inverse deviation that broadcast over ``frames``."""
         kind = self.config.normalisation
-        if kind == "none":
-            return frames.new_zeros(()), frames.new_ones(())
-        if kind == "global":
-            return self.mean, self.inv_std
+        if kind in ("none", "global"):
+            return self.fixed_statistics()
         count = lengths.clamp(min=1).view(-1, 1, 1)
         mean = frames.masked_fill(~valid, 0.0).sum(1, keepdim=True) / count  # (B, 1, F0)
         squares = (frames - mean).masked_fill(~valid, 0.0).square().sum(1, keepdim=True)

@@ -61,6 +61,15 @@ class FrontOptions:
             product *= stride
         return product
 
+    @property
+    def halo(self) -> int:
+        """Frames that an output reads on each side of the first of its own."""
+        halo, step = 0, 1
+        for stride in self.time_strides:
+            halo += KERNEL // 2 * step
+            step *= stride
+        return halo
+
     def output_size(self, input_size: int) -> int:
         """Features a frame that come out of ``input_size``."""
         for _ in self.channels:

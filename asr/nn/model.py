@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from asr.nn.cells import CELLS
-from asr.nn.chunks import ChunkedStack, Chunking, run_chunks
+from asr.nn.chunks import ChunkedStack, Chunking, States, run_chunks
 from asr.nn.front import ConvolutionalFront, FrontOptions, reduced
 from asr.nn.kernels import AUTO, check_kernel
 from asr.nn.pyramid import Pyramid
@@ -293,6 +293,39 @@ class AcousticModel(nn.Module):
     def num_frames(self, lengths: Tensor) -> Tensor:
         """Frames of log-probabilities for ``lengths (B,)`` frames of features: rounded up."""
         return reduced(lengths, self.config.network.reduction)
+
+    def chunk(
+        self, inputs: Tensor, lengths: Tensor, frames: int, states: States
+    ) -> tuple[Tensor, States]:
+        """Log-probabilities of the next ``frames`` frames of streams, ``(B, frames, V)``.
+
+        Args:
+            inputs: what the recurrent layers read of the chunk and its look-ahead ``(B, T, F')``.
+            lengths: frames of it that each stream has ``(B,)``.
+            frames: of log-probabilities; fewer come out where no stream has so many.
+            states: each layer's forward state, as :meth:`initial_states` gives it at first.
+        """
+        reduction = math.prod(self.config.network.reductions)
+        stack = cast(ChunkedStack, self.recurrent)
+        hidden, states = stack.chunk(inputs, lengths, frames * reduction, states)
+        return self._log_probs(hidden[:, :frames]), states
+
+    def initial_states(self, streams: int) -> list[tuple[Tensor, Tensor]]:
+        """Forward states of all recurrent layers at the beginning of so many streams.
+
+        Raises:
+            ConfigError: torch's own LSTM cannot be run by chunks.
+        """
+        if self.config.network.cell == PEER:
+            raise ConfigError(f"{PEER} cannot be run by chunks", remedy="choose another cell")
+        layers = [m for m in self.recurrent.modules() if isinstance(m, RecurrentLayer)]
+        return [
+            (
+                layer.bias.new_zeros(1, streams, layer.weight_hh.shape[2]),
+                layer.bias.new_zeros(1, streams, layer.hidden_size),
+            )
+            for layer in layers
+        ]
 
     def _noisy_weights(self) -> dict[str, Tensor]:
         """Recurrent weights plus fresh noise; the gradient goes to the weights themselves."""

@@ -1,0 +1,163 @@
+"""Log-probabilities of speech that is still going on: a chunk at a time, with a look-ahead.
+
+Audio may come in any pieces. What is computed together depends on how much of it there is in all,
+not on the pieces, so that the result is the same to the bit. Several sessions are computed at once,
+and none changes another's result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from asr.features import FeatureExtractor
+from asr.features.stream import DELTA_EDGE, FeatureStream
+from asr.nn.chunks import Chunking
+from asr.nn.model import AcousticModel
+from asr.types import ConfigError
+
+__all__ = ["Session", "Streamer"]
+
+
+class Session:
+    """One utterance that a :class:`Streamer` reads: its audio so far, and where it has got to."""
+
+    def __init__(self, extractor: FeatureExtractor, states: list[tuple[Tensor, Tensor]]) -> None:
+        self.features = FeatureStream(extractor)
+        self.frames = torch.zeros(0, extractor.config.frame_size, device=extractor.mean.device)
+        self.start = 0  # number of the first frame in `frames`, which are before stacking
+        self.chunks = 0  # computed so far
+        self.states = states
+        self.ended = False
+
+    def push(self, samples: Tensor) -> None:
+        """Take in ``samples (N,)`` at the model's rate.
+
+        Raises:
+            ConfigError: the session has ended.
+        """
+        if self.ended:
+            raise ConfigError("audio after the end of a stream", remedy="begin another stream")
+        self.features.push(samples)
+
+    def end(self) -> None:
+        """No more audio will come."""
+        self.ended = True
+        self.features.end()
+
+    @property
+    def known(self) -> int:
+        """Frames of the utterance before stacking, as far as its audio tells."""
+        return self.features.available
+
+    def read(self, first: int, end: int) -> Tensor:
+        """Frames ``first`` to ``end`` ``(T, F0)``; those before ``first`` are let go."""
+        fresh = self.features.take(end - self.start - len(self.frames))
+        self.frames = torch.cat([self.frames, fresh])[first - self.start :]
+        self.start = first
+        return self.frames[: end - first]
+
+
+class Streamer:
+    """Reads sessions by chunks with one model.
+
+    Args:
+        extractor: the model's front end, in evaluation mode.
+        model: the model, in evaluation mode.
+        chunking: how far ahead it reads.
+
+    Raises:
+        ConfigError: the model cannot be run by chunks.
+    """
+
+    def __init__(
+        self, extractor: FeatureExtractor, model: AcousticModel, chunking: Chunking
+    ) -> None:
+        model.initial_states(0)  # or it cannot be run by chunks
+        self.extractor = extractor
+        self.model = model
+        self.chunking = chunking
+        front = model.config.network.front
+        self._stride = front.reduction if front else 1
+        self._halo = front.halo if front else 0
+        self._joined = math.prod(model.config.network.reductions)
+
+    def begin(self) -> Session:
+        """Return a session without audio."""
+        return Session(self.extractor, self.model.initial_states(1))
+
+    @property
+    def latency(self) -> float:
+        """Seconds from the beginning of a chunk to the end of the audio that it waits for."""
+        config = self.extractor.config
+        frames = self._unstacked(self._end(0) * self._stride + self._halo)
+        frames += DELTA_EDGE * config.deltas
+        return ((frames - 1) * config.hop_length + config.frame_span) / config.sample_rate
+
+    def is_ready(self, session: Session) -> bool:
+        """Whether there is audio enough for the next chunk, or the utterance's last ones wait."""
+        if session.ended:
+            return self._frames_left(session) > 0
+        end = self._end(session.chunks) * self._stride + self._halo
+        return session.known >= self._unstacked(end)
+
+    @torch.inference_mode()
+    def step(self, sessions: Sequence[Session]) -> list[Tensor]:
+        """Compute the next chunk of ``sessions``, all of them ready.
+
+        Returns:
+            log-probabilities ``(T, V)`` of each, on the CPU: a chunk of them, or what the utterance
+            still has.
+        """
+        blocks = [self._block(session) for session in sessions]  # each (T, F')
+        lengths = torch.tensor([len(block) for block in blocks], device=blocks[0].device)
+        counts = [min(self.chunking.frames, self._frames_left(session)) for session in sessions]
+        states = [
+            (torch.cat([h for h, _ in layer], dim=1), torch.cat([c for _, c in layer], dim=1))
+            for layer in zip(*(session.states for session in sessions), strict=True)
+        ]
+        inputs = pad_sequence(blocks, batch_first=True)
+        log_probs, ends = self.model.chunk(inputs, lengths, self.chunking.frames, states)
+        for number, session in enumerate(sessions):
+            session.chunks += 1
+            one = slice(number, number + 1)
+            session.states = [(h[:, one].clone(), c[:, one].clone()) for h, c in ends]
+        return [row[:count].cpu() for row, count in zip(log_probs, counts, strict=True)]
+
+    def _block(self, session: Session) -> Tensor:
+        """What the recurrent layers read for the next chunk, ``(T, F')``."""
+        begin = session.chunks * self.chunking.frames * self._joined  # both behind the front
+        end = self._end(session.chunks)
+        before = min(begin, -(-self._halo // self._stride))  # read for the filters' edges
+        first, last = (begin - before) * self._stride, end * self._stride + self._halo
+        if session.ended:
+            last = min(last, self.extractor.stacked(session.known))
+        frames = session.read(self._first_frame(first), self._unstacked(last))
+        x, lengths = self.extractor.stack(frames[None], torch.tensor([len(frames)]))
+        if self.model.front is not None:
+            x, lengths = self.model.front(x, lengths)
+        return x[0, before : before + end - begin]
+
+    def _end(self, chunk: int) -> int:
+        """Where a chunk's look-ahead ends, in frames behind the front."""
+        return ((chunk + 1) * self.chunking.frames + self.chunking.look_ahead) * self._joined
+
+    def _frames_left(self, session: Session) -> int:
+        """Frames of log-probabilities not computed yet, of those that the audio has by now."""
+        frames = self.extractor.stacked(session.known)
+        for factor in (self._stride, self._joined):
+            frames = -(-frames // factor)
+        return frames - session.chunks * self.chunking.frames
+
+    def _first_frame(self, stacked: int) -> int:
+        """Number of the first frame of those that a stacked one joins."""
+        return stacked * self.extractor.config.subsample
+
+    def _unstacked(self, stacked: int) -> int:
+        """Frames that so many stacked ones join."""
+        config = self.extractor.config
+        return max(0, (stacked - 1) * config.subsample + config.stack)
