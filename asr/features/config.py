@@ -106,16 +106,23 @@ class FeatureConfig:
     def preset(cls, name: str) -> FeatureConfig:
         """The front end of a paper.
 
-        ``"graves2006"``: 12 cepstra of 26 filters and log energy with first differences, 26 in all
-        (Graves et al. 2006, section 5). ``"graves2013"``: 40 mel filters and energy with first and
-        second differences, 123 in all (Graves et al. 2013, section 4).
+        ``"graves2006"``: 12 cepstra of 26 filters and log energy with first differences, 26 in all,
+        from frames of 10 ms that overlap by 5 ms (Graves et al. 2006, section 5.1).
+        ``"graves2013"``: 40 mel filters and energy with first and second differences, 123 in all
+        (Graves et al. 2013, section 4, which does not give the length of its frames).
 
         Raises:
             ConfigError: there is no such preset.
         """
         presets = {
             "graves2006": cls(
-                kind="mfcc", num_mels=26, energy=True, deltas=1, normalisation="global"
+                kind="mfcc",
+                frame_length_ms=10.0,
+                frame_shift_ms=5.0,
+                num_mels=26,
+                energy=True,
+                deltas=1,
+                normalisation="global",
             ),
             "graves2013": cls(energy=True, deltas=2, normalisation="global"),
         }

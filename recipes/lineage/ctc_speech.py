@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,8 @@ from recipes.timit.phones import fold39, fold48
 
 __all__ = ["NO_LABEL", "Corpus", "Segment", "Spoken", "timit", "tones"]
 
-FEATURES = FeatureConfig.preset("graves2006")
+# Half as many frames as the paper's, each longer, to compute.
+FEATURES = replace(FeatureConfig.preset("graves2006"), frame_length_ms=25.0, frame_shift_ms=10.0)
 RATE = FEATURES.sample_rate
 NO_LABEL = -100  # a frame of no class: TIMIT's glottal stop, which the 39 classes leave out
 TIMIT_DATA = Path("exp/timit/data")  # what `python -m recipes.timit prepare` writes

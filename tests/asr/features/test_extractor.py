@@ -81,10 +81,13 @@ def test_kaldi_style_cepstra_agree_with_kaldi(speech):
     torch.testing.assert_close(mine[:, 12], theirs[:, 0], atol=2e-3, rtol=0)
 
 
-@pytest.mark.parametrize(("name", "size"), [("graves2006", 26), ("graves2013", 123)])
-def test_presets_have_the_papers_sizes(name, size):
+@pytest.mark.parametrize(
+    ("name", "size", "frame"), [("graves2006", 26, (160, 80)), ("graves2013", 123, (400, 160))]
+)
+def test_presets_have_the_papers_sizes(name, size, frame):
     config = FeatureConfig.preset(name)
     assert config.size == size
+    assert (config.win_length, config.hop_length) == frame  # samples at 16 kHz
     extractor = FeatureExtractor(config)
     features, _ = extractor(synthetic_speech().unsqueeze(0), torch.tensor([16_000]))
     assert features.shape[2] == size
