@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from asr.decoding.beam.decoder import BeamDecoder
 from asr.decoding.beam.phrases import Phrase
+from asr.decoding.beam.word_decoder import WordDecoder
 from asr.decoding.choice import choose_options
 from asr.decoding.config import (
     NAMES,
@@ -84,6 +85,8 @@ def make_decoder(
             words that the lexicon refuses; or an option does not fit the vocabulary.
         ConfigError, GraphError: the decoding graph cannot be used.
     """
+    if isinstance(options, BeamOptions) and language is not None and language.says_words:
+        return WordDecoder(options, tokenizer, seconds_per_frame, language, tuple(phrases))
     if isinstance(options, BeamOptions):
         return BeamDecoder(options, tokenizer, seconds_per_frame, language, tuple(phrases))
     if phrases:

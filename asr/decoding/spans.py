@@ -137,25 +137,31 @@ def hypothesis(
     score: float,
     tokenizer: Tokenizer,
     seconds_per_frame: float,
+    silences: Sequence[int] | NDArray[np.int32] | None = None,
 ) -> Hypothesis:
     """Put a hypothesis together from its spans in ``log_probs (T, V)``; see :func:`spelled`.
 
-    A token's confidence is its highest probability within its span.
+    A token's confidence is its highest probability within its span. ``silences`` are tokens that
+    say no more than a blank; None: the separator of words, if there is one.
     """
+    if silences is None:
+        silences = [] if tokenizer.word_separator is None else [tokenizer.word_separator]
     return spelled(
         spans,
         [float(log_probs[a:b, k].max()) for k, a, b in spans],
-        float(_silence(log_probs, tokenizer.word_separator).mean()) if len(log_probs) else 0.0,
+        float(_silence(log_probs, silences).mean()) if len(log_probs) else 0.0,
         score,
         tokenizer,
         seconds_per_frame,
     )
 
 
-def _silence(log_probs: NDArray[np.float32], separator: int | None) -> NDArray[np.float32]:
-    """Of each frame of ``log_probs (T, V)``, that of the blank, or of a space that says no more."""
-    blank = log_probs[:, BLANK_ID]
-    return blank if separator is None else np.maximum(blank, log_probs[:, separator])
+def _silence(
+    log_probs: NDArray[np.float32], silences: Sequence[int] | NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """Of each frame of ``log_probs (T, V)``, that of the blank, or of what says no more."""
+    best: NDArray[np.float32] = log_probs[:, [BLANK_ID, *silences]].max(axis=1)
+    return best
 
 
 def spelled(

@@ -24,8 +24,8 @@ class Grid:
     """What is tried.
 
     Attributes:
-        lm_weights, scores: all pairs; scores for each word, or for each token where the
-            vocabulary has no separator of words.
+        lm_weights, scores: all pairs; scores for each word, or for each token where there are no
+            words.
         beam_widths: tried with the best pair; the narrowest is taken that is as good as any.
     """
 
@@ -88,14 +88,14 @@ def run_trials(development: Development, base: BeamOptions, grid: Grid) -> Itera
 
     ``base`` has what is not tried; its beam is as wide as it says while the pairs are.
     """
-    separated = development.tokenizer.word_separator is not None
+    has_words = development.tokenizer.word_separator is not None or development.language.says_words
     base = replace(base, nbest=1)
     trials = []
     for lm_weight in grid.lm_weights:
         for value in grid.scores:
             config = (
                 replace(base, lm_weight=lm_weight, word_score=value)
-                if separated
+                if has_words
                 else replace(base, lm_weight=lm_weight, token_score=value)
             )
             trials.append(Trial(config, count_errors(development, config)))

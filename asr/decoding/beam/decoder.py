@@ -4,9 +4,7 @@ language. The search itself is compiled: :mod:`asr.decoding.beam.search`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.decoding.beam.batches import decode_all
 from asr.decoding.beam.phrases import Phrase, build_boosts
 from asr.decoding.config import BeamOptions
-from asr.decoding.inputs import checked
 from asr.decoding.spans import best_alignment, hypothesis
 from asr.decoding.stopping import Stop, StoppedError
 from asr.tokens import BLANK, Tokenizer
-from asr.types import DecodingError, Hypothesis
+from asr.types import Hypothesis
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,24 +83,13 @@ class BeamDecoder:
                 lexicon is possible.
             StoppedError: asked for by ``stop``.
         """
-        utterances = checked(log_probs, lengths, self.tokenizer.size)
         stop = stop or Stop()
 
-        def decode_one(number: int) -> list[Hypothesis]:
-            frames = utterances[number]
+        def decode_one(frames: NDArray[np.float32]) -> list[Hypothesis]:
             found = self._search_texts(frames, stop)
-            if not found:
-                raise DecodingError(
-                    f"in utterance {number} of the batch no words of the lexicon are possible",
-                    remedy="set unk_score, or check that lexicon and model belong together",
-                )
             return [self._hypothesis(frames, labelling, stop) for labelling in found]
 
-        threads = min(len(utterances), _count_processors())
-        if threads < 2:
-            return [decode_one(number) for number in range(len(utterances))]
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(decode_one, range(len(utterances))))
+        return decode_all(decode_one, log_probs, lengths, self.tokenizer.size)
 
     def _search_texts(self, frames: NDArray[np.float32], stop: Stop) -> list[Labelling]:
         """The best labelling of each of the best texts: subwords spell one in several ways."""
@@ -217,10 +204,3 @@ def _spell(tree: Records, row: int) -> Labels:
         labels.append(tokens.item(row))
         row = parents.item(row)
     return tuple(reversed(labels))
-
-
-def _count_processors() -> int:
-    try:
-        return len(os.sched_getaffinity(0))  # those this process may use
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1

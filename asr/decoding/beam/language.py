@@ -6,19 +6,20 @@ import logging
 import math
 import os
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from asr.decoding.beam.lexicon import Lexicon, read_lexicon, spell, spell_words
 from asr.decoding.beam.phrases import Phrase
 from asr.decoding.beam.scoring import NO_LM, NOT_A_WORD, TOKEN_LM, WORD_LM, Grammar, Options
 from asr.decoding.beam.tree import build_tree, highest_below
+from asr.decoding.beam.words import NO_TRIE, WordGrammar, build_words
 from asr.decoding.config import BeamOptions
+from asr.decoding.lexicon import Labels, Lexicon, read_lexicon, spell, spell_words, write_lexicon
 from asr.lm.arpa import write_arpa
 from asr.lm.model import LanguageModel
 from asr.lm.ngrams import BEGIN, END, UNKNOWN
-from asr.lm.trie import Trie
 from asr.tokens import BLANK, Tokenizer
 from asr.types import DecodingError, LanguageModelError
 
@@ -31,13 +32,6 @@ LM_FILE, LEXICON_FILE = "lm.arpa.gz", "lexicon.txt"
 UNITS = ("words", "tokens")
 MARKS = (UNKNOWN, BEGIN, END)
 FEW = 5  # examples in a message
-NO_TRIE = Trie(
-    words=np.full(1, -1, dtype=np.int32),
-    log_probs=np.zeros(1, dtype=np.float32),
-    links=np.zeros(1, dtype=np.int32),
-    backoffs=np.zeros(1, dtype=np.float32),
-    children=np.ones(2, dtype=np.int32),
-)
 NO_TREE, _ = build_tree([])
 
 
@@ -65,30 +59,59 @@ class Language:
     ) -> None:
         if units not in UNITS:
             raise LanguageModelError(f"unknown units {units!r}", remedy=f"use {' or '.join(UNITS)}")
-        words_needed = lexicon is not None or (lm is not None and units == "words")
-        if words_needed and tokenizer.word_separator is None:
-            raise LanguageModelError(
-                "the model's vocabulary has no separator of words, so it cannot use a language "
-                "model of words, or a lexicon",
-                remedy="use a language model of tokens (lm_units tokens)",
-            )
         self._tokenizer = tokenizer
         self.lm, self.lexicon, self.units = lm, lexicon, units
         self._tokens = np.zeros(tokenizer.size, dtype=np.int32)
         if lm is not None and units == "tokens":
-            _check_tokens(lm, tokenizer)
+            _check_tokens(lm, tokenizer, lexicon)
             self._tokens = lm.ids(tokenizer.tokens)
         self._closed = lexicon
         if lexicon is None and lm is not None and units == "words":
             self._closed = _own_words(lm, tokenizer)
         elif lexicon is not None and lm is not None and units == "words":
             _warn_of_other_case(lm, lexicon)
-        self._with_lm = self._grammar(lm)
-        self._without = self._grammar(None) if lexicon is not None else NOTHING
+        self._said = None if self._closed is None else self._word_grammars(self._closed)
+        if self._said is None:
+            self._with_lm = self._grammar(lm)
+            self._without = self._grammar(None) if lexicon is not None else NOTHING
+
+    @property
+    def says_words(self) -> bool:
+        """Whether hypotheses are words said by a lexicon, and not texts in tokens."""
+        return self._said is not None
 
     def grammar(self, config: BeamOptions) -> Grammar:
         """The compiled search's view of it; a weight of 0 leaves the language model out."""
         return self._with_lm if config.lm_weight > 0.0 else self._without
+
+    def words(self, config: BeamOptions) -> WordGrammar:
+        """The same for search in words, where :attr:`says_words`."""
+        assert self._said is not None
+        return self._said[config.lm_weight > 0.0]
+
+    @cached_property
+    def spoken(self) -> tuple[tuple[str, ...], tuple[tuple[Labels, ...], ...]]:
+        """The words by number, and the ways in which each is said, where :attr:`says_words`."""
+        assert self._closed is not None
+        return tuple(self._closed.pronunciations), tuple(self._closed.pronunciations.values())
+
+    @cached_property
+    def _spellings(self) -> dict[Labels, str]:
+        """The words that may be said, by their tokens."""
+        return {} if self._closed is None else self._closed.spellings(self._tokenizer)
+
+    def _word_grammars(self, lexicon: Lexicon) -> tuple[WordGrammar, WordGrammar] | None:
+        """Without and with the language model; None where texts in tokens say as much: where words
+        are spelled as they are written, or nothing but tokens is scored.
+        """
+        if self._tokenizer.word_separator is not None and (
+            self.units == "tokens" or _are_as_written(lexicon, self._tokenizer)
+        ):
+            return None
+        without = build_words(lexicon, None, self._tokenizer)
+        return without, without if self.lm is None else build_words(
+            lexicon, self.lm, self._tokenizer
+        )
 
     def check_phrases(self, phrases: Sequence[Phrase]) -> None:
         """Refuse phrases that words of the lexicon alone can never make.
@@ -96,9 +119,9 @@ class Language:
         Raises:
             DecodingError: a word of a phrase is not in the lexicon.
         """
-        for phrase in phrases:
+        for phrase in phrases if self._closed else ():
             for word in phrase.text.split():
-                if self._closed and spell(word, self._tokenizer) not in self._closed.words:
+                if spell(word, self._tokenizer) not in self._spellings:
                     raise DecodingError(
                         f"the word {word!r} of the phrase {phrase.text!r} is not in the lexicon",
                         remedy="allow such words by unk_score, or extend the lexicon",
@@ -111,8 +134,8 @@ class Language:
             grammar = grammar._replace(trie=lm.trie, start=lm.start, end=lm.end, unknown=lm.unknown)
         if self._closed is None:
             return grammar
-        spellings, words = list(self._closed.words), list(self._closed.words.values())
-        tree, ends = build_tree(spellings)
+        words = list(self._spellings.values())
+        tree, ends = build_tree(list(self._spellings))
         found = np.full(len(tree.tokens), NOT_A_WORD, dtype=np.int32)
         lookahead = np.full(len(tree.tokens), -np.inf)
         found[ends] = 0 if lm_units != WORD_LM or lm is None else lm.ids(words)
@@ -135,7 +158,7 @@ class Language:
         if self.lm is not None:
             write_arpa(self.lm.ngrams(), folder / LM_FILE)
         if self.lexicon is not None:
-            self.lexicon.save(folder / LEXICON_FILE)
+            write_lexicon(self.lexicon, folder / LEXICON_FILE, self._tokenizer)
         return self.units
 
     @classmethod
@@ -174,17 +197,19 @@ NOTHING = Grammar(
 )
 
 
-def search_options(config: BeamOptions, tokenizer: Tokenizer) -> Options:
-    """``config`` for compiled code.
+def search_options(
+    config: BeamOptions, tokenizer: Tokenizer, *, has_words: bool = False
+) -> Options:
+    """``config`` for compiled code; ``has_words``: whatever the tokens, words are searched.
 
     Raises:
-        DecodingError: a score for words is set and the vocabulary has no separator of words.
+        DecodingError: a score for words is set and there are none.
     """
     separator = tokenizer.word_separator
-    if separator is None and config.word_score:
+    if separator is None and config.word_score and not has_words:
         raise DecodingError(
             "the model's vocabulary has no separator of words, so there is no score for them",
-            remedy="use token_score",
+            remedy="use token_score, or give a lexicon",
         )
     unk_score, threshold = config.unk_score, config.beam_threshold
     starts = np.array([tokenizer.starts_word(k) for k in range(tokenizer.size)])
@@ -202,7 +227,23 @@ def search_options(config: BeamOptions, tokenizer: Tokenizer) -> Options:
     )
 
 
-def _check_tokens(lm: LanguageModel, tokenizer: Tokenizer) -> None:
+def _are_as_written(lexicon: Lexicon, tokenizer: Tokenizer) -> bool:
+    """Whether each word is spelled as it is written, and in no other way."""
+    return all(
+        not tokenizer.unknown(word) and ways == (tuple(tokenizer.encode(word)),)
+        for word, ways in lexicon.pronunciations.items()
+    )
+
+
+def _check_tokens(lm: LanguageModel, tokenizer: Tokenizer, lexicon: Lexicon | None) -> None:
+    separator = tokenizer.word_separator
+    if lexicon is not None and (
+        separator is None or any(separator in way for way in lexicon.spellings(tokenizer))
+    ):
+        raise LanguageModelError(
+            "a language model of tokens does not go with words that are not between separators",
+            remedy="use a language model of words (lm_units words), or leave one of them out",
+        )
     known = {*tokenizer.tokens, *MARKS} - {BLANK}
     if strangers := [word for word in lm.vocabulary if word not in known]:
         raise LanguageModelError(
@@ -214,15 +255,19 @@ def _check_tokens(lm: LanguageModel, tokenizer: Tokenizer) -> None:
 
 def _own_words(lm: LanguageModel, tokenizer: Tokenizer) -> Lexicon:
     words = [word for word in lm.vocabulary if word not in MARKS]
+    if tokenizer.kind == "phones":
+        raise LanguageModelError(
+            "the model's tokens are phones, which spell no words",
+            remedy="give a lexicon, or use a language model of phones (lm_units tokens)",
+        )
     found = spell_words(words, tokenizer)
-    if not found.words:
+    if not found.pronunciations:
         shown = f", {words[0]!r} for one" if words else ""
         raise LanguageModelError(
             f"none of the language model's words can be spelled with the model's tokens{shown}",
             remedy="make it from text in the model's spelling; mind upper and lower case",
         )
-    spelled = set(found.words.values())
-    if lost := [word for word in words if word not in spelled]:
+    if lost := [word for word in words if word not in found.pronunciations]:
         log.warning(
             "%s of the language model's words cannot be spelled with the model's tokens and are "
             "never recognised%s: %s",
@@ -236,7 +281,7 @@ def _own_words(lm: LanguageModel, tokenizer: Tokenizer) -> Lexicon:
 def _warn_of_other_case(lm: LanguageModel, lexicon: Lexicon) -> None:
     """The lexicon decides what is said: words that the model has otherwise are unknown to it."""
     known = set(lm.vocabulary)
-    words = list(dict.fromkeys(lexicon.words.values()))
+    words = list(lexicon.pronunciations)
     folded = {word.casefold() for word in known}
     if lost := [word for word in words if word not in known and word.casefold() in folded]:
         log.warning(

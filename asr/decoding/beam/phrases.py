@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asr.decoding.beam.lexicon import spell
 from asr.decoding.beam.tree import ROOT, build_tree
+from asr.decoding.lexicon import spell
 from asr.tokens import Tokenizer
 from asr.types import DecodingError, TokenError
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.compiled import compiled, inlined
-from asr.decoding.beam.scoring import NOT_A_WORD, Grammar, Options
+from asr.decoding.beam.scoring import NOT_A_WORD, Options
 from asr.decoding.beam.tables import Records
 from asr.decoding.beam.tree import ROOT
 
@@ -19,11 +19,13 @@ NEVER = -math.inf
 
 
 @inlined
-def choose_rows(prefixes: Records, options: Options, grammar: Grammar) -> NDArray[np.int32]:
+def choose_rows(
+    prefixes: Records, options: Options, words: NDArray[np.int32], closed: bool
+) -> NDArray[np.int32]:
     """The rows ``(K,)`` of the best of ``prefixes (n,)``, in their sequence.
 
-    Where words must be the lexicon's, there is always one among them that is complete, so that the
-    utterance can end at any time.
+    Where words must be the lexicon's (``closed``), there is always one among them that is complete,
+    so that the utterance can end at any time; ``words`` has NOT_A_WORD for nodes within words.
     """
     # Two steps: what is too far behind the best goes, then what is beyond the beam's width.
     ranks = np.empty(len(prefixes))  # side by side: they are compared often
@@ -41,8 +43,8 @@ def choose_rows(prefixes: Records, options: Options, grammar: Grammar) -> NDArra
     chosen = chosen[:count]
     if count > options.beam_width:
         chosen = _choose_best(ranks, chosen, options.beam_width)
-    if grammar.has_lexicon and options.unk_score == -math.inf and len(chosen):
-        chosen = _keep_complete(prefixes, grammar.words, chosen, options.beam_width)
+    if closed and len(chosen):
+        chosen = _keep_complete(prefixes, words, chosen, options.beam_width)
     return chosen
 
 

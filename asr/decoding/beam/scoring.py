@@ -27,6 +27,7 @@ __all__ = [
     "Grammar",
     "Options",
     "end_word",
+    "find_child",
     "follow_phrases",
     "link_phrases",
     "score_token",
@@ -140,7 +141,7 @@ def score_token(
         return False
     if k != options.separator and grammar.has_lexicon:
         if prefix.lexicon_node != OUTSIDE:
-            prefix.lexicon_node = _find_child(grammar.tree, prefix.lexicon_node, k)
+            prefix.lexicon_node = find_child(grammar.tree, prefix.lexicon_node, k)
         if prefix.lexicon_node == OUTSIDE and options.unk_score == -math.inf:
             return False
         prefix.lookahead += _look_ahead(prefix.lexicon_node, options, grammar)
@@ -179,10 +180,10 @@ def end_word(prefix: Any, options: Options, grammar: Grammar) -> bool:
 @inlined
 def follow_phrases(boosts: Boosts, node: int, k: int) -> int:
     """The automaton's node after ``k``: the longest end of what was said that begins a phrase."""
-    found = _find_child(boosts.tree, node, k)
+    found = find_child(boosts.tree, node, k)
     while found < 0 and node != ROOT:
         node = boosts.links[node]
-        found = _find_child(boosts.tree, node, k)
+        found = find_child(boosts.tree, node, k)
     return max(found, ROOT)
 
 
@@ -210,7 +211,7 @@ def link_phrases(boosts: Boosts, weights: NDArray[np.float64], edge: int) -> Non
             link, shorter = ROOT, parent
             while shorter != ROOT and link == ROOT:
                 shorter = links[shorter]
-                link = max(_find_child(tree, shorter, tree.tokens[node]), ROOT)
+                link = max(find_child(tree, shorter, tree.tokens[node]), ROOT)
             links[node] = link
             boosts.gains[node] += boosts.gains[link]
             earned = best_below[node] * max(depth[node] - edge, 0.0)
@@ -230,7 +231,7 @@ def _look_ahead(node: int, options: Options, grammar: Grammar) -> float:
 
 
 @inlined
-def _find_child(tree: Tree, node: int, token: int) -> int:
+def find_child(tree: Tree, node: int, token: int) -> int:
     """The child of that token, or -1: children stand side by side, sorted by token."""
     low: int = tree.children[node]
     high: int = tree.children[node + 1]

@@ -47,7 +47,7 @@ from asr.decoding.beam.tables import NODE, NONE, PREFIX, Records
 from asr.lm.trie import step
 from asr.tokens import BLANK_ID
 
-__all__ = ["search"]
+__all__ = ["add_logs", "find_likely", "search"]
 
 NEVER = -math.inf
 ROW = 0  # of the empty prefix in the tree
@@ -70,6 +70,7 @@ def search(
     """
     T, V = log_probs.shape
     size, nodes = 1, 1  # prefixes in the beam, and in the tree
+    closed = grammar.has_lexicon and options.unk_score == -math.inf
     beam = _start_beam(grammar, boosts)  # (K,) or longer
     next_beam = np.empty(256, dtype=PREFIX)
     tree = _start_tree()
@@ -78,7 +79,7 @@ def search(
     for t in range(T):
         if flag[0]:
             return t, tree, np.empty(0, dtype=np.int32), np.empty((0, 3))
-        count = _find_likely(log_probs[t], options.token_min_log_prob, likely)
+        count = find_likely(log_probs[t], options.token_min_log_prob, likely)
         if count == 0 and log_probs[t, BLANK_ID] > NEVER:
             _add_blank(beam, size, log_probs[t, BLANK_ID])
             continue
@@ -93,7 +94,7 @@ def search(
             log_probs[t], likely[:count], beam, size, children, next_beam, options, grammar, boosts
         )
         _link_children(beam, size, tree, children, False)
-        chosen = choose_rows(next_beam[:found], options, grammar)
+        chosen = choose_rows(next_beam[:found], options, grammar.words, closed)
         if not len(chosen):
             return t, tree, np.empty(0, dtype=np.int32), np.empty((0, 3))
         for slot in range(size):
@@ -179,7 +180,7 @@ def _find_node(tree: Records, nodes: int, parent: int, token: int) -> int:
 
 
 @inlined
-def _find_likely(frame: NDArray[np.float64], least: float, likely: NDArray[np.int32]) -> int:
+def find_likely(frame: NDArray[np.float64], least: float, likely: NDArray[np.int32]) -> int:
     """Fill in the tokens of ``frame (V,)`` worth a try, without the blank; returns how many."""
     best = 0
     for k in range(len(frame)):
@@ -194,7 +195,7 @@ def _find_likely(frame: NDArray[np.float64], least: float, likely: NDArray[np.in
 
 
 @inlined
-def _add_logs(a: float, b: float) -> float:
+def add_logs(a: float, b: float) -> float:
     """Logarithm of the sum of two numbers given as logarithms."""
     if a < b:
         a, b = b, a
@@ -281,17 +282,17 @@ def _extend_all(
         for k in likely:
             if starts_word and k == options.separator:
                 stays = next_beam[slot]
-                stays.log_token = _add_logs(stays.log_token, prefix.log_total + frame[k])
+                stays.log_token = add_logs(stays.log_token, prefix.log_total + frame[k])
                 continue
             log_said = prefix.log_total + frame[k]  # of the paths that now say k anew
             if k == last:
                 stays = next_beam[slot]
-                stays.log_token = _add_logs(stays.log_token, prefix.log_token + frame[k])
+                stays.log_token = add_logs(stays.log_token, prefix.log_token + frame[k])
                 log_said = prefix.log_blank + frame[k]
             child = children[slot, k]
             if child >= 0:  # the longer prefix is in the beam as well: paths meet there
                 meets = next_beam[child]
-                meets.log_token = _add_logs(meets.log_token, log_said)
+                meets.log_token = add_logs(meets.log_token, log_said)
                 continue
             bar = max(least, best - options.beam_threshold)
             if log_said + hope < bar or log_said == NEVER:
@@ -320,7 +321,7 @@ def _extend_all(
                 count += 1
     for slot in range(size):
         stays = next_beam[slot]
-        stays.log_total = _add_logs(stays.log_blank, stays.log_token)
+        stays.log_total = add_logs(stays.log_blank, stays.log_token)
         stays.rank = stays.log_total + stays.lm_score + stays.bonus + stays.lookahead
     return count
 
@@ -352,7 +353,7 @@ def _finish(
                 row = tree[row].parent
                 same = place[tree[row].slot] if tree[row].slot >= 0 else NONE
                 if same >= 0:
-                    scores[same, 0] = _add_logs(scores[same, 0], prefix.log_total)
+                    scores[same, 0] = add_logs(scores[same, 0], prefix.log_total)
                     continue
             elif not _end_text(prefix, options, grammar, boosts):
                 continue

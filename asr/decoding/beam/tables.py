@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NODE", "NONE", "PREFIX", "Records"]
+__all__ = ["HISTORY", "NODE", "NONE", "PREFIX", "WORD_PREFIX", "Records"]
 
 Records = NDArray[Any]  # of one of the structures below
 NONE = -1  # no row, no slot
@@ -41,5 +41,36 @@ NODE = np.dtype(
         ("first_child", np.int32),
         ("next_sibling", np.int32),
         ("slot", np.int32),  # where it is in the beam now; NONE: nowhere
+    ]
+)
+
+#: What search in words has for a prefix: whole words, their history, and where in
+#: the lexicon's tree the word begun is. Numbers are as in PREFIX.
+WORD_PREFIX = np.dtype(
+    [
+        ("log_blank", np.float64),
+        ("log_token", np.float64),
+        ("log_total", np.float64),
+        ("lm_score", np.float64),  # of the history
+        ("bonus", np.float64),  # of the history and, but for its phrases, of the word begun
+        ("lookahead", np.float64),
+        ("rank", np.float64),
+        ("row", np.int32),  # the history's row among all; NONE until it is chosen
+        ("parent", np.int32),  # the row of the history without its last word,
+        ("word", np.int32),  # and that word; both NONE for the empty history
+        ("lexicon_node", np.int32),
+        ("lm_state", np.int32),
+        ("phrase_node", np.int32),
+    ],
+    align=True,
+)
+
+#: Words in sequence that ever were in the beam, as one tree; children are a linked list.
+HISTORY = np.dtype(
+    [
+        ("parent", np.int32),
+        ("word", np.int32),
+        ("first_child", np.int32),
+        ("next_sibling", np.int32),
     ]
 )

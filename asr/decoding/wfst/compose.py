@@ -16,8 +16,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from asr.decoding.lexicon import Lexicon
 from asr.decoding.wfst.kaldi import kaldi
-from asr.decoding.wfst.pronunciations import Lexicon, disambiguated
+from asr.decoding.wfst.pronunciations import disambiguated
 from asr.lm.arpa import write_arpa
 from asr.lm.model import LanguageModel
 from asr.lm.ngrams import BEGIN, END, Ngrams

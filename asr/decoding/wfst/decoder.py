@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from asr.decoding.config import WfstOptions
 from asr.decoding.inputs import checked
+from asr.decoding.lexicon import Lexicon
 from asr.decoding.spans import hypothesis, path_spans, squeeze, word_of
 from asr.decoding.stopping import Stop
 from asr.decoding.wfst.graph import Graph, load_graph
 from asr.decoding.wfst.kaldi import kaldi
-from asr.decoding.wfst.pronunciations import Lexicon
 from asr.tokens import Tokenizer
 from asr.types import DecodingError, Hypothesis
 

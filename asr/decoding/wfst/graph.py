@@ -18,8 +18,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from asr.decoding.lexicon import Lexicon, read_lexicon, write_lexicon
 from asr.decoding.wfst.kaldi import kaldi
-from asr.decoding.wfst.pronunciations import Lexicon, read_lexicon, write_lexicon
 from asr.files.read import read_text
 from asr.files.write import replace_folder, write_text
 from asr.tokens import Tokenizer
@@ -99,7 +99,7 @@ def _write_files(graph: Graph, folder: Path) -> None:
     write_text(folder / WORDS, lines)
     graph.tokenizer.save(folder / TOKENS)
     if graph.lexicon is not None:
-        write_lexicon(graph.lexicon, folder / LEXICON, graph.tokenizer.tokens)
+        write_lexicon(graph.lexicon, folder / LEXICON, graph.tokenizer)
     config = {
         "format": FORMAT,
         "metadata": graph.metadata,
@@ -154,7 +154,7 @@ def _read(folder: Path, changed: int) -> Graph:
             fst.StdConstFst.read(str(folder / FST)),
             tuple(line.rsplit(" ", 1)[0] for line in lines),
             tokenizer,
-            read_lexicon(folder / LEXICON, tokenizer) if given else None,
+            read_lexicon(folder / LEXICON, tokenizer, GraphError) if given else None,
             config["metadata"] if "metadata" in config else config["facts"],
         )
     except OSError as error:

@@ -1,37 +1,21 @@
-"""Which tokens a word is said with: from a file, or by its spelling."""
+"""Which tokens a language model's words are said with: from a file, or by their spelling."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
-from asr.decoding.lexicon_file import read_entries
-from asr.files.write import write_text
+from asr.decoding.lexicon import Labels, Lexicon, read_lexicon, separator_of
 from asr.lm.ngrams import BEGIN, END, UNKNOWN
 from asr.subwords import MARK
 from asr.tokens import SPACE, Tokenizer
 from asr.types import GraphError
 
-__all__ = ["Labels", "Lexicon", "disambiguated", "lexicon_for", "read_lexicon", "write_lexicon"]
+__all__ = ["disambiguated", "lexicon_for"]
 
-Labels = tuple[int, ...]
 MARKS = (BEGIN, END)
 FEW = 5  # examples in a message
-
-
-@dataclass(frozen=True)
-class Lexicon:
-    """The pronunciations of words.
-
-    Attributes:
-        pronunciations: token ids of each word, in one way or several.
-        separator: the token that stands between two words; None: nothing does.
-    """
-
-    pronunciations: Mapping[str, tuple[Labels, ...]]
-    separator: int | None
 
 
 def lexicon_for(
@@ -46,7 +30,7 @@ def lexicon_for(
     Raises:
         GraphError: the file is broken, or words have no pronunciation.
     """
-    given = None if path is None else read_lexicon(path, tokenizer)
+    given = None if path is None else read_lexicon(path, tokenizer, GraphError)
     words = [word for word in vocabulary if word not in MARKS]
     units = tokenizer.kind == "phones" or any(map(_is_mark_of(tokenizer), words))
     if given is not None:
@@ -60,7 +44,7 @@ def lexicon_for(
         raise _missing(missing, len(words), path, units)
     return Lexicon(
         {word: known[word] for word in words if word in known},
-        None if given is None and units else _separator(tokenizer),
+        None if given is None and units else separator_of(tokenizer),
     )
 
 
@@ -69,11 +53,6 @@ def _is_mark_of(tokenizer: Tokenizer) -> Callable[[str], bool]:
     if tokenizer.kind == "subwords":
         return lambda word: word.startswith(MARK)
     return lambda word: word == SPACE and tokenizer.word_separator is not None
-
-
-def _separator(tokenizer: Tokenizer) -> int | None:
-    """The token that stands between words; a mark stands within the first subword of one."""
-    return None if tokenizer.kind == "subwords" else tokenizer.word_separator
 
 
 def _missing(
@@ -92,45 +71,6 @@ def _missing(
         f"{count} {how}: {examples}",
         remedy="give their pronunciations with --lexicon, or a model of words that it knows",
     )
-
-
-def read_lexicon(path: str | os.PathLike[str], tokenizer: Tokenizer) -> Lexicon:
-    """Read lines ``word token token …``; a word may stand on several, with one way to say it each.
-
-    For more of the form see :func:`asr.decoding.lexicon_file.read_entries`.
-
-    Raises:
-        GraphError: the file cannot be read, is not UTF-8 text or has no words, or a line has no
-            tokens or unknown ones; the message has the number of the line.
-    """
-    ids = {token: k for k, token in enumerate(tokenizer.tokens) if k != tokenizer.blank}
-    found: dict[str, dict[Labels, None]] = {}
-    for where, word, tokens, _ in read_entries(path, GraphError):
-        if not tokens:
-            raise GraphError(
-                f"the word {word!r} has no tokens", where=where, remedy="say how it is pronounced"
-            )
-        if unknown := [token for token in dict.fromkeys(tokens) if token not in ids]:
-            raise GraphError(
-                f"the word {word!r} has tokens that the bundle does not know: "
-                + ", ".join(map(repr, unknown)),
-                where=where,
-                remedy="write it with the tokens of the bundle's tokens.txt",
-            )
-        found.setdefault(word, {})[tuple(ids[token] for token in tokens)] = None
-    if not found:
-        raise GraphError("the lexicon is empty", where=str(path), remedy="give one word a line")
-    return Lexicon({w: tuple(ways) for w, ways in found.items()}, _separator(tokenizer))
-
-
-def write_lexicon(lexicon: Lexicon, path: str | os.PathLike[str], tokens: Sequence[str]) -> None:
-    """Write what :func:`read_lexicon` reads."""
-    lines = (
-        f"{word} {' '.join(tokens[k] for k in way)}\n"
-        for word, ways in lexicon.pronunciations.items()
-        for way in ways
-    )
-    write_text(path, "".join(lines))
 
 
 def disambiguated(entries: Iterable[tuple[int, Labels]]) -> list[tuple[int, Labels, int]]:

@@ -14,7 +14,7 @@ import pytest
 from asr.bundle import load_bundle, save_bundle
 from asr.decoding import BeamOptions, Phrase
 from asr.decoding.beam.language import Language
-from asr.decoding.beam.lexicon import read_lexicon
+from asr.decoding.lexicon import read_lexicon
 from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
 from asr.lm.model import LanguageModel
 from asr.recognizer import Recognizer
@@ -51,7 +51,7 @@ def sum_again(path: Path, name: str) -> None:
 def test_model_and_lexicon_come_back_and_decide(path, waveform_of):
     recognizer = Recognizer.load(path)
     language = recognizer.bundle.language
-    assert set(language.lexicon.words.values()) == {"ab", "cad", "bed", "deed"}
+    assert set(language.lexicon.pronunciations) == {"ab", "cad", "bed", "deed"}
     assert language.lm.score_sentence(["ab", "cad"]).sum() > -3
     waveforms = [waveform_of(1, 1.5)]
     closed = BeamOptions(lm_weight=1.0)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from asr.decoding import BeamOptions, GreedyOptions, Phrase, PrefixOptions, make_decoder
 from asr.decoding.align import align
 from asr.decoding.beam.language import Language
-from asr.decoding.beam.lexicon import read_lexicon, spell, spell_words
+from asr.decoding.lexicon import read_lexicon, spell, spell_words
 from asr.decoding.prefix import labelling_log_prob
 from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
 from asr.lm.model import LanguageModel
@@ -70,7 +70,7 @@ def expected_parts(labels, config, language, phrases):
     words = words_of(labels)
     texts = [TOKENIZER.decode(word) for word in words]
     closed = None if language is None or not uses_words(language, config) else language._closed
-    unknown = [closed is not None and word not in closed.words for word in words]
+    unknown = [closed is not None and word not in closed.spellings(TOKENIZER) for word in words]
     if any(unknown) and config.unk_score is None:
         return None
     lm = 0.0
@@ -111,7 +111,7 @@ def test_a_wide_beam_is_the_enumeration_of_all_labellings(
 ):
     config = replace(ALL, **options)
     if config.unk_score is None and language is not None and uses_words(language, config):
-        known = set(language._closed.words.values())
+        known = set(language._closed.pronunciations)
         phrases = [p for p in phrases if known.issuperset(p.text.split())]
     log_probs = log_probs_of(seed, frames, 5)
     expected: dict[str, tuple[float, tuple[float, ...]]] = {}
@@ -202,17 +202,17 @@ def test_phrases_match_whole_words_alone():
 def test_a_lexicon_is_spelled_with_marks_or_by_its_words(tmp_path):
     path = tmp_path / "lexicon.txt"
     path.write_text("ab\nb ▁ b\na ▁a\nother ▁ b a\n", "utf-8")
-    assert read_lexicon(path, TOKENIZER).words == {
-        (2, 3): "ab",
-        (3,): "b",
-        (2,): "a",
-        (3, 4): "other",
+    assert read_lexicon(path, TOKENIZER).pronunciations == {
+        "ab": ((2, 3),),
+        "b": ((1, 3),),
+        "a": ((2,),),
+        "other": ((1, 3, 4),),
     }
 
 
 @pytest.mark.parametrize(
     ("line", "named"),
-    [("x ▁a ▁a", "'▁a'"), ("x ▁a ▁ b", "'▁'"), ("x", "'x'"), ("x ▁", "no spelling")],
+    [("x ▁a ▁a", "'▁a'"), ("x ▁a ▁ b", "'▁'"), ("x", "'x'"), ("x ▁", "no tokens")],
 )
 def test_words_that_subwords_cannot_spell_are_refused_with_their_line(tmp_path, line, named):
     path = tmp_path / "lexicon.txt"

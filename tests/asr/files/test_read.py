@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from asr.cli.segments import read_pairs, read_segments
-from asr.decoding.beam.lexicon import read_lexicon as read_words
-from asr.decoding.wfst.pronunciations import read_lexicon as read_pronunciations
+from asr.decoding.lexicon import read_lexicon
 from asr.files.read import is_pipe, read_lines, read_text
 from asr.lm.arpa import read_arpa
 from asr.lm.text import read_sentences, read_vocabulary
@@ -28,11 +27,7 @@ READERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "sentences": (lambda path: list(read_sentences([path])), "a b\nb\n"),
     "characters": (lambda path: list(read_sentences([path], "characters")), "a b\nb\n"),
     "vocabulary": (read_vocabulary, "a\nb\n"),
-    "lexicon": (lambda path: read_words(path, TOKENS).words, "ab a b\nb\n"),
-    "pronunciations": (
-        lambda path: read_pronunciations(path, TOKENS).pronunciations,
-        "ab a b\nab b\n",
-    ),
+    "lexicon": (lambda path: read_lexicon(path, TOKENS).pronunciations, "ab a b\nb\n"),
     "pairs": (lambda path: [(p.audio, p.text) for p in read_pairs(str(path))], "a.wav\tab\n"),
     "segments": (lambda path: read_segments(str(path), "a.wav"), "0 1 ab\n1 2 b\n"),
     "tokens": (lambda path: Tokenizer.load(path).tokens, "# kind: characters\n<blank>\na\n"),

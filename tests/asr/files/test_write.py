@@ -14,7 +14,7 @@ import pytest
 from asr.audio import write_wav
 from asr.bundle import save_bundle
 from asr.decoding.beam.language import Language
-from asr.decoding.beam.lexicon import Lexicon
+from asr.decoding.lexicon import Lexicon, write_lexicon
 from asr.decoding.wfst.graph import Graph, save_graph
 from asr.export import save_onnx
 from asr.files.write import (
@@ -55,7 +55,9 @@ WRITERS: dict[str, Callable[[Path, Callable[..., object]], object]] = {
     "arpa": lambda path, _: write_arpa(NGRAMS, path),
     "packed": lambda path, _: write_arpa(NGRAMS, f"{path}.gz"),
     "tokens": lambda path, _: Tokenizer(["<blank>", "a"]).save(path),
-    "lexicon": lambda path, _: Lexicon({(1,): "a"}, ("a",)).save(path),
+    "lexicon": lambda path, _: write_lexicon(
+        Lexicon({"a": ((1,),)}), path, Tokenizer(["<blank>", "a"])
+    ),
     "picture": lambda path, _: save_picture(draw_surface([0], [0], [0.5]), f"{path}.png"),
     "wav": lambda path, _: write_wav(path, Waveform(np.zeros(99, np.float32), 16000)),
     "text": lambda path, _: write_text(path, "text"),

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from asr.decoding import BeamOptions, Phrase, make_decoder, read_options
 from asr.decoding.beam.language import Language
-from asr.decoding.beam.lexicon import read_lexicon, spell_words
 from asr.decoding.beam.tree import build_tree, highest_below
+from asr.decoding.lexicon import Lexicon, read_lexicon, spell_words, write_lexicon
 from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
 from asr.lm.model import LanguageModel
 from asr.tokens import Tokenizer
@@ -48,29 +48,81 @@ def test_a_lexicon_of_words_and_of_spellings(tmp_path):
     path = tmp_path / "lexicon.txt"
     path.write_text("ab\n\nca c a\ncba\tc b a <space>\nca c b\n")
     lexicon = read_lexicon(path, LETTERS)
-    assert lexicon.words == {(2, 3): "ab", (4, 2): "ca", (4, 3, 2): "cba", (4, 3): "ca"}
-    lexicon.save(tmp_path / "again.txt")
+    assert lexicon.pronunciations == {
+        "ab": ((2, 3),),
+        "ca": ((4, 2), (4, 3)),
+        "cba": ((4, 3, 2),),
+    }
+    assert lexicon.separator == 1
+    write_lexicon(lexicon, tmp_path / "again.txt", LETTERS)
+    assert (tmp_path / "again.txt").read_text() == "ab\nca\nca c b\ncba\n"
     assert read_lexicon(tmp_path / "again.txt", LETTERS) == lexicon
 
 
 def test_a_number_in_brackets_is_a_variant_of_the_word(tmp_path):
     path = tmp_path / "lexicon.txt"
-    path.write_text("ca c a\nca(2) c b\nab\nab(3)\nab(12) a b b\n(2) b\n")
-    lexicon = read_lexicon(path, Tokenizer([*LETTERS.tokens, "(", ")", "2"]))
-    assert lexicon.words == {(4, 2): "ca", (4, 3): "ca", (2, 3): "ab", (2, 3, 3): "ab", (3,): "(2)"}
-    lexicon.save(tmp_path / "again.txt")
-    assert read_lexicon(tmp_path / "again.txt", LETTERS) == lexicon
+    path.write_text("ca c a\nca(2) c b\nab(3)\nab(12) a b b\n(2) b\n<UNK> c\n")
+    tokenizer = Tokenizer([*LETTERS.tokens, "(", ")", "2"])
+    lexicon = read_lexicon(path, tokenizer)
+    assert lexicon.pronunciations == {
+        "ca": ((4, 2), (4, 3)),
+        "ab": ((2, 3), (2, 3, 3)),
+        "(2)": ((3,),),
+        "<unk>": ((4,),),
+    }
+    write_lexicon(lexicon, tmp_path / "again.txt", tokenizer)
+    assert read_lexicon(tmp_path / "again.txt", tokenizer) == lexicon
+
+
+def test_phones_may_be_said_alike_and_silence_is_no_word(tmp_path):
+    path = tmp_path / "lexicon.txt"
+    path.write_text("READ b aa\nREED b aa\nA aa\nA(2) b\n")
+    lexicon = read_lexicon(path, PHONES)
+    assert lexicon.pronunciations == {"READ": ((2, 1),), "REED": ((2, 1),), "A": ((1,), (2,))}
+    assert (lexicon.separator, lexicon.silences) == (None, ())
+    named = Tokenizer([*PHONES.tokens, "SIL", "h#", "noise"], kind="phones")
+    assert read_lexicon(path, named).silences == (3, 4)
+    path.write_text("A aa\n<sil> noise\n!SIL SIL\n")
+    lexicon = read_lexicon(path, named)
+    assert (set(lexicon.pronunciations), lexicon.silences) == ({"A"}, (5, 3))
+    write_lexicon(lexicon, tmp_path / "again.txt", named)
+    assert read_lexicon(tmp_path / "again.txt", named) == lexicon
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("A aa\nB\n", "line 2: the word 'B' has no phones"),
+        ("A aa\nB b zh b zh\n", "line 2: the word 'B' has tokens that the model lacks: 'zh' "),
+        (
+            "A aa\nB b\n\nA(2) aa\n",
+            "line 4: the word 'A' has the tokens 'aa' twice, first in line 1",
+        ),
+        ("<sil> aa b\n", "line 1: <sil> has 2 tokens"),
+        ("<sil>\n", "line 1: the word '<sil>' has no phones"),
+        ("<sil> aa\n", "the lexicon is empty"),
+    ],
+)
+def test_pronunciations_that_do_not_fit_name_word_and_line(tmp_path, text, message):
+    path = tmp_path / "lexicon.txt"
+    path.write_text(text, "utf-8")
+    with pytest.raises(LanguageModelError, match=message) as caught:
+        read_lexicon(path, PHONES)
+    assert str(caught.value).startswith(str(path))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("ab\nadz\n", r"line 2: the word 'adz' has unknown symbols 'd', 'z'"),
-        ("ab a b\nx a é\n", r"line 2: the word 'x' has unknown symbols 'é'"),
-        ("x a <space> b\n", r"line 1: the word 'x' has unknown symbols '<space>'"),
-        ("x <blank>\n", r"line 1: the word 'x' has unknown symbols '<blank>'"),
-        ("x <space>\n", r"line 1: the word 'x' has no spelling"),
-        ("ab\nba\n\nbc a b\n", r"line 4: the words 'ab' and 'bc' are spelled alike"),
+        ("ab a b\nx a é\n", r"line 2: the word 'x' has tokens that the model lacks: 'é'"),
+        ("x <blank>\n", r"line 1: the word 'x' has tokens that the model lacks: '<blank>'"),
+        ("x <space>\n", r"line 1: the word 'x' has no tokens"),
+        (
+            "ab\nba\n\nab a b\n",
+            r"line 4: the word 'ab' has the tokens 'a b' twice, first in line 1",
+        ),
+        ("ab\nba\n<sil> a\n", r"line 3: <sil> names a token between words, and .* <space>"),
         ("\n\n", "empty"),
     ],
 )
@@ -92,7 +144,7 @@ def test_a_lexicon_that_cannot_be_read(tmp_path):
 
 def test_words_that_cannot_be_spelled_are_left_out():
     lexicon = spell_words(["ab", "xy", "c"], LETTERS)
-    assert set(lexicon.words.values()) == {"ab", "c"}
+    assert set(lexicon.pronunciations) == {"ab", "c"}
 
 
 def test_words_of_other_case_are_counted_and_named(caplog):
@@ -130,10 +182,11 @@ def test_a_model_of_tokens_has_tokens_for_words():
         Language(LETTERS, lm_of("ab ba", "a b <space>"), units="tokens")
 
 
-def test_phones_have_no_words():
-    for given_ in ({"lm": lm_of("aa b")}, {"lexicon": spell_words(["b"], PHONES)}):
-        with pytest.raises(LanguageModelError, match="lm_units tokens"):
-            Language(PHONES, **given_)
+def test_phones_have_words_by_a_lexicon_alone():
+    with pytest.raises(LanguageModelError, match=r"give a lexicon.*lm_units tokens"):
+        Language(PHONES, lm_of("aa b"))
+    with pytest.raises(LanguageModelError, match="does not go with words that are not"):
+        Language(PHONES, lm_of("aa b"), Lexicon({"a": ((1,),)}), units="tokens")
     Language(PHONES, lm_of("aa b"), units="tokens")
     config = BeamOptions(word_score=1.0)
     with pytest.raises(DecodingError, match="token_score"):

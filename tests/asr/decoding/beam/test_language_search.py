@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from asr.decoding import BeamOptions, DecoderOptions, GreedyOptions, Phrase, make_decoder
 from asr.decoding.beam.language import Language
-from asr.decoding.beam.lexicon import Lexicon, spell_words
+from asr.decoding.lexicon import spell_words
 from asr.decoding.prefix import labelling_log_prob
 from asr.lm.arpa import write_arpa
 from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
@@ -69,7 +69,7 @@ def known_words(language: Language | None, config: DecoderOptions) -> set[str] |
     if language is None:
         return None
     if language.lexicon is not None:
-        return set(language.lexicon.words.values())
+        return set(language.lexicon.pronunciations)
     if language.units == "words" and config.lm_weight:
         return set(language.lm.vocabulary)
     return None
@@ -228,18 +228,6 @@ def test_where_no_word_is_possible_the_utterance_is_named():
     decoder = make_decoder(BeamOptions(), LETTERS, 0.02, Language(LETTERS, None, LEXICON))
     with pytest.raises(DecodingError, match=r"utterance 1 .*no words of the lexicon"):
         decoder.decode(log_probs, torch.tensor([3, 3]))
-
-
-def test_words_spelled_otherwise_are_scored_by_their_names():
-    """A lexicon may spell a word of the model in its own way."""
-    language = Language(LETTERS, WORDS, Lexicon({(2, 2): "ab"}))
-    config = replace(EXHAUSTIVE, lm_weight=1.0)
-    log_probs = torch.full((1, 3, 4), -math.inf)
-    log_probs[0, [0, 1, 2], [2, 0, 2]] = 0.0
-    ((found,),) = make_decoder(config, LETTERS, 0.02, language).decode(log_probs, torch.tensor([3]))
-    assert found.text == "aa"
-    expected = math.log(10) * float(WORDS.score_sentence(["ab"]).sum())
-    assert found.lm_score == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_language_model_decides_what_the_sound_leaves_open():

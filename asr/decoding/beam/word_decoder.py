@@ -1,0 +1,162 @@
+"""Beam search over words said by a lexicon. The search itself is compiled:
+:mod:`asr.decoding.beam.word_search`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.decoding.beam.batches import decode_all
+from asr.decoding.beam.phrases import Phrase
+from asr.decoding.config import BeamOptions
+from asr.decoding.spans import hypothesis, word_of
+from asr.decoding.stopping import Stop, StoppedError
+from asr.lm.ngrams import UNKNOWN
+from asr.tokens import Tokenizer
+from asr.types import DecodingError, Hypothesis
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from asr.decoding.beam.language import Language
+    from asr.decoding.beam.scoring import Options
+    from asr.decoding.beam.words import WordGrammar
+
+__all__ = ["Sentence", "WordDecoder"]
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """Words by number, and the parts of their score: natural logarithms, the model's weighted."""
+
+    words: tuple[int, ...]
+    acoustic: float
+    lm: float
+    bonus: float
+
+    @property
+    def score(self) -> float:
+        """What sentences are ranked by."""
+        return self.acoustic + self.lm + self.bonus
+
+
+@dataclass(frozen=True)
+class WordDecoder:
+    """Keeps the ``beam_width`` best beginnings of word sequences after each frame.
+
+    The acoustic score is the log-probability of the words, summed over the paths that survived and
+    over all ways to say them. Words that are said alike are different hypotheses. The utterances of
+    a batch are searched by as many threads as there are processors.
+    """
+
+    options: BeamOptions
+    tokenizer: Tokenizer
+    seconds_per_frame: float
+    language: Language
+    phrases: Sequence[Phrase] = ()
+
+    def __post_init__(self) -> None:
+        """Make everything ready.
+
+        Raises:
+            DecodingError: a score for tokens is set.
+        """
+        if self.options.token_score:
+            raise DecodingError(
+                "there is no score for tokens where words are said in several ways",
+                remedy="use word_score",
+            )
+        _ = self._inputs
+
+    def decode(
+        self, log_probs: Tensor, lengths: Tensor, stop: Stop | None = None
+    ) -> list[list[Hypothesis]]:
+        """Return up to ``nbest`` hypotheses for each utterance of ``(B, T, V)``, best first.
+
+        Raises:
+            DecodingError: see :func:`asr.decoding.inputs.checked`; or no words of the lexicon are
+                possible.
+            StoppedError: asked for by ``stop``.
+        """
+        stop = stop or Stop()
+
+        def decode_one(frames: NDArray[np.float32]) -> list[Hypothesis]:
+            found = self.search(frames, self.options.nbest, stop)
+            return [self._hypothesis(frames, sentence, stop) for sentence in found]
+
+        return decode_all(decode_one, log_probs, lengths, self.tokenizer.size)
+
+    def search(self, frames: NDArray[np.float32], count: int, stop: Stop) -> list[Sentence]:
+        """The best ``count`` sentences of ``frames (T, V)``, best first; none if none is possible.
+
+        Raises:
+            StoppedError: asked for by ``stop``.
+        """
+        from asr.decoding.beam.word_search import search_words
+
+        values = np.ascontiguousarray(frames, dtype=np.float64)
+        taken, histories, ends, scores = search_words(values, *self._inputs, stop.flag)
+        if taken < len(frames) and stop.flag[0]:
+            raise StoppedError
+        order = np.argsort(-scores.sum(axis=1), kind="stable")[:count]
+        parents, words = histories["parent"], histories["word"]
+
+        def spell(row: int, last: int) -> tuple[int, ...]:
+            said = [last]
+            while row > 0:
+                said.append(words.item(row))
+                row = parents.item(row)
+            return tuple(word for word in reversed(said) if word >= 0)
+
+        return [Sentence(spell(*ends[i].tolist()), *scores[i].tolist()) for i in order]
+
+    @cached_property
+    def _inputs(self) -> tuple[Options, WordGrammar]:
+        """What the compiled search takes beside the frames."""
+        from asr.decoding.beam.language import search_options
+
+        options = search_options(self.options, self.tokenizer, has_words=True)
+        return options, self.language.words(self.options)
+
+    def _hypothesis(self, frames: NDArray[np.float32], found: Sentence, stop: Stop) -> Hypothesis:
+        from asr.decoding.beam.word_paths import best_word_path
+
+        names, ways = self.language.spoken
+        grammar = self._inputs[1]
+        said = best_word_path(
+            frames,
+            [ways[word] if word < len(ways) else () for word in found.words],
+            grammar.silences.tolist(),
+            separated=grammar.separated,
+            stop=stop,
+        )
+        spans = [(each.token, each.start, each.end) for each in said]
+        spelled = hypothesis(
+            frames, spans, found.score, self.tokenizer, self.seconds_per_frame, grammar.silences
+        )
+        words = []
+        for number, group in groupby(zip(said, spelled.tokens, strict=True), lambda p: p[0].word):
+            if number < 0:
+                continue
+            pairs = list(group)
+            word = found.words[number]
+            name = names[word] if word < len(names) else self._unknown([s.token for s, _ in pairs])
+            words.append(word_of(name, [token for _, token in pairs]))
+        return replace(
+            spelled,
+            text=" ".join(word.text for word in words),
+            words=tuple(words),
+            lm_score=found.lm,
+            bonus_score=found.bonus,
+        )
+
+    def _unknown(self, tokens: list[int]) -> str:
+        """An unknown word as its tokens spell it; phones do not."""
+        return UNKNOWN if self.tokenizer.kind == "phones" else self.tokenizer.decode(tokens)

@@ -1,0 +1,140 @@
+"""A lexicon's pronunciations and a language model of its words, ready for compiled search.
+
+The lexicon is a tree of tokens whose nodes say which words end there: several, where words are said
+alike. A word that is said in several ways ends in several nodes. Behind the tree's M nodes come
+those of what is no known word: J for the silences, and V for the last token of an unknown word.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.decoding.beam.tree import ROOT, Tree, build_tree, highest_below
+from asr.decoding.lexicon import Lexicon
+from asr.lm.model import LanguageModel
+from asr.lm.ngrams import UNKNOWN
+from asr.lm.trie import Trie
+from asr.tokens import Tokenizer
+
+__all__ = ["WordGrammar", "build_words"]
+
+NO_WORD = -1
+NO_TRIE = Trie(
+    words=np.full(1, -1, dtype=np.int32),
+    log_probs=np.zeros(1, dtype=np.float32),
+    links=np.zeros(1, dtype=np.int32),
+    backoffs=np.zeros(1, dtype=np.float32),
+    children=np.ones(2, dtype=np.int32),
+)
+
+
+class WordGrammar(NamedTuple):
+    """Lexicon and language model.
+
+    Attributes:
+        tree: the pronunciations; M nodes.
+        first: ``(V,)`` int32, the root's child by token; -1 where no word begins so.
+        begins: ``(M + 1,)`` int32; the words that end in node s are ``words[begins[s]:begins[s +
+            1]]``.
+        words: int32, by number.
+        complete: ``(M + J + V,)`` int32, at least 0 where a text may end in a node, else -1.
+        below: ``(M,)`` float64, log10 of the highest 1-gram probability of words that end below a
+            node, minus infinity where none do.
+        lm_words: ``(W + 1,)`` int32, each word as the language model's; the last is unknown words.
+        has_lm: whether there is a language model.
+        trie: the model; start, end: its state at the beginning, and its mark of the end.
+        silence_of: ``(V,)`` int32, the number of each token among the silences, or -1.
+        silences: ``(J,)`` int32, tokens.
+        separated: whether a silence has to stand between two words.
+    """
+
+    tree: Tree
+    first: NDArray[np.int32]
+    begins: NDArray[np.int32]
+    words: NDArray[np.int32]
+    complete: NDArray[np.int32]
+    below: NDArray[np.float64]
+    lm_words: NDArray[np.int32]
+    has_lm: bool
+    trie: Trie
+    start: int
+    end: int
+    silence_of: NDArray[np.int32]
+    silences: NDArray[np.int32]
+    separated: bool
+
+
+def build_words(lexicon: Lexicon, lm: LanguageModel | None, tokenizer: Tokenizer) -> WordGrammar:
+    """``lexicon`` and ``lm`` for search; words are numbered as in the lexicon."""
+    V = tokenizer.size
+    numbers = {word: number for number, word in enumerate(lexicon.pronunciations)}
+    ways = list(lexicon.ways())
+    tree, ends = build_tree([way for _, way in ways])
+    M = len(tree.tokens)
+    begins, words = _words_of_nodes(ends, np.array([numbers[word] for word, _ in ways]), M)
+    lm_words = np.zeros(len(numbers) + 1, dtype=np.int32)
+    if lm is not None:
+        lm_words = lm.ids([*numbers, UNKNOWN])
+    separated = lexicon.separator is not None
+    silences = np.array(
+        lexicon.silences if lexicon.separator is None else (lexicon.separator,), dtype=np.int32
+    )
+    silence_of = np.full(V, -1, dtype=np.int32)
+    silence_of[silences] = np.arange(len(silences))
+    first = np.full(V, -1, dtype=np.int32)
+    children = np.arange(tree.children[ROOT], tree.children[ROOT + 1], dtype=np.int32)
+    first[tree.tokens[children]] = children
+    complete = np.zeros(M + len(silences) + V, dtype=np.int32)
+    complete[:M] = np.where(np.diff(begins) > 0, 0, NO_WORD)
+    complete[ROOT] = 0
+    return WordGrammar(
+        tree=tree,
+        first=first,
+        begins=begins,
+        words=words,
+        complete=complete,
+        below=_best_below(tree, ends, words, lm, lm_words, begins),
+        lm_words=lm_words,
+        has_lm=lm is not None,
+        trie=NO_TRIE if lm is None else lm.trie,
+        start=0 if lm is None else lm.start,
+        end=0 if lm is None else lm.end,
+        silence_of=silence_of,
+        silences=silences,
+        separated=separated,
+    )
+
+
+def _words_of_nodes(
+    ends: NDArray[np.int32], words: NDArray[np.int64], size: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """``begins`` and ``words`` of :class:`WordGrammar`, of words that end in the nodes ``ends``."""
+    order = np.argsort(ends, kind="stable")
+    begins = np.concatenate([[0], np.cumsum(np.bincount(ends, minlength=size))])
+    return begins.astype(np.int32), words[order].astype(np.int32)
+
+
+def _best_below(
+    tree: Tree,
+    ends: NDArray[np.int32],
+    words: NDArray[np.int32],
+    lm: LanguageModel | None,
+    lm_words: NDArray[np.int32],
+    begins: NDArray[np.int32],
+) -> NDArray[np.float64]:
+    """The highest of all children's own words and what is below those."""
+    M = len(tree.tokens)
+    if lm is None:
+        return np.zeros(M)
+    own = np.full(M, -math.inf)
+    nodes = np.repeat(np.arange(M), np.diff(begins))
+    np.maximum.at(own, nodes, lm.trie.log_probs[1 + lm_words[words]].astype(np.float64))
+    highest = highest_below(tree, own)
+    below = np.full(M, -math.inf)
+    parents = np.repeat(np.arange(M), np.diff(tree.children))
+    np.maximum.at(below, parents, highest[1:])
+    return below
