@@ -4,25 +4,34 @@ Each is an options class, and a callable ``(samples (N,), rng) -> (M,)`` in floa
 the sample rate or files, the callable is made from the options.
 """
 
+from asr.augment.babble import AddBabble, BabbleConfig
 from asr.augment.chain import AugmentConfig, Chain, make_changes
 from asr.augment.change import Change
 from asr.augment.levels import Clip, Gain
 from asr.augment.masks import SpecAugment, SpecAugmentConfig
 from asr.augment.noise import AddNoise, AddRecordedNoise, RecordedNoiseConfig
+from asr.augment.opus import Opus, OpusConfig
+from asr.augment.rooms import Reverberate, RoomConfig
 from asr.augment.silence import InsertSilence, SilenceConfig
 from asr.augment.speed import SpeedPerturbation
 from asr.augment.telephone import Telephone, TelephoneConfig
 
 __all__ = [
+    "AddBabble",
     "AddNoise",
     "AddRecordedNoise",
     "AugmentConfig",
+    "BabbleConfig",
     "Chain",
     "Change",
     "Clip",
     "Gain",
     "InsertSilence",
+    "Opus",
+    "OpusConfig",
     "RecordedNoiseConfig",
+    "Reverberate",
+    "RoomConfig",
     "SilenceConfig",
     "SpecAugment",
     "SpecAugmentConfig",

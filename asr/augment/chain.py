@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from asr.augment.babble import AddBabble, BabbleConfig
 from asr.augment.change import Change, Samples
 from asr.augment.levels import Clip, Gain, limit
 from asr.augment.noise import AddNoise, AddRecordedNoise, RecordedNoiseConfig
+from asr.augment.opus import Opus, OpusConfig
+from asr.augment.rooms import Reverberate, RoomConfig
 from asr.augment.silence import InsertSilence, SilenceConfig
 from asr.augment.telephone import Telephone, TelephoneConfig
 
@@ -25,19 +28,25 @@ class AugmentConfig:
 
     Attributes:
         silence: before, after and between words.
+        room: walls around the speaker.
+        babble: other utterances of the training split, added.
         noise: recordings from a folder, added.
         computed_noise: white or pink noise, added.
         gain: louder or fainter.
         clipping: peaks cut off.
         telephone: the band and the coding of a telephone line.
+        opus: coding at a low rate.
     """
 
     silence: SilenceConfig | None = None
+    room: RoomConfig | None = None
+    babble: BabbleConfig | None = None
     noise: RecordedNoiseConfig | None = None
     computed_noise: AddNoise | None = None
     gain: Gain | None = None
     clipping: Clip | None = None
     telephone: TelephoneConfig | None = None
+    opus: OpusConfig | None = None
 
     @property
     def max_added_seconds(self) -> float:
@@ -45,8 +54,14 @@ class AugmentConfig:
         return self.silence.max_seconds if self.silence else 0.0
 
 
-def make_changes(config: AugmentConfig, sample_rate: int) -> dict[str, Change]:
+def make_changes(
+    config: AugmentConfig,
+    sample_rate: int,
+    draw_speech: Callable[[np.random.Generator], Samples],
+) -> dict[str, Change]:
     """The changes that ``config`` asks for, by the names of its fields, in their order.
+
+    ``draw_speech`` gives the samples of any utterance, for babble.
 
     Raises:
         AudioError: a folder has no audio, or audio that cannot be used.
@@ -54,6 +69,10 @@ def make_changes(config: AugmentConfig, sample_rate: int) -> dict[str, Change]:
     changes: dict[str, Change] = {}
     if config.silence is not None:
         changes["silence"] = InsertSilence(config.silence, sample_rate)
+    if config.room is not None:
+        changes["room"] = Reverberate(config.room, sample_rate)
+    if config.babble is not None:
+        changes["babble"] = AddBabble(config.babble, draw_speech)
     if config.noise is not None:
         changes["noise"] = AddRecordedNoise(config.noise, sample_rate)
     if config.computed_noise is not None:
@@ -64,6 +83,8 @@ def make_changes(config: AugmentConfig, sample_rate: int) -> dict[str, Change]:
         changes["clipping"] = config.clipping
     if config.telephone is not None:
         changes["telephone"] = Telephone(config.telephone, sample_rate)
+    if config.opus is not None:
+        changes["opus"] = Opus(config.opus, sample_rate)
     return changes
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -106,6 +106,18 @@ def _pad(sequences: Sequence[Tensor]) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(list(sequences), batch_first=True)
 
 
+class _AnySpeech:
+    """Samples ``(N,)`` of any of the utterances ``cuts``."""
+
+    def __init__(self, cuts: Iterable[Cut], sample_rate: int) -> None:
+        self.cuts = list(cuts)
+        self.sample_rate = sample_rate
+
+    def __call__(self, rng: np.random.Generator) -> NDArray[np.float32]:
+        cut = self.cuts[int(rng.integers(len(self.cuts)))]
+        return resample(load_samples(cut), self.sample_rate).samples
+
+
 class SpeechLoader(DataLoader):
     """Batches of a :class:`SpeechDataset`, whose errors are raised here, in one line.
 
@@ -175,7 +187,8 @@ class SpeechDataModule(pl.LightningDataModule):
         self.perturb = SpeedPerturbation(speed_factors) if set(speed_factors) != {1.0} else None
         self.tokenizer = Tokenizer.load(tokens_path(self.data_dir))
         self.augment = _with_noise(augment or AugmentConfig(), noise)
-        changes = make_changes(self.augment, sample_rate)
+        voices = _AnySpeech(self.manifest("train") if self.augment.babble else (), sample_rate)
+        changes = make_changes(self.augment, sample_rate, voices)
         self.chain = Chain(changes) if changes else None
         self.usable: dict[str, frozenset[str]] = {}
 

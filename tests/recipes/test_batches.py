@@ -10,6 +10,7 @@ from lhotse import MonoCut
 from asr.augment import (
     AddNoise,
     AugmentConfig,
+    BabbleConfig,
     Gain,
     RecordedNoiseConfig,
     SilenceConfig,
@@ -154,6 +155,7 @@ def changed(data_dir, **options):
     noise = RecordedNoiseConfig(str(data_dir.parent / "corpus" / "train3.wav"), probability=1.0)
     augment = AugmentConfig(
         silence=SilenceConfig(1.0, 1.0, probability=1.0),
+        babble=BabbleConfig(probability=1.0),
         noise=noise,
         gain=Gain(probability=1.0),
         telephone=TelephoneConfig(probability=1.0),
