@@ -3,7 +3,7 @@
 ``config.json``        features, model, decoder defaults, versions, metadata, checks
 ``model.safetensors``  weights of the model and statistics of the front end
 ``tokens.txt``         the vocabulary
-``lm.arpa.gz``         a language model, if there is one; ``lm.arpa`` is read too
+``lm.arpa.gz``         a language model, if there is one, or ``lm.compact``; ``lm.arpa`` is read too
 ``lexicon.txt``        the words that may be said, if they are not the language model's
 """
 
@@ -49,7 +49,7 @@ __all__ = [
 FORMAT = "peephole-asr bundle"
 FORMAT_VERSION = 2  # 2: decoders with options of their own, reduction of time, calibration
 CONFIG, WEIGHTS, TOKENS = "config.json", "model.safetensors", "tokens.txt"
-LM_FILES, LEXICON = ("lm.arpa.gz", "lm.arpa"), "lexicon.txt"
+LM_FILES, LEXICON = ("lm.arpa.gz", "lm.arpa", "lm.compact"), "lexicon.txt"
 LANGUAGE = "language"  # the key that bundles with a language model or a lexicon have
 CALIBRATION = "calibration"  # the key that calibrated bundles have
 SECTIONS = ("features", "model", "decoder", "versions", "metadata", "checksums", "golden")

@@ -239,8 +239,9 @@ def _read_language(tokenizer: Tokenizer, config: dict[str, Any], folder: Path) -
             raise BundleError(
                 f"{CONFIG} does not know of this file", where=str(folder / name), remedy=RENEW
             )
-    if len(found) > 1 and found[:2] == list(LM_FILES):
-        raise BundleError(f"two language models: {', '.join(LM_FILES)}", where=str(folder))
+    models = [name for name in found if name in LM_FILES]
+    if len(models) > 1:
+        raise BundleError(f"two language models: {', '.join(models)}", where=str(folder))
     if bool(found) != (LANGUAGE in config):
         raise BundleError(
             f"{CONFIG} and the files do not agree on whether there is a language model",
@@ -251,7 +252,7 @@ def _read_language(tokenizer: Tokenizer, config: dict[str, Any], folder: Path) -
         return None
     from asr.decoding.beam.language import Language  # with the compiler, which others do without
 
-    lm = next((folder / name for name in found if name in LM_FILES), None)
+    lm = next((folder / name for name in models), None)
     lexicon = folder / LEXICON if LEXICON in found else None
     try:
         return Language.load(tokenizer, lm, lexicon, config[LANGUAGE].get("units", "words"))

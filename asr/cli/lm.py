@@ -1,4 +1,4 @@
-"""``asr lm``: make an n-gram language model from text, and see how well it foresees one."""
+"""``asr lm``: make n-gram language models, prune them, see how well they foresee a text."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from asr.cli.results import inputs_of
 from asr.cli.terminal import progress
 from asr.files.write import check_target
+from asr.lm.ngrams import COMPACT, Ngrams
 from asr.types import ConfigError, CorpusError
 
 __all__ = ["add_lm"]
@@ -20,20 +21,20 @@ def add_lm(parser: argparse.ArgumentParser) -> None:
     """Give ``parser`` the commands, each with its function as the default ``run``."""
     parser.description = "Make n-gram language models and measure them."
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_train(commands.add_parser("train", help="make an ARPA file from text"))
+    _add_train(commands.add_parser("train", help="make a model from text"))
+    _add_prune(commands.add_parser("prune", help="leave out n-grams that are hardly needed"))
+    _add_convert(commands.add_parser("convert", help="write a model in another form"))
     _add_score(commands.add_parser("score", help="print the perplexity of a text"))
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Make an ARPA file from text, a sentence a line, by interpolated modified Kneser-Ney "
-        "smoothing. Texts may be packed with gzip."
+        "Make a language model from text, a sentence a line, by interpolated modified Kneser-Ney "
+        "smoothing. Texts may be packed with gzip or xz."
     )
     parser.set_defaults(run=_train)
     _add_texts(parser)
-    parser.add_argument(
-        "--output", metavar="ARPA", required=True, help="file to write; packed if it ends in .gz"
-    )
+    _add_output(parser)
     parser.add_argument(
         "--order", type=int, default=3, metavar="N", help="length of n-grams (default: 3)"
     )
@@ -48,6 +49,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         metavar="COUNT",
         help="for each order, leave out n-grams seen this often or less: 0 0 1",
     )
+    _add_threshold(parser)
     parser.add_argument(
         "--discount-fallback",
         type=float,
@@ -58,19 +60,63 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_prune(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Leave out the n-grams of a model without which perplexity hardly rises, as SRILM's "
+        "`ngram -prune` does. `asr lm train --threshold` chooses better, for it has the text."
+    )
+    parser.set_defaults(run=_prune)
+    _add_model(parser)
+    _add_threshold(parser, required=True)
+    _add_output(parser)
+
+
+def _add_convert(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Write a model in another form. ARPA files are for all tools; a file that ends in "
+        f"{COMPACT} takes a fifth of the room of a packed one and rounds logarithms to 1/32."
+    )
+    parser.set_defaults(run=_convert)
+    _add_model(parser)
+    _add_output(parser)
+
+
 def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Print how well a language model foresees a text: its perplexity, with and without words "
         "that the model does not know."
     )
     parser.set_defaults(run=_score)
-    parser.add_argument("model", metavar="MODEL", help="ARPA file, may be packed with gzip")
+    _add_model(parser)
     _add_texts(parser)
     parser.add_argument(
         "--verbose",
         action="store_true",
         help="first a line for each sentence: log10 of its probability, perplexity, unknown words, "
         "and its words, between tabs",
+    )
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help=f"ARPA file, packed or not, or {COMPACT}")
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output",
+        metavar="PATH",
+        required=True,
+        help=f"ARPA file to write, packed if it ends in .gz, or compact form if in {COMPACT}",
+    )
+
+
+def _add_threshold(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        required=required,
+        metavar="PART",
+        help="leave out n-grams without which perplexity rises by less than this part (1e-8)",
     )
 
 
@@ -82,7 +128,6 @@ def _add_texts(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from asr.lm.arpa import write_arpa
     from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
     from asr.lm.text import read_vocabulary
 
@@ -97,12 +142,46 @@ def _train(options: argparse.Namespace) -> int:
         prune=tuple(options.prune),
         vocab_limit=options.vocab_limit,
         vocabulary=None if options.vocab is None else read_vocabulary(options.vocab),
+        threshold=options.threshold,
         discount_fallback=None if fallback is None else tuple(fallback) or FALLBACK,
     )
-    ngrams = estimate(_sentences(options), config)
-    with progress(sum(len(table.words) for table in ngrams.tables), "writing") as (advance, _):
-        write_arpa(ngrams, options.output, advance)
+    _write(estimate(_sentences(options), config), options.output)
     return 0
+
+
+def _prune(options: argparse.Namespace) -> int:
+    from asr.lm.model import read_ngrams
+    from asr.lm.prune import check_threshold, prune
+
+    check_threshold(options.threshold)
+    _check_output(options)
+    whole = read_ngrams(options.model)
+    pruned = prune(whole, options.threshold)
+    for order, (before, after) in enumerate(zip(whole.tables, pruned.tables, strict=True), start=1):
+        print(f"{order}-grams: {len(after.words)} of {len(before.words)}")
+    _write(pruned, options.output)
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from asr.lm.model import read_ngrams
+
+    _check_output(options)
+    _write(read_ngrams(options.model), options.output)
+    return 0
+
+
+def _write(ngrams: Ngrams, output: str) -> None:
+    """In the form that the name ends in."""
+    from asr.lm.arpa import write_arpa
+
+    if output.endswith(COMPACT):
+        from asr.lm.model import LanguageModel
+
+        LanguageModel(ngrams).save_compact(output)
+        return
+    with progress(sum(len(table.words) for table in ngrams.tables), "writing") as (advance, _):
+        write_arpa(ngrams, output, advance)
 
 
 def _check_output(options: argparse.Namespace) -> None:

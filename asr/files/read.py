@@ -1,7 +1,7 @@
 """Texts from files, pipes and standard input, each read once, from its beginning to its end.
 
 Text is UTF-8. A byte-order mark, which some editors put first, is no part of it. Files packed with
-gzip are known by their first two bytes, not by their names. The name ``-`` is standard input.
+gzip or xz are known by their first bytes, not by their names. The name ``-`` is standard input.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import gzip
 import io
+import lzma
 import os
 import stat
 import sys
@@ -35,8 +36,9 @@ __all__ = [
 
 STDIN = "-"
 GZIP_MAGIC = b"\x1f\x8b"
+XZ_MAGIC = b"\xfd7zXZ\x00"
 BLOCK = 1 << 20  # bytes
-DAMAGED = (gzip.BadGzipFile, EOFError, zlib.error)
+DAMAGED = (gzip.BadGzipFile, lzma.LZMAError, EOFError, zlib.error)
 
 StrPath = str | os.PathLike[str]
 
@@ -90,7 +92,7 @@ def read_byte_lines(
     since the last time.
 
     Raises:
-        AsrError: of the class ``error``: the file cannot be read, or its gzip stream is damaged.
+        AsrError: of the class ``error``: the file cannot be read, or its packed stream is damaged.
     """
     number, taken = 0, 0
     try:
@@ -102,7 +104,7 @@ def read_byte_lines(
                 taken = progress.taken
     except DAMAGED:
         raise error(
-            "the gzip stream is damaged",
+            "the packed stream is damaged",
             where=f"{path}, after line {number}",
             remedy="get the file anew",
         ) from None
@@ -137,11 +139,13 @@ def open_text(path: StrPath) -> Iterator[tuple[Progress, BinaryIO]]:
     """
     with ExitStack() as stack:
         raw = stack.enter_context(open_input(path))
-        head = raw.read(len(GZIP_MAGIC))
+        head = raw.read(len(XZ_MAGIC))
         source = _Joined(head, raw)
         stream: BinaryIO = io.BufferedReader(source, BLOCK)
-        if head == GZIP_MAGIC:
+        if head.startswith(GZIP_MAGIC):
             stream = stack.enter_context(gzip.GzipFile(fileobj=stream, mode="rb"))  # type: ignore[assignment]
+        elif head == XZ_MAGIC:
+            stream = stack.enter_context(lzma.LZMAFile(stream))  # type: ignore[assignment]
         head = stream.read(len(BOM_UTF8))
         whole = _Joined(b"" if head == BOM_UTF8 else head, stream)
         yield source, io.BufferedReader(whole, BLOCK)

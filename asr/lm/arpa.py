@@ -34,7 +34,7 @@ COUNT = re.compile(rb"ngram\s+(\d{1,9})\s*=\s*(\d{1,18})")
 
 
 def read_arpa(path: str | os.PathLike[str]) -> Ngrams:
-    """Read an ARPA file, packed with gzip or not, of any order. ``<UNK>`` is ``<unk>``.
+    """Read an ARPA file, packed with gzip or xz or not, of any order. ``<UNK>`` is ``<unk>``.
 
     Memory is 4 (k + 2) bytes an n-gram of order k, twice while parts are joined, and a block of the
     file; nothing is reserved for what the header promises.
@@ -49,7 +49,7 @@ def read_arpa(path: str | os.PathLike[str]) -> Ngrams:
             return _Reader(name, stream).read()
     except DAMAGED:
         raise LanguageModelError(
-            "the gzip stream is damaged", where=name, remedy="get the file anew"
+            "the packed stream is damaged", where=name, remedy="get the file anew"
         ) from None
     except OSError as error:
         raise LanguageModelError(

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.lm.arpa import read_arpa
+from asr.lm.compact import by_frequency, is_compact, read_compact, write_compact
 from asr.lm.ngrams import BEGIN, END, UNKNOWN, Ngrams, NgramTable
-from asr.lm.trie import ROOT, Trie, find_parents, link_nodes, score_ids, step
+from asr.lm.trie import ROOT, Trie, find_parents, link_nodes, order_bounds, score_ids, step
 from asr.types import LanguageModelError
 
-__all__ = ["LanguageModel"]
+__all__ = ["LanguageModel", "read_ngrams"]
 
 MISSING_LOG_PROB = -100.0  # of unknown words where a model says nothing of them, as in KenLM
 
@@ -35,6 +36,7 @@ class LanguageModel:
         trie: the model's arrays.
         unknown, begin, end: numbers of ``<unk>``, ``<s>`` and ``</s>``.
         start: the state at the beginning of a sentence.
+        rounded: its logarithms are those of a compact file.
 
     Raises:
         LanguageModelError: ``<s>`` or ``</s>`` is missing, an n-gram or a word stands twice, or an
@@ -43,23 +45,42 @@ class LanguageModel:
 
     def __init__(self, ngrams: Ngrams) -> None:
         ngrams = _with_unknown(ngrams)
-        self.vocabulary = ngrams.vocabulary
-        self.order = ngrams.order
-        self._ids = {word: number for number, word in enumerate(self.vocabulary)}
-        _check_words(ngrams, self._ids)
-        self.unknown, self.begin, self.end = (self._ids[mark] for mark in (UNKNOWN, BEGIN, END))
-        self.trie = _build(ngrams)
-        _, self.start = step(self.trie, ROOT, self.begin)
+        ids = _numbered(ngrams.vocabulary, ngrams.source)
+        self._take(ngrams.vocabulary, ids, _build(ngrams), ngrams.order)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> LanguageModel:
-        """Read an ARPA file, packed with gzip or not.
+        """Read an ARPA file, packed or not, or what :meth:`save_compact` wrote.
 
         Raises:
             LanguageModelError: the file cannot be read or is no such model; the message has the
                 number of the line.
         """
-        return cls(read_arpa(path))
+        if not is_compact(path):
+            return cls(read_arpa(path))
+        vocabulary, trie, order = read_compact(path)
+        model = cls.__new__(cls)
+        model._take(vocabulary, _numbered(vocabulary, os.fspath(path)), trie, order)
+        model.rounded = True
+        return model
+
+    def save_compact(self, path: str | os.PathLike[str]) -> None:
+        """Write the model in little room, its logarithms rounded; see :mod:`asr.lm.compact`.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        model = LanguageModel(by_frequency(self.ngrams()))
+        write_compact(model.vocabulary, model.trie, model.order, path)
+
+    def _take(
+        self, vocabulary: tuple[str, ...], ids: dict[str, int], trie: Trie, order: int
+    ) -> None:
+        self.vocabulary, self.trie, self.order = vocabulary, trie, order
+        self._ids = ids
+        self.unknown, self.begin, self.end = (ids[mark] for mark in (UNKNOWN, BEGIN, END))
+        self.rounded = False
+        _, self.start = step(trie, ROOT, self.begin)
 
     def ids(self, words: Iterable[str]) -> NDArray[np.int32]:
         """Numbers of ``words``, ``(S,)``; that of ``<unk>`` for words outside the vocabulary."""
@@ -86,16 +107,25 @@ class LanguageModel:
         """The model as a list, the inverse of the constructor, sorted by the numbers of words."""
         trie, tables = self.trie, []
         words: NDArray[np.int32] = np.empty((1, 0), dtype=np.int32)
-        begin, end = 0, 1  # the nodes of an order
+        bounds = order_bounds(trie, self.order)
         for order in range(1, self.order + 1):
-            fan = np.diff(trie.children[begin : end + 1])
-            begin, end = end, int(trie.children[end])
+            begin, end = bounds[order : order + 2]
+            fan = np.diff(trie.children[bounds[order - 1] : begin + 1])
             words = np.column_stack([np.repeat(words, fan, axis=0), trie.words[begin:end]])
             backoffs = trie.backoffs[begin:end] if order < self.order else np.zeros(end - begin)
             tables.append(
                 NgramTable(words, trie.log_probs[begin:end].copy(), backoffs.astype(np.float32))
             )
         return Ngrams(self.vocabulary, tuple(tables))
+
+
+def read_ngrams(path: str | os.PathLike[str]) -> Ngrams:
+    """The n-grams of an ARPA file, packed or not, or of a compact one.
+
+    Raises:
+        LanguageModelError: the file cannot be read, or is neither.
+    """
+    return LanguageModel.load(path).ngrams() if is_compact(path) else read_arpa(path)
 
 
 def _with_unknown(ngrams: Ngrams) -> Ngrams:
@@ -111,16 +141,19 @@ def _with_unknown(ngrams: Ngrams) -> Ngrams:
     return Ngrams((*ngrams.vocabulary, UNKNOWN), (added, *ngrams.tables[1:]), ngrams.source)
 
 
-def _check_words(ngrams: Ngrams, ids: dict[str, int]) -> None:
-    if len(ids) < len(ngrams.vocabulary):
-        raise LanguageModelError("a word stands twice among the 1-grams", where=ngrams.source)
-    for mark in (BEGIN, END):
+def _numbered(vocabulary: Sequence[str], source: str | None) -> dict[str, int]:
+    """The number of each word; all marks have to be among them."""
+    ids = {word: number for number, word in enumerate(vocabulary)}
+    if len(ids) < len(vocabulary):
+        raise LanguageModelError("a word stands twice among the 1-grams", where=source)
+    for mark in (BEGIN, END, UNKNOWN):
         if mark not in ids:
             raise LanguageModelError(
                 f"the model has no {mark}",
-                where=ngrams.source,
+                where=source,
                 remedy="make it from text with marks at the ends of sentences",
             )
+    return ids
 
 
 def _build(ngrams: Ngrams) -> Trie:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BEGIN", "END", "OTHER_UNKNOWN", "UNKNOWN", "NgramTable", "Ngrams"]
+__all__ = ["BEGIN", "COMPACT", "END", "OTHER_UNKNOWN", "UNKNOWN", "NgramTable", "Ngrams"]
 
 UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
 OTHER_UNKNOWN = "<UNK>"  # some tools write it so; the same word, as in KenLM
+COMPACT = ".compact"  # what names of files end in that have the form of asr.lm.compact
 
 
 @dataclass(frozen=True)

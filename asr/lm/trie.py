@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from asr.compiled import compiled
 
-__all__ = ["ROOT", "Trie", "find_parents", "link_nodes", "score_ids", "step"]
+__all__ = ["ROOT", "Trie", "find_parents", "link_nodes", "order_bounds", "score_ids", "step"]
 
 ROOT = 0  # the state that remembers nothing
 
@@ -42,6 +42,14 @@ class Trie(NamedTuple):
     links: NDArray[np.int32]
     backoffs: NDArray[np.float32]
     children: NDArray[np.int32]
+
+
+def order_bounds(trie: Trie, order: int) -> list[int]:
+    """Where the nodes of each order begin, from the root's, 0, on, and the end of the last."""
+    bounds = [ROOT, 1]
+    for _ in range(order):
+        bounds.append(int(trie.children[bounds[-1]]))
+    return bounds
 
 
 @compiled

@@ -28,7 +28,7 @@ __all__ = ["LEXICON_FILE", "LM_FILE", "NOTHING", "Language", "search_options"]
 log = logging.getLogger(__name__)
 
 LN10 = math.log(10.0)
-LM_FILE, LEXICON_FILE = "lm.arpa.gz", "lexicon.txt"
+LM_FILE, COMPACT_FILE, LEXICON_FILE = "lm.arpa.gz", "lm.compact", "lexicon.txt"
 UNITS = ("words", "tokens")
 MARKS = (UNKNOWN, BEGIN, END)
 FEW = 5  # examples in a message
@@ -153,9 +153,12 @@ class Language:
     def save(self, folder: Path) -> str:
         """Write :data:`LM_FILE` and :data:`LEXICON_FILE`, as far as there are such parts.
 
+        A language model that came in compact form is written in it again, :data:`COMPACT_FILE`.
         Returns the units, for :meth:`load`.
         """
-        if self.lm is not None:
+        if self.lm is not None and self.lm.rounded:
+            self.lm.save_compact(folder / COMPACT_FILE)
+        elif self.lm is not None:
             write_arpa(self.lm.ngrams(), folder / LM_FILE)
         if self.lexicon is not None:
             write_lexicon(self.lexicon, folder / LEXICON_FILE, self._tokenizer)

@@ -9,7 +9,7 @@ from asr.decoding.wfst.compose import compose_graph
 from asr.decoding.wfst.graph import EPSILON, Graph
 from asr.decoding.wfst.kaldi import kaldi
 from asr.decoding.wfst.pronunciations import lexicon_for
-from asr.lm.arpa import read_arpa
+from asr.lm.model import read_ngrams
 from asr.tokens import Tokenizer
 
 __all__ = ["make_graph"]
@@ -20,7 +20,7 @@ def make_graph(
     model: str | os.PathLike[str],
     lexicon: str | os.PathLike[str] | None = None,
 ) -> Graph:
-    """Compose the graph of the language model in the ARPA file ``model``, packed with gzip or not.
+    """Compose the graph of the language model in the file ``model``, ARPA or compact.
 
     Raises:
         ConfigError: the packages of the extra ``wfst`` are not installed.
@@ -29,7 +29,7 @@ def make_graph(
     """
     for package in ("kaldifst", "kaldilm"):  # before the work rather than after it
         kaldi(package)
-    ngrams = read_arpa(model)
+    ngrams = read_ngrams(model)
     words = lexicon_for(ngrams.vocabulary, tokenizer, lexicon)
     fst = compose_graph(ngrams, words, tokenizer.size)
     metadata = {

@@ -91,6 +91,24 @@ def test_a_plain_arpa_file_is_read_too(path):
     assert load_bundle(path).language.lm.order == 2
 
 
+def test_a_compact_model_stays_compact(path, tmp_path):
+    LanguageModel.load(path / LM).save_compact(tmp_path / "lm.compact")
+    bundle = load_bundle(path)
+    compact = LanguageModel.load(tmp_path / "lm.compact")
+    language = Language(bundle.tokenizer, compact, bundle.language.lexicon)
+    save_bundle(replace(bundle, language=language), path)
+    assert not (path / LM).exists()
+    assert (path / "lm.compact").read_bytes() == (tmp_path / "lm.compact").read_bytes()
+    assert load_bundle(path).language.lm.rounded
+
+
+def test_two_language_models_are_refused(path):
+    LanguageModel.load(path / LM).save_compact(path / "lm.compact")
+    sum_again(path, "lm.compact")
+    with pytest.raises(BundleError, match=r"two language models: lm.arpa.gz, lm.compact"):
+        load_bundle(path)
+
+
 def test_an_old_bundle_loads(path, bundle_of):
     """Saved before decoders had weights, and bundles language models."""
     save_bundle(bundle_of(), path)

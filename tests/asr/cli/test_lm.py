@@ -107,6 +107,36 @@ def test_characters_and_phones(capsys, text, tmp_path):
         assert figures(out)["unknown"] == "0"
 
 
+def test_a_model_is_pruned_and_written_in_any_form(capsys, text, tmp_path):
+    whole, pruned = tmp_path / "whole.arpa.gz", tmp_path / "pruned.arpa.gz"
+    assert run(capsys, "train", text, "--discount-fallback", "--output", whole)[0] == 0
+    status, out, err = run(capsys, "prune", whole, "--threshold", 1e-3, "--output", pruned)
+    assert (status, err) == (0, "")
+    kept = [line.split() for line in out.splitlines()]
+    assert [line[0] for line in kept] == ["1-grams:", "2-grams:", "3-grams:"]
+    assert kept[0][1] == kept[0][3]
+    assert 0 < int(kept[1][1]) < int(kept[1][3])
+    for name in ("whole.compact", "back.arpa"):
+        assert run(capsys, "convert", whole, "--output", tmp_path / name)[0] == 0
+    perplexities = [
+        float(figures(run(capsys, "score", model, text)[1])["perplexity"])
+        for model in (whole, tmp_path / "whole.compact", tmp_path / "back.arpa", pruned)
+    ]
+    assert perplexities[1] == pytest.approx(perplexities[0], rel=0.037)  # what rounding may do
+    assert perplexities[2] == perplexities[0]
+    assert perplexities[3] > perplexities[0]
+
+
+def test_a_text_is_pruned_while_it_is_learnt(capsys, text, tmp_path):
+    sizes = []
+    for name, options in (("whole", ()), ("pruned", ("--threshold", 1e-3))):
+        model = tmp_path / f"{name}.compact"
+        arguments = ("--discount-fallback", *options, "--output", model)
+        assert run(capsys, "train", text, *arguments)[0] == 0
+        sizes.append(model.stat().st_size)
+    assert sizes[1] < sizes[0]
+
+
 def test_words_of_a_list(capsys, text, tmp_path):
     (tmp_path / "words.txt").write_text("ba\nunheard\n")
     model = tmp_path / "model.arpa"
@@ -132,6 +162,11 @@ def test_words_of_a_list(capsys, text, tmp_path):
             "2 fallback discounts are given",
         ),
         (["train", "{one}", "--output", "{out}"], "no discounts for 1-grams"),
+        (["train", "{text}", "--output", "{out}", "--threshold", "-1"], "pruning threshold is -1"),
+        (["prune", "{model}", "--threshold", "nan", "--output", "{out}"], "pruning threshold is"),
+        (["prune", "{model}", "--threshold", "1", "--output", "{model}"], "which is read"),
+        (["prune", "{text}", "--threshold", "1", "--output", "{out}"], "this is no ARPA file"),
+        (["convert", "{folder}/none.arpa", "--output", "{out}"], "none.arpa: cannot read: No such"),
         (["score", "{text}", "{text}"], "this is no ARPA file"),
         (["score", "{folder}/none.arpa", "{text}"], "none.arpa: cannot read: No such"),
         (["score", "{model}", "{empty}"], "the text is empty"),
