@@ -6,6 +6,7 @@
 
 The official split has no development part. Every eighth speaker of the training part, counted
 separately among women (names in f) and men (in m), is held out for development; the rest trains.
+Beginning to count at another speaker gives another of eight folds: each speaker is in one.
 """
 
 from __future__ import annotations
@@ -21,17 +22,19 @@ from asr.types import CorpusError
 from recipes.common.manifests import Utterance
 from recipes.common.texts import normalise
 
-__all__ = ["SPLITS", "TITLE", "utterances"]
+__all__ = ["FOLDS", "SPLITS", "TITLE", "utterances"]
 
 TITLE = "CMU AN4"
 SPLITS = ("train", "dev", "test")
 SUFFIXES = (".flac", ".wav", ".sph", ".raw")
-EVERY = 8  # one speaker in so many is held out
+FOLDS = 8  # one speaker in so many is held out
 LINE = re.compile(r"^(?:<s>)?\s*(.*?)\s*(?:</s>)?\s*\(([^()]+)\)$")
 
 
-def utterances(corpus: Path, split: str) -> list[Utterance]:
+def utterances(corpus: Path, split: str, fold: int = 0) -> list[Utterance]:
     """Return the utterances of ``train``, ``dev`` (both of the official train) or ``test``.
+
+    ``fold``, 0 to 7, chooses the speakers who are held out.
 
     Raises:
         CorpusError: the folder is not laid out as above, or the split is unknown.
@@ -41,11 +44,11 @@ def utterances(corpus: Path, split: str) -> list[Utterance]:
     official = _official(corpus, "test" if split == "test" else "train")
     if split == "test":
         return official
-    held_out = _held_out({utterance.speaker for utterance in official})
+    held_out = _held_out({utterance.speaker for utterance in official}, fold)
     return [u for u in official if (u.speaker in held_out) == (split == "dev")]
 
 
-def _held_out(speakers: set[str]) -> set[str]:
+def _held_out(speakers: set[str], fold: int) -> set[str]:
     """Speakers for development: by sex, where all names begin with f or m as in AN4.
 
     Raises:
@@ -58,8 +61,9 @@ def _held_out(speakers: set[str]) -> set[str]:
         )
     by_sex = {name[0] for name in speakers} == {"f", "m"}
     groups = [[n for n in speakers if n[0] == sex] for sex in "fm"] if by_sex else [speakers]
-    held_out = {name for group in groups for name in sorted(group)[::EVERY]}
-    return held_out if held_out < speakers else {min(speakers)}
+    held_out = {name for group in groups for name in sorted(group)[fold::FOLDS]}
+    # Of a few speakers a fold may hold none or all.
+    return held_out if set() < held_out < speakers else {sorted(speakers)[fold % len(speakers)]}
 
 
 def _official(corpus: Path, part: str) -> list[Utterance]:

@@ -11,6 +11,9 @@ import soundfile
 from asr.audio import write_wav
 from asr.types import AsrError, CorpusError, Waveform
 from recipes.an4 import corpus as an4
+from recipes.an4.__main__ import RECIPE
+from recipes.common.cli import main
+from recipes.common.data import manifest_path
 from recipes.common.manifests import Utterance, load_samples, read_manifest, write_manifest
 from recipes.demo import corpus as demo
 from recipes.librispeech import corpus as librispeech
@@ -65,6 +68,37 @@ def test_an4_holds_out_some_speakers_and_keeps_some(tmp_path, speakers):
     assert dev
     assert train | dev == set(speakers)
     assert not train & dev
+
+
+@pytest.mark.parametrize("count", [2, 3, 20])
+def test_each_an4_speaker_is_held_out_in_a_fold_and_trains_in_the_others(tmp_path, count):
+    speakers = [f"{'fm'[number % 2]}{number:03}" for number in range(count)]
+    write_an4(tmp_path, speakers)
+    seen = set()
+    for fold in range(an4.FOLDS):
+        train, dev = (
+            {u.speaker for u in an4.utterances(tmp_path, split, fold)} for split in ("train", "dev")
+        )
+        assert train
+        assert dev
+        assert not train & dev
+        assert train | dev == set(speakers)
+        assert count < 20 or not seen & dev
+        seen |= dev
+    assert seen == set(speakers)
+
+
+def test_the_an4_recipe_prepares_a_fold(tmp_path):
+    write_an4(tmp_path / "an4", [f"{sex}{number:03}" for number in range(10) for sex in "fm"])
+    found = []
+    for fold in ("0", "3"):
+        command = ["prepare", "--corpus", str(tmp_path / "an4"), "--data", str(tmp_path / fold)]
+        assert main(RECIPE, [*command, "--fold", fold]) == 0
+        cuts = read_manifest(manifest_path(tmp_path / fold, "dev"))
+        found.append({cut.supervisions[0].speaker for cut in cuts})
+    assert not found[0] & found[1]
+    with pytest.raises(SystemExit, match="2"):
+        main(RECIPE, [*command, "--fold", "8"])
 
 
 def test_real_an4_is_whole_and_its_speakers_disjoint(shared_data):
