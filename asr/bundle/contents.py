@@ -61,7 +61,9 @@ class Bundle:
 
     ``metadata`` are JSON values about the training (corpus, error rates, commands), for people.
     ``language`` is what beam search knows beside the sound, unless ``decoder`` weights it by 0.
-    ``calibrations`` straighten the confidences of the decoders they are named after.
+    ``calibrations`` straighten the confidences of the decoders they are named after. ``half``: the
+    model's weights are kept in 16 bits (IEEE half precision), which halves the bundle; all is
+    computed in 32.
     """
 
     extractor: FeatureExtractor
@@ -72,6 +74,7 @@ class Bundle:
     metadata: dict[str, Any] = field(default_factory=dict)
     language: Language | None = None
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
+    half: bool = False
 
 
 def parts_of(bundle: Bundle) -> dict[str, nn.Module]:

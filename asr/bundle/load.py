@@ -187,7 +187,8 @@ def _with_weights(bundle: Bundle, path: Path) -> Bundle:
     _check_shapes(found, parts_of(bundle), str(path))
     check_finite(found, str(path), remedy=RENEW)
     model = AcousticModel(bundle.model.config).eval()  # its size is now known to fit the file
-    bundle = replace(bundle, model=model)
+    half = any(tensor.dtype == torch.float16 for tensor in found.values())
+    bundle = replace(bundle, model=model, half=half)
     for part, module in parts_of(bundle).items():
         module.load_state_dict({name: found[f"{part}.{name}"] for name in module.state_dict()})
         module.requires_grad_(False)

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -54,6 +55,8 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> None:
     check_place(target)
     extractor = copy.deepcopy(bundle.extractor).cpu().float().eval()
     model = copy.deepcopy(bundle.model).cpu().float().eval()
+    if bundle.half:
+        model = model.half().float()  # the weights that a reader gets
     bundle = replace(bundle, extractor=extractor, model=model)
     check_sizes(bundle, where=bundle.name)
     weights = _weights(bundle)
@@ -135,8 +138,9 @@ def _versions() -> dict[str, str]:
 
 def _weights(bundle: Bundle) -> dict[str, Tensor]:
     """The tensors of both modules under one name each, e.g. ``model.output.bias``."""
+    types = {"model": torch.float16} if bundle.half else {}
     return {
-        f"{part}.{name}": tensor.detach().clone().contiguous()
+        f"{part}.{name}": tensor.detach().clone().contiguous().to(types.get(part, tensor.dtype))
         for part, module in parts_of(bundle).items()
         for name, tensor in module.state_dict().items()
     }

@@ -109,6 +109,9 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
     part = commands.add_parser("export", help="write the model bundle that `asr-server` serves")
     _add_model(part, recipe)
     part.add_argument("--output", type=Path, default=recipe.paths.bundle, help="bundle to write")
+    part.add_argument(
+        "--half", action="store_true", help="keep the weights in 16 bits: half the size"
+    )
     add_decoding(part, "greedy")
     add_language(part)
     part.set_defaults(run=_export)
@@ -168,5 +171,6 @@ def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
 def _export(recipe: Recipe, arguments: argparse.Namespace) -> None:
     checkpoint = arguments.checkpoint or best_checkpoint(arguments.run_dir)
     options = chosen_options(arguments, GreedyOptions())
-    export(checkpoint, arguments.output, recipe.name, options, _language_files(arguments))
+    language = _language_files(arguments)
+    export(checkpoint, arguments.output, recipe.name, options, language, half=arguments.half)
     print(f"{checkpoint} -> {arguments.output}")

@@ -128,8 +128,12 @@ def export(
     name: str,
     decoder: DecoderOptions | None = None,
     language: LanguageFiles | None = None,
+    *,
+    half: bool = False,
 ) -> None:
     """Write the checkpoint's model as a bundle at ``output``, with its decoder's defaults.
+
+    With ``half`` its weights are kept in 16 bits.
 
     Raises:
         AsrError: the checkpoint or a file of the language cannot be read or would be replaced, or
@@ -141,6 +145,7 @@ def export(
     if language is not None:
         bundle = language.add_to(bundle)
     options = decoder or bundle.decoder
-    seconds_per_frame = bundle.extractor.config.seconds_per_frame
+    reduction = bundle.model.config.network.reduction
+    seconds_per_frame = bundle.extractor.config.seconds_per_frame * reduction
     make_decoder(options, bundle.tokenizer, seconds_per_frame, bundle.language)
-    save_bundle(replace(bundle, decoder=options), output)
+    save_bundle(replace(bundle, decoder=options, half=half), output)

@@ -75,6 +75,32 @@ def test_a_bundle_of_subwords_needs_no_other_package(bundle_of, tmp_path, monkey
     assert loaded.decode(loaded.encode("ab cab")) == "ab cab"
 
 
+def test_weights_in_16_bits_halve_the_file_and_stay_so(bundle_of, waveform_of, tmp_path):
+    bundle = bundle_of()
+    save_bundle(bundle, tmp_path / "whole")
+    save_bundle(replace(bundle, half=True), tmp_path / "half")
+    sizes = [(tmp_path / name / WEIGHTS).stat().st_size for name in ("whole", "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    loaded = load_bundle(tmp_path / "half")
+    assert loaded.half
+    assert all(weight.dtype == torch.float32 for weight in loaded.model.state_dict().values())
+    samples = waveform_of(0, 1.0).samples
+    torch.testing.assert_close(
+        forward(loaded, samples), forward(bundle, samples), atol=0.05, rtol=0
+    )
+    save_bundle(loaded, tmp_path / "again")
+    assert (tmp_path / "again" / WEIGHTS).read_bytes() == (tmp_path / "half" / WEIGHTS).read_bytes()
+    assert not load_bundle(tmp_path / "whole").half
+
+
+def test_weights_that_16_bits_cannot_hold_are_refused(bundle_of, tmp_path):
+    bundle = bundle_of()
+    with torch.no_grad():
+        bundle.model.output.bias[0] = 1e6
+    with pytest.raises(BundleError, match=r"output\.bias"):
+        save_bundle(replace(bundle, half=True), tmp_path / "half")
+
+
 def test_loaded_bundle_gives_identical_log_probs(bundle_of, waveform_of, tmp_path):
     bundle = bundle_of()
     save_bundle(bundle, tmp_path / "b")
