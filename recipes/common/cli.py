@@ -72,7 +72,13 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m recipes.{recipe.name}", description=recipe.title
     )
-    commands = parser.add_subparsers(required=True, metavar="{" + ",".join(COMMANDS) + "}")
+    names = ",".join((*recipe.commands, *COMMANDS))
+    commands = parser.add_subparsers(required=True, metavar=f"{{{names}}}")
+
+    for name, command in recipe.commands.items():
+        part = commands.add_parser(name, help=command.help)
+        command.add_options(part)
+        part.set_defaults(run=command.run)
 
     part = commands.add_parser("prepare", help="write manifests and the token list")
     if recipe.source is not None:

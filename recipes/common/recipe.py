@@ -14,7 +14,7 @@ from recipes.common.corpus import Corpus
 from recipes.common.manifests import Utterance
 from recipes.common.metric import Metric
 
-__all__ = ["CorpusSource", "Recipe", "RunPaths"]
+__all__ = ["Command", "CorpusSource", "Recipe", "RunPaths"]
 
 
 class UtteranceReader(Protocol):
@@ -37,6 +37,20 @@ class CorpusSource(Protocol):
         ...
 
 
+class Command(Protocol):
+    """A command that one recipe has beside the common ones; ``help`` is what it does."""
+
+    help: str
+
+    def add_options(self, part: ArgumentParser) -> None:
+        """Add its options to the command line."""
+        ...
+
+    def run(self, recipe: Recipe, arguments: Namespace) -> None:
+        """Do it, or raise AsrError."""
+        ...
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A corpus for the common commands.
@@ -52,6 +66,7 @@ class Recipe:
         source: reads a corpus of any layout, or with options of its own, and divides it.
         note: what readers of error rates must know of the cuts of some splits, if anything.
         scorings: other ways to count errors, by name, for ``evaluate``.
+        commands: commands of its own, by name.
     """
 
     name: str
@@ -64,6 +79,7 @@ class Recipe:
     source: CorpusSource | None = None
     note: Callable[[Mapping[str, Sequence[Cut]]], str | None] = lambda cuts: None
     scorings: Mapping[str, Metric] = field(default_factory=dict)
+    commands: Mapping[str, Command] = field(default_factory=dict)
 
     @property
     def config(self) -> Path:
