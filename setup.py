@@ -1,4 +1,4 @@
-"""Compiles the CPU kernel, if it can; all else is in pyproject.toml.
+"""Compiles the CPU kernel, if it can, and takes the models along; all else is in pyproject.toml.
 
 One library a width of vectors, so that a build serves any machine of its architecture. They are
 plain shared libraries, loaded through ctypes: nothing of Python or torch is compiled in. Where no
@@ -6,8 +6,11 @@ C++ compiler is found the installation goes on without them, and training is slo
 """
 
 import platform
+import shutil
+from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
 
 SOURCE = "asr/nn/kernels/native/recurrence.cpp"
 FLAGS = ["-O3", "-g0", "-std=c++17", "-fno-math-errno", "-pthread", "-Wno-psabi"]
@@ -18,7 +21,19 @@ X86 = {
 is_x86 = platform.machine().lower() in ("x86_64", "amd64")
 targets = {"default": [], **(X86 if is_x86 else {})}
 
+
+class BuildWithModels(build_py):
+    """Puts ``models/`` into the package, where an installation finds it."""
+
+    def run(self):
+        super().run()
+        models = Path(__file__).parent / "models"
+        if models.is_dir() and not self.editable_mode:
+            shutil.copytree(models, Path(self.build_lib, "asr", "models"), dirs_exist_ok=True)
+
+
 setup(
+    cmdclass={"build_py": BuildWithModels},
     ext_modules=[
         Extension(
             f"asr.nn.kernels.native.recurrence_{name}",
@@ -29,5 +44,5 @@ setup(
             optional=True,
         )
         for name, flags in targets.items()
-    ]
+    ],
 )

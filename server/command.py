@@ -15,6 +15,7 @@ import torch
 
 from asr import __version__
 from asr.backends import AUTO, BACKENDS
+from asr.bundle.shipped import shipped_bundle
 from asr.gate import Gate
 from asr.recognizer import Recognizer
 from asr.types import ConfigError
@@ -64,8 +65,13 @@ def _parser() -> ArgumentParser:
 
 def _add_models(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("models")
-    which = group.add_mutually_exclusive_group(required=True)
-    which.add_argument("--model", type=Path, metavar="BUNDLE", help="one model bundle, a folder")
+    which = group.add_mutually_exclusive_group()
+    which.add_argument(
+        "--model",
+        type=Path,
+        metavar="BUNDLE",
+        help="one model bundle, a folder (default: the model that comes with the toolkit)",
+    )
     which.add_argument(
         "--model-repository",
         type=Path,
@@ -169,13 +175,13 @@ def _add_watching(parser: ArgumentParser) -> None:
 
 
 def _source(options: Namespace) -> ModelSource:
-    if options.model is not None:
+    if options.model_repository is None:
         if options.default_model is not None:
             raise ConfigError(
                 "a default model is chosen of several, and --model serves one",
                 remedy="leave --default-model out, or give --model-repository",
             )
-        return SingleBundle(options.model)
+        return SingleBundle(options.model or shipped_bundle())
     return Repository(options.model_repository, options.default_model)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from asr.cli.model import add_bundle, with_bundle
 from asr.cli.results import inputs_of, open_results
 from asr.cli.terminal import FAILURE, complain, progress
 from asr.cli.writers import CtmWriter, JsonWriter, Result, TextGridWriter
@@ -42,8 +43,8 @@ def add_align(parser: argparse.ArgumentParser) -> None:
         "Write when each word and token of known texts was said. The text of a FILE is in a file "
         "of the same name that ends in .txt or .lab, or is given by one of the options."
     )
-    parser.set_defaults(run=_align)
-    parser.add_argument("bundle", metavar="BUNDLE", help="folder of the model bundle")
+    parser.set_defaults(run=with_bundle(_align))
+    add_bundle(parser)
     parser.add_argument(
         "files", metavar="FILE", nargs="*", help="WAV, FLAC, OGG, AIFF, AU, CAF or NIST SPHERE"
     )

@@ -16,6 +16,7 @@ from asr.cli.plot import add_plot
 from asr.cli.terminal import run_command
 from asr.cli.transcribe import add_transcribe
 from asr.cli.tune import add_tune
+from asr.files.read import STDIN
 
 __all__ = ["main"]
 
@@ -29,9 +30,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    options = _parser().parse_args(arguments)
+    options = _options(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     return run(options)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What the command line says; options may stand between a bundle and files."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest:
+        # argparse has given all the files there are before the first option.
+        strangers = [text for text in rest if text.startswith("-") and text != STDIN]
+        if strangers or not hasattr(options, "files"):
+            parser.error(f"unrecognized arguments: {' '.join(strangers or rest)}")
+        options.files += rest
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from asr.cli.model import add_bundle, with_bundle
 from asr.cli.recognition import add_recognition, chosen_decoder, load_recognizer
 from asr.cli.results import inputs_of
 from asr.cli.terminal import printable
 from asr.files.write import check_target
+from asr.types import ConfigError
 
 __all__ = ["add_plot"]
 
@@ -16,9 +18,11 @@ __all__ = ["add_plot"]
 def add_plot(parser: argparse.ArgumentParser) -> None:
     """Give ``parser`` the command's options."""
     parser.description = "Draw waveform, spectrogram, token posteriors and tokens of one utterance."
-    parser.set_defaults(run=_plot)
-    parser.add_argument("bundle", metavar="BUNDLE", help="folder of the model bundle")
-    parser.add_argument("file", metavar="FILE", help="WAV, FLAC, OGG, AIFF, AU, CAF or NIST SPHERE")
+    parser.set_defaults(run=with_bundle(_plot))
+    add_bundle(parser)
+    parser.add_argument(
+        "files", metavar="FILE", nargs="*", help="WAV, FLAC, OGG, AIFF, AU, CAF or NIST SPHERE"
+    )
     parser.add_argument("--output", metavar="PNG", required=True, help="picture to write")
     add_recognition(parser)
 
@@ -27,11 +31,14 @@ def _plot(options: argparse.Namespace) -> int:
     from asr.audio import read_audio
     from asr.plots import check_picture_path, draw_utterance, save_picture
 
+    if len(options.files) != 1:
+        raise ConfigError(f"{len(options.files)} files to draw", remedy="give one FILE")
+    [file] = options.files
     check_picture_path(options.output)
-    check_target(options.output, inputs_of(options))
+    check_target(options.output, [*inputs_of(options), file])
     recognizer = load_recognizer(options)
     decoder = chosen_decoder(options, recognizer)
-    waveform = read_audio(options.file, limits=recognizer.limits)
+    waveform = read_audio(file, limits=recognizer.limits)
     log_probs, lengths = recognizer.log_probs([waveform])
     figure = draw_utterance(
         waveform,
@@ -39,7 +46,7 @@ def _plot(options: argparse.Namespace) -> int:
         recognizer.tokenizer.tokens,
         decoder.decode(log_probs, lengths)[0][0],
         recognizer.seconds_per_frame,
-        title=printable(Path(options.file).name),
+        title=printable(Path(file).name),
     )
     save_picture(figure, options.output)
     return 0

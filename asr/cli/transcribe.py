@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 
+from asr.cli.model import add_bundle, with_bundle
 from asr.cli.recognition import add_recognition, chosen_decoder, load_recognizer
 from asr.cli.results import inputs_of, open_results
 from asr.cli.terminal import FAILURE, complain, progress
@@ -12,7 +13,7 @@ from asr.cli.writers import CtmWriter, JsonWriter, Result, SrtWriter, TextWriter
 from asr.files.find import find_audio
 from asr.gate import Gate
 from asr.options import BATCH_SECONDS
-from asr.types import AsrError
+from asr.types import AsrError, ConfigError
 
 __all__ = ["add_transcribe"]
 
@@ -28,12 +29,12 @@ FORMATS = {
 def add_transcribe(parser: argparse.ArgumentParser) -> None:
     """Give ``parser`` the command's options."""
     parser.description = "Write what is said in audio files, in the order given."
-    parser.set_defaults(run=_transcribe)
-    parser.add_argument("bundle", metavar="BUNDLE", help="folder of the model bundle")
+    parser.set_defaults(run=with_bundle(_transcribe))
+    add_bundle(parser)
     parser.add_argument(
         "files",
         metavar="FILE",
-        nargs="+",
+        nargs="*",
         help="WAV, FLAC, OGG, AIFF, AU, CAF or NIST SPHERE; a folder stands for the audio files in "
         "and below it, - for standard input",
     )
@@ -81,6 +82,8 @@ def _add_gate(parser: argparse.ArgumentParser) -> None:
 def _transcribe(options: argparse.Namespace) -> int:
     from asr.transcribe import in_order, transcribe_files
 
+    if not options.files:
+        raise ConfigError("no audio to transcribe", remedy="give FILEs, folders, or -")
     gate = Gate(options.silence_gate, options.min_confidence)
     sources = find_audio(options.files)
     with open_results(

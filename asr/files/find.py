@@ -10,7 +10,7 @@ from pathlib import Path
 from asr.files.read import STDIN
 from asr.types import AudioError
 
-__all__ = ["Source", "find_audio", "sources_of"]
+__all__ = ["Source", "find_audio", "is_audio_name", "sources_of"]
 
 # In folders alone; a file that is named may be called anything.
 SUFFIXES = (
@@ -47,6 +47,11 @@ def find_audio(paths: Sequence[str], *, raw: bool = False) -> list[Source]:
         else:
             sources += sources_of([path])
     return sources
+
+
+def is_audio_name(name: str) -> bool:
+    """Whether a file of that name is taken for a recording where it was not named by itself."""
+    return name.lower().endswith(SUFFIXES)
 
 
 def sources_of(files: Sequence[str]) -> list[Source]:

@@ -1,0 +1,58 @@
+"""Which model a command uses: the bundle that is named first, or the one that ships."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from asr.files.find import is_audio_name
+from asr.files.read import STDIN
+
+__all__ = ["add_bundle", "with_bundle"]
+
+Run = Callable[[argparse.Namespace], int]
+
+
+def add_bundle(parser: argparse.ArgumentParser) -> None:
+    """Give ``parser`` the argument; ``options.files`` has to follow it."""
+    parser.add_argument(
+        "bundle",
+        metavar="BUNDLE",
+        nargs="?",
+        help="folder of the model bundle (default: the model that comes with the toolkit)",
+    )
+
+
+def with_bundle(run: Run) -> Run:
+    """``run`` with ``options.bundle`` and ``options.files`` told apart.
+
+    What stands first is a recording, or a folder of them, if its name or content says so;
+    otherwise it is meant as a bundle.
+
+    Raises:
+        BundleError: no bundle is named, and none ships with this installation.
+    """
+
+    def settled(options: argparse.Namespace) -> int:
+        from asr.bundle.shipped import shipped_bundle
+
+        if options.bundle is not None and _is_recording(options.bundle):
+            options.files = [options.bundle, *options.files]
+            options.bundle = None
+        if options.bundle is None:
+            options.bundle = str(shipped_bundle())
+        return run(options)
+
+    return settled
+
+
+def _is_recording(path: str) -> bool:
+    from asr.bundle.shipped import looks_like_bundle
+
+    place = Path(path)
+    if not place.is_dir():
+        return path == STDIN or is_audio_name(path)
+    return not looks_like_bundle(place) and any(
+        is_audio_name(file.name) for file in place.rglob("*")
+    )
