@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from asr.bundle import Bundle, load_bundle
 from asr.cli.recognition import (
     add_decoding,
     add_language,
@@ -20,8 +21,13 @@ from asr.cli.terminal import FAILURE, run_command
 from asr.decoding import GreedyOptions
 from asr.files.write import check_target
 from asr.types import AsrError
-from recipes.common.evaluate import EvaluateOptions, evaluate
-from recipes.common.export import LanguageFiles, best_checkpoint, export
+from recipes.common.evaluate import EvaluateOptions, evaluate, names_in
+from recipes.common.export import (
+    LanguageFiles,
+    best_checkpoint,
+    bundle_from_checkpoint,
+    export,
+)
 from recipes.common.prepare import prepare, prepare_corpus
 from recipes.common.recipe import Recipe
 
@@ -95,21 +101,8 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
 
     commands.add_parser("fit", help="train; `fit --help` lists every option")
 
-    part = commands.add_parser("evaluate", help="decode a split and print error rates")
-    _add_model(part, recipe)
-    if recipe.utterances is not None:
-        _add_corpus(part, recipe, required=False)
-    part.add_argument("--data", type=Path, default=recipe.paths.data, help="prepared folder")
-    part.add_argument("--split", default="dev", help="train, dev or test (default: dev)")
-    part.add_argument("--batch-seconds", type=float, default=60.0, help="audio in a batch")
-    part.add_argument("--output", type=Path, help="file for each utterance's result (JSON lines)")
-    if recipe.scorings:
-        part.add_argument(
-            "--scoring",
-            choices=tuple(recipe.scorings),
-            help=f"what counts as an error (default: {recipe.metric.name})",
-        )
-    add_recognition(part, "greedy")
+    part = commands.add_parser("evaluate", help="decode splits and print error rates")
+    _add_evaluation(part, recipe)
     part.set_defaults(run=_evaluate)
 
     part = commands.add_parser("export", help="write the model bundle that `asr-server` serves")
@@ -124,13 +117,50 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
     return parser
 
 
+def _add_evaluation(part: argparse.ArgumentParser, recipe: Recipe) -> None:
+    """The options of ``evaluate``."""
+    models = _add_model(part, recipe)
+    models.add_argument("--bundle", type=Path, help="a model bundle in place of a checkpoint")
+    if recipe.utterances is not None:
+        _add_corpus(part, recipe, required=False)
+    part.add_argument("--data", type=Path, default=recipe.paths.data, help="prepared folder")
+    part.add_argument(
+        "--split",
+        default="dev",
+        metavar="NAME,…",
+        help="dev, test, or whatever the corpus names; several have a row each (default: dev)",
+    )
+    part.add_argument(
+        "--by", metavar="FIELD,…", help="tables by speaker, gender or another field of the corpus"
+    )
+    part.add_argument(
+        "--nist", action="store_true", help="also write trn, stm and ctm for NIST's sclite"
+    )
+    places = part.add_mutually_exclusive_group()
+    places.add_argument("--results", type=Path, help="folder to write (default: RUN/results)")
+    places.add_argument(
+        "--output", type=Path, help="file for each utterance's result alone (JSON lines)"
+    )
+    part.add_argument("--batch-seconds", type=float, default=60.0, help="audio in a batch")
+    if recipe.scorings:
+        part.add_argument(
+            "--scoring",
+            choices=tuple(recipe.scorings),
+            help=f"what counts as an error (default: {recipe.metric.name})",
+        )
+    add_recognition(part, "greedy, or the bundle's")
+
+
 def _add_corpus(part: argparse.ArgumentParser, recipe: Recipe, *, required: bool) -> None:
     part.add_argument("--corpus", type=Path, required=required, help=f"folder of {recipe.title}")
 
 
-def _add_model(part: argparse.ArgumentParser, recipe: Recipe) -> None:
+def _add_model(part: argparse.ArgumentParser, recipe: Recipe) -> argparse._MutuallyExclusiveGroup:
+    """The options that say which model; returns the group of those that exclude each other."""
     part.add_argument("--run", dest="run_dir", type=Path, default=recipe.paths.run)
-    part.add_argument("--checkpoint", type=Path, help="default: the best one of the run")
+    models = part.add_mutually_exclusive_group()
+    models.add_argument("--checkpoint", type=Path, help="default: the best one of the run")
+    return models
 
 
 def _language_files(arguments: argparse.Namespace) -> LanguageFiles | None:
@@ -152,26 +182,44 @@ def _prepare(recipe: Recipe, arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
-    if recipe.scorings and arguments.scoring:
-        recipe = replace(recipe, metric=recipe.scorings[arguments.scoring])
-    output = arguments.output or arguments.run_dir / f"{arguments.split}.jsonl"
-    check_target(output, inputs_of(arguments))
+    scoring = arguments.scoring if recipe.scorings else None
+    if scoring is not None:
+        recipe = replace(recipe, metric=recipe.scorings[scoring])
+    if arguments.output is not None:
+        check_target(arguments.output, inputs_of(arguments))
+    bundle, model, results = _model(recipe, arguments)
     evaluate(
         recipe,
         EvaluateOptions(
-            checkpoint=arguments.checkpoint or best_checkpoint(arguments.run_dir),
-            split=arguments.split,
+            bundle=bundle,
+            model=model,
+            splits=names_in(arguments.split, "split"),
             data=arguments.data,
             corpus=arguments.corpus if recipe.utterances else None,
-            decoder=chosen_options(arguments, GreedyOptions()),
+            decoder=chosen_options(arguments, bundle.decoder),
             phrases=tuple(chosen_phrases(arguments)),
             language=_language_files(arguments),
             batch_seconds=arguments.batch_seconds,
             device=arguments.device,
             backend=arguments.backend,
-            output=output,
+            results=arguments.results or results,
+            output=arguments.output,
+            by=names_in(arguments.by, "field") if arguments.by is not None else (),
+            nist=arguments.nist,
+            scoring=scoring,
         ),
     )
+
+
+def _model(recipe: Recipe, arguments: argparse.Namespace) -> tuple[Bundle, Path, Path]:
+    """The model that is meant, what it is from, and the usual folder of its results."""
+    if arguments.bundle is not None:
+        bundle = load_bundle(arguments.bundle, arguments.device)
+        name = arguments.bundle.resolve().name
+        return bundle, arguments.bundle, recipe.paths.root / "results" / name
+    checkpoint = arguments.checkpoint or best_checkpoint(arguments.run_dir)
+    bundle = bundle_from_checkpoint(checkpoint, recipe.name)
+    return bundle, checkpoint, arguments.run_dir / "results"
 
 
 def _export(recipe: Recipe, arguments: argparse.Namespace) -> None:

@@ -82,7 +82,9 @@ def test_evaluate_does_not_write_over_what_it_reads(toy, trained, tmp_path, caps
 def test_evaluate_finds_out_before_it_decodes_that_it_cannot_write(
     toy, trained, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr("recipes.common.evaluate.score_cuts", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(
+        "recipes.common.evaluate.evaluation.score_cuts", lambda *_: pytest.fail("decoded")
+    )
     (tmp_path / "file").touch()
     where = ["--run", str(trained / "run"), "--data", str(trained / "data")]
     for output in (tmp_path, tmp_path / "file" / "below"):
@@ -190,7 +192,7 @@ def test_evaluate_refuses_a_decoder_before_it_reads_audio(
     def no_audio(cut: object) -> None:
         raise AssertionError("audio was read")
 
-    monkeypatch.setattr("recipes.common.evaluate.load_samples", no_audio)
+    monkeypatch.setattr("recipes.common.evaluate.evaluation.load_samples", no_audio)
     where = ["--run", str(trained / "run"), "--data", str(trained / "data")]
     how = [*lm, *options[1:]] if options[:1] == ["LM"] else options
     assert main(toy.recipe(), ["evaluate", *where, *how]) == 2

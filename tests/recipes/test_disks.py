@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from recipes.common import evaluate as evaluating
 from recipes.common.cli import main
+from recipes.common.evaluate import evaluation as evaluating
 from recipes.common.export import bundle_from_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*")  # Lightning's advice

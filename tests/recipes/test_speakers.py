@@ -10,62 +10,36 @@ from asr.audio import read_audio
 from asr.bundle import load_bundle
 from asr.decoding import GreedyOptions
 from asr.features import FeatureConfig
-from asr.nn.model import NetworkConfig
 from asr.recognizer import Recognizer
-from asr.tokens import Tokenizer
-from recipes.common.data import SpeechDataModule, tokens_path
 from recipes.common.evaluate import EvaluateOptions, evaluate
 from recipes.common.export import bundle_from_checkpoint, export
-from recipes.common.module import SpeechModule
 
 
 @pytest.fixture
-def checkpoint_of(toy_data, tmp_path):
+def checkpoint_of(toy, toy_data, tmp_path):
     """Makes a checkpoint as `fit` would, of a net whose hypotheses depend on each frame.
 
     Returns it with what training's own validation says of the development split.
     """
-
-    def make(normalisation):
-        torch.manual_seed(1)
-        tokenizer = Tokenizer.load(tokens_path(toy_data))
-        config = FeatureConfig(num_mels=12, normalisation=normalisation)
-        network = NetworkConfig(hidden_size=8, num_layers=1)
-        module = SpeechModule(list(tokenizer.tokens), tokenizer.kind, [], config, network).eval()
-        with torch.no_grad():
-            module.model.output.weight *= 20
-        data = SpeechDataModule(str(toy_data))
-        loaders = [data.plain_dataloader(split) for split in ("train", "dev")]
-        module.extractor.fit_statistics(
-            (b.waveforms, b.lengths, b.speakers) for loader in loaders for b in loader
-        )
-        heard = {}
-        with torch.no_grad():
-            for batch in loaders[1]:
-                best = module.greedy.decode(*module(batch))
-                heard.update(zip(batch.ids, (h[0].text for h in best), strict=True))
-        checkpoint = {"state_dict": module.state_dict(), "epoch": 0, "global_step": 1}
-        module.on_save_checkpoint(checkpoint)
-        path = tmp_path / f"{normalisation}.ckpt"
-        torch.save(checkpoint, path)
-        return path, heard
-
-    return make
+    return lambda normalisation: toy.checkpoint(
+        toy_data, tmp_path / f"{normalisation}.ckpt", normalisation
+    )
 
 
 def evaluated(toy, checkpoint, toy_data, tmp_path, corpus=None):
     options = EvaluateOptions(
-        checkpoint=checkpoint,
-        split="dev",
+        bundle=bundle_from_checkpoint(checkpoint, "toy"),
+        model=checkpoint,
+        splits=("dev",),
         data=toy_data,
         corpus=corpus,
         decoder=GreedyOptions(),
         batch_seconds=3.0,
         device="cpu",
         backend="torch",
-        output=tmp_path / "dev.jsonl",
+        results=tmp_path,
     )
-    return {score.id: score.hypothesis for score in evaluate(toy.recipe(), options)}
+    return {s.id: s.hypothesis for s in evaluate(toy.recipe(), options)["dev"].scored}
 
 
 @pytest.mark.parametrize("normalisation", ["none", "utterance", "speaker", "global"])
