@@ -57,12 +57,13 @@ class SpeechDataset(Dataset[Batch | AsrError]):
 
     An utterance's changes follow from the seed, the epoch and its id: they are new in each epoch,
     and the same whichever process loads it and wherever the run was interrupted. Audio that cannot
-    be read gives its error in the batch's place: :class:`SpeechLoader` raises it.
+    be read gives its error in the batch's place: :class:`SpeechLoader` raises it. Without a
+    ``tokenizer`` there are no targets, and any text will do.
     """
 
     def __init__(
         self,
-        tokenizer: Tokenizer,
+        tokenizer: Tokenizer | None,
         sample_rate: int,
         perturb: SpeedPerturbation | None = None,
         chain: Chain | None = None,
@@ -82,7 +83,7 @@ class SpeechDataset(Dataset[Batch | AsrError]):
         cuts = drawn.cuts
         samples = [torch.from_numpy(self._samples(cut, drawn)) for cut in cuts]
         texts = [cut.supervisions[0].text for cut in cuts]
-        targets = [torch.tensor(self.tokenizer.encode(text)) for text in texts]
+        targets = [torch.tensor(self.tokenizer.encode(t) if self.tokenizer else []) for t in texts]
         return Batch(
             waveforms=_pad(samples),
             lengths=torch.tensor([len(s) for s in samples]),
@@ -237,15 +238,16 @@ class SpeechDataModule(pl.LightningDataModule):
     def plain_dataloader(self, split: str, hours: float = math.inf) -> SpeechLoader:
         """A split without augmentation, in every process, for statistics of the features.
 
-        Of a larger split than ``hours`` it gives utterances drawn by chance, about that much.
+        All of its recordings count, also those that CTC cannot align, as they do in evaluation. Of
+        a larger split than ``hours`` it gives utterances drawn by chance, about that much.
         """
         return self._loader(
             BatchSampler(self._sample(split, hours), self.limits),
-            SpeechDataset(self.tokenizer, self.sample_rate),
+            SpeechDataset(None, self.sample_rate),
         )
 
     def _sample(self, split: str, hours: float) -> list[Cut]:
-        cuts = self._cuts(split)
+        cuts = list(self.manifest(split))
         if sum(cut.duration for cut in cuts) <= 3600 * hours:
             return cuts
         elapsed, drawn = 0.0, []

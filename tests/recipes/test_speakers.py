@@ -1,18 +1,24 @@
 """Statistics of normalisation: what training had, evaluation has; a bundle says what it does."""
 
+import copy
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
-from asr.audio import read_audio
+from asr.audio import read_audio, write_wav
 from asr.bundle import load_bundle
 from asr.decoding import GreedyOptions
-from asr.features import FeatureConfig
+from asr.features import FeatureConfig, FeatureExtractor
 from asr.recognizer import Recognizer
+from asr.types import Waveform
+from recipes.common.audio import load_samples
+from recipes.common.data import SpeechDataModule, manifest_path
 from recipes.common.evaluate import EvaluateOptions, evaluate
 from recipes.common.export import bundle_from_checkpoint, export
+from recipes.common.manifests import Utterance, read_manifest, write_manifest
 
 
 @pytest.fixture
@@ -81,8 +87,6 @@ def test_a_bundle_says_what_it_does(toy_data, tmp_path, checkpoint_of, normalisa
 
 
 def test_who_is_not_named_has_no_statistics_in_common():
-    from asr.features import FeatureExtractor
-
     extractor = FeatureExtractor(FeatureConfig(num_mels=8, normalisation="speaker"))
     rng = np.random.default_rng(0)
     quiet, loud = (
@@ -93,3 +97,33 @@ def test_who_is_not_named_has_no_statistics_in_common():
     assert extractor.speakers == {}
     features, _ = extractor(loud, length, [None])
     assert features.mean(dim=1).abs().max() < 1e-4
+
+
+def test_what_cannot_be_aligned_counts_for_its_speaker_in_training_as_in_evaluation(
+    toy, toy_data, tmp_path
+):
+    data_dir = tmp_path / "data"
+    shutil.copytree(toy_data, data_dir)
+    utterances = toy.utterances(toy_data.parent / "corpus", "dev")
+    louder = tmp_path / "louder.wav"
+    write_wav(louder, Waveform(np.sin(np.arange(16_000) / 9).astype("f4") * 0.9, 16_000))
+    strange = Utterance("strange", louder, "xyz", utterances[0].speaker)
+    write_manifest(manifest_path(data_dir, "dev"), [*utterances, strange])
+    data = SpeechDataModule(str(data_dir))
+    trained = FeatureExtractor(FeatureConfig(num_mels=8, normalisation="speaker"))
+    evaluated = copy.deepcopy(trained)
+    assert data.preflight("dev", trained.num_frames).unknown == ("strange",)
+    assert "strange" not in {name for batch in data.val_dataloader() for name in batch.ids}
+    trained.fit_statistics(
+        (b.waveforms, b.lengths, b.speakers) for b in data.plain_dataloader("dev")
+    )
+    cuts = list(read_manifest(manifest_path(data_dir, "dev")))
+    samples = [torch.from_numpy(load_samples(cut).samples)[None] for cut in cuts]
+    evaluated.fit_speakers(
+        (audio, torch.tensor([audio.shape[1]]), [cut.supervisions[0].speaker])
+        for audio, cut in zip(samples, cuts, strict=True)
+    )
+    assert trained.speakers.keys() == evaluated.speakers.keys()
+    for speaker, statistics in trained.speakers.items():
+        for one, other in zip(statistics, evaluated.speakers[speaker], strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)

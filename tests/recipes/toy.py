@@ -88,13 +88,14 @@ def checkpoint(data: Path, path: Path, normalisation: str = "utterance") -> tupl
     with torch.no_grad():
         module.model.output.weight *= 20
     loaders = SpeechDataModule(str(data))
-    batches = {split: list(loaders.plain_dataloader(split)) for split in ("train", "dev")}
     module.extractor.fit_statistics(
-        (b.waveforms, b.lengths, b.speakers) for split in batches.values() for b in split
+        (b.waveforms, b.lengths, b.speakers)
+        for split in ("train", "dev")
+        for b in loaders.plain_dataloader(split)
     )
     heard = {}
     with torch.no_grad():
-        for batch in batches["dev"]:
+        for batch in loaders.val_dataloader():
             best = module.greedy.decode(*module(batch))
             heard.update(zip(batch.ids, (h[0].text for h in best), strict=True))
     state = {"state_dict": module.state_dict(), "epoch": 0, "global_step": 1}
