@@ -1,4 +1,4 @@
-"""The four commands of every recipe: prepare, fit, evaluate, export."""
+"""The commands of every recipe: prepare, fit, evaluate, compare, export."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from asr.cli.terminal import FAILURE, run_command
 from asr.decoding import GreedyOptions
 from asr.files.write import check_target
 from asr.types import AsrError
+from recipes.common.compare import compare, print_comparison
 from recipes.common.evaluate import EvaluateOptions, evaluate, names_in
 from recipes.common.export import (
     LanguageFiles,
@@ -33,7 +34,7 @@ from recipes.common.recipe import Recipe
 
 __all__ = ["main", "prepare", "run_guarded"]
 
-COMMANDS = ("prepare", "fit", "evaluate", "export")
+COMMANDS = ("prepare", "fit", "evaluate", "compare", "export")
 
 
 def main(recipe: Recipe, argv: Sequence[str] | None = None) -> int:
@@ -105,6 +106,12 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
     _add_evaluation(part, recipe)
     part.set_defaults(run=_evaluate)
 
+    part = commands.add_parser("compare", help="say whether two results differ by more than chance")
+    for name in ("first", "second"):
+        part.add_argument(name, type=Path, metavar="ROWS", help="a .jsonl file of `evaluate`")
+    _add_scoring(part, recipe)
+    part.set_defaults(run=_compare)
+
     part = commands.add_parser("export", help="write the model bundle that `asr-server` serves")
     _add_model(part, recipe)
     part.add_argument("--output", type=Path, default=recipe.paths.bundle, help="bundle to write")
@@ -142,13 +149,17 @@ def _add_evaluation(part: argparse.ArgumentParser, recipe: Recipe) -> None:
         "--output", type=Path, help="file for each utterance's result alone (JSON lines)"
     )
     part.add_argument("--batch-seconds", type=float, default=60.0, help="audio in a batch")
+    _add_scoring(part, recipe)
+    add_recognition(part, "greedy, or the bundle's")
+
+
+def _add_scoring(part: argparse.ArgumentParser, recipe: Recipe) -> None:
     if recipe.scorings:
         part.add_argument(
             "--scoring",
             choices=tuple(recipe.scorings),
             help=f"what counts as an error (default: {recipe.metric.name})",
         )
-    add_recognition(part, "greedy, or the bundle's")
 
 
 def _add_corpus(part: argparse.ArgumentParser, recipe: Recipe, *, required: bool) -> None:
@@ -183,8 +194,7 @@ def _prepare(recipe: Recipe, arguments: argparse.Namespace) -> None:
 
 def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
     scoring = arguments.scoring if recipe.scorings else None
-    if scoring is not None:
-        recipe = replace(recipe, metric=recipe.scorings[scoring])
+    recipe = _with_scoring(recipe, arguments)
     if arguments.output is not None:
         check_target(arguments.output, inputs_of(arguments))
     bundle, model, results = _model(recipe, arguments)
@@ -209,6 +219,19 @@ def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
             scoring=scoring,
         ),
     )
+
+
+def _with_scoring(recipe: Recipe, arguments: argparse.Namespace) -> Recipe:
+    """``recipe`` with the metric that is asked for."""
+    if not recipe.scorings or arguments.scoring is None:
+        return recipe
+    return replace(recipe, metric=recipe.scorings[arguments.scoring])
+
+
+def _compare(recipe: Recipe, arguments: argparse.Namespace) -> None:
+    metric = _with_scoring(recipe, arguments).metric
+    found = compare(metric, arguments.first, arguments.second)
+    print_comparison(metric, found, (str(arguments.first), str(arguments.second)))
 
 
 def _model(recipe: Recipe, arguments: argparse.Namespace) -> tuple[Bundle, Path, Path]:
