@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.decoding.beam.batches import decode_all
+from asr.decoding.beam.best_path import best_path_alone, with_best_path
 from asr.decoding.beam.phrases import Phrase, build_boosts
 from asr.decoding.config import BeamOptions
 from asr.decoding.spans import best_alignment, hypothesis
@@ -109,7 +110,8 @@ class BeamDecoder:
             StoppedError: asked for by ``stop``.
         """
         found = _search(frames, count, *self._inputs, stop)
-        return _with_best_path(found, _search(_best_path(frames), 1, *self._inputs, stop))[:count]
+        path = _search(best_path_alone(frames), 1, *self._inputs, stop)
+        return with_best_path(found, path, lambda labelling: labelling.labels)[:count]
 
     @cached_property
     def _inputs(self) -> tuple[Options, Grammar, Boosts]:
@@ -175,25 +177,6 @@ def _search(
         Labelling(_spell(tree, int(row)), *map(float, parts))
         for row, parts in zip(rows[order], scores[order], strict=True)
     ]
-
-
-def _best_path(frames: NDArray[np.floating]) -> NDArray[np.floating]:
-    """``frames (T, V)`` with the best token of each alone."""
-    best = (np.arange(len(frames)), frames.argmax(axis=1))
-    alone = np.full_like(frames, -np.inf)
-    alone[best] = frames[best]
-    return alone
-
-
-def _with_best_path(found: list[Labelling], path: list[Labelling]) -> list[Labelling]:
-    """``found`` with the labelling of ``path``, if any, in its place: the better of two that are
-    equal but for what paths they count.
-    """
-    known = {labelling.labels: labelling for labelling in [*found, *path]}
-    for labelling in found:
-        if labelling.score >= known[labelling.labels].score:
-            known[labelling.labels] = labelling
-    return sorted(known.values(), key=lambda labelling: -labelling.score)
 
 
 def _spell(tree: Records, row: int) -> Labels:

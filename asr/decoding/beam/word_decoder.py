@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.decoding.beam.batches import decode_all
+from asr.decoding.beam.best_path import best_path_alone, with_best_path
 from asr.decoding.beam.phrases import Phrase
 from asr.decoding.config import BeamOptions
 from asr.decoding.spans import hypothesis, word_of
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from asr.decoding.beam.words import WordGrammar
 
 __all__ = ["Sentence", "WordDecoder"]
+
+BEST_PATH_WIDTH = 64  # ways to read one path as words: few, and cheap
 
 
 @dataclass(frozen=True)
@@ -96,13 +99,25 @@ class WordDecoder:
     def search(self, frames: NDArray[np.float32], count: int, stop: Stop) -> list[Sentence]:
         """The best ``count`` sentences of ``frames (T, V)``, best first; none if none is possible.
 
+        The best one that the best path says is among them unless as many score higher.
+
         Raises:
             StoppedError: asked for by ``stop``.
         """
+        options, _ = self._inputs
+        found = self._search(frames, count, options, stop)
+        options = options._replace(beam_width=max(options.beam_width, BEST_PATH_WIDTH))
+        path = self._search(best_path_alone(frames), 1, options, stop)
+        return with_best_path(found, path, lambda sentence: sentence.words)[:count]
+
+    def _search(
+        self, frames: NDArray[np.floating], count: int, options: Options, stop: Stop
+    ) -> list[Sentence]:
         from asr.decoding.beam.word_search import search_words
 
         values = np.ascontiguousarray(frames, dtype=np.float64)
-        taken, histories, ends, scores = search_words(values, *self._inputs, stop.flag)
+        grammar = self._inputs[1]
+        taken, histories, ends, scores = search_words(values, options, grammar, stop.flag)
         if taken < len(frames) and stop.flag[0]:
             raise StoppedError
         order = np.argsort(-scores.sum(axis=1), kind="stable")[:count]

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.decoding import BeamOptions, make_decoder
+from asr.decoding import BeamOptions, Stop, make_decoder
 from asr.decoding.beam.language import Language
 from asr.decoding.lexicon import Lexicon
 from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
@@ -122,6 +122,33 @@ def as_words(hypothesis, lexicon) -> tuple[str, ...]:
     """Unknown words are written as they are spelled."""
     words = [word.text for word in hypothesis.words]
     return tuple(word if word in lexicon.pronunciations else "<unk>" for word in words)
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    frames=st.integers(0, 10),
+    width=st.integers(1, 3),
+    options=options,
+    language=languages,
+)
+@settings(max_examples=100, deadline=None)
+def test_a_narrow_beam_finds_nothing_worse_than_what_the_best_path_says(
+    log_probs_of, collapsed, seed, frames, width, options, language
+):
+    tokenizer, language = language
+    config = BeamOptions(beam_width=width, nbest=width, **options)
+    log_probs = log_probs_of(seed, frames, 4)
+    labels = collapsed(log_probs.argmax(dim=1).tolist())
+    acoustic = float(log_probs.max(dim=1).values.sum()) if frames else 0.0
+    unknown = config.unk_score is not None
+    read = readings(labels, language.lexicon, 4, unknown=unknown)
+    bars = [acoustic + cost + sum(expected_parts(words, config, language)) for words, cost in read]
+    decoder = make_decoder(config, tokenizer, 0.02, language)
+    found = decoder.search(log_probs.numpy(), width, Stop())
+    assert not bars or found[0].score >= max(bars) - 1e-5
+    scores = [sentence.score for sentence in found]
+    assert scores == sorted(scores, reverse=True)
+    assert len({sentence.words for sentence in found}) == len(found) <= width
 
 
 @given(seed=st.integers(0, 10**6), frames=st.integers(0, 5), options=options, language=languages)
