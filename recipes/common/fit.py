@@ -54,6 +54,7 @@ def _quieten() -> None:
         ".*is deprecated, use .isinstance.treespec.*",  # inside Lightning
         ".*smaller than the logging interval.*",  # the epoch's own values are logged
         ".*Checkpoint directory .* exists and is not empty.*",  # a run that goes on
+        ".*configure_optimizers. will be overridden by.*",  # as --optimizer asks for
     ):
         warnings.filterwarnings("ignore", message)
 

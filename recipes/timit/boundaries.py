@@ -29,6 +29,7 @@ from recipes.common.export import best_checkpoint, bundle_from_checkpoint
 from recipes.common.speakers import fit_speakers
 from recipes.timit.corpus import SPLITS, TITLE, Reading, phones_beside, timed_phones, utterances
 from recipes.timit.phones import labels_of
+from recipes.timit.protocol import note
 
 __all__ = ["boundary_errors", "main", "merged"]
 
@@ -80,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measure(runs: Sequence[Path], corpus: Path, split: str) -> None:
-    count = len(utterances(corpus, split))
+    spoken = utterances(corpus, split)
     ways = {
         "spikes": SPIKES,
         "midpoints": AlignConfig(earlier_share=0.5, shift=0.0),
@@ -90,7 +91,8 @@ def _measure(runs: Sequence[Path], corpus: Path, split: str) -> None:
     table = Table(
         *("run", "boundaries", "count", "median error"),
         *(f"within {1000 * tolerance:.0f} ms" for tolerance in TOLERANCES),
-        title=f"{TITLE}, {split}, {count} utterances",
+        title=f"{TITLE}, {split}, {len(spoken)} utterances",
+        caption=note({split: spoken}),
     )
     for run in runs:
         errors = _errors_of(run, corpus, split, list(ways.values()))

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from lhotse.cut import Cut
 
+from recipes.common.manifests import Utterance
 from recipes.timit.corpus import DEVELOPMENT, is_of_sample
 from recipes.timit.phones import fold39
 
-__all__ = ["departures", "note"]
+__all__ = ["departures", "note", "note_on_cuts"]
 
 SENTENCES, SA_SENTENCES = 8, 2  # of a speaker
 
@@ -30,30 +31,39 @@ class Found:
     phones: int
 
     @classmethod
-    def of(cls, cuts: Sequence[Cut]) -> Found:
-        """Count ``cuts``."""
-        spoken = [cut.supervisions[0] for cut in cuts]
+    def of(cls, spoken: Sequence[Utterance]) -> Found:
+        """Count ``spoken``."""
         return cls(
             len(spoken),
-            frozenset(supervision.speaker for supervision in spoken),
-            sum(len(fold39((supervision.text or "").split())) for supervision in spoken),
+            frozenset(utterance.speaker or "" for utterance in spoken),
+            sum(len(fold39(utterance.text.split())) for utterance in spoken),
         )
 
 
-def note(splits: Mapping[str, Sequence[Cut]]) -> str | None:
+def note_on_cuts(splits: Mapping[str, Sequence[Cut]]) -> str | None:
+    """:func:`note` of splits that were prepared."""
+    return note({split: [_utterance(cut) for cut in cuts] for split, cuts in splits.items()})
+
+
+def _utterance(cut: Cut) -> Utterance:
+    said = cut.supervisions[0]
+    return Utterance(cut.id, Path(cut.recording.sources[0].source), said.text or "", said.speaker)
+
+
+def note(splits: Mapping[str, Sequence[Utterance]]) -> str | None:
     """What stands below every table of results on data that are not the published ones."""
     found = departures(splits)
     return f"non-standard: {'; '.join(found)}" if found else None
 
 
-def departures(splits: Mapping[str, Sequence[Cut]]) -> list[str]:
+def departures(splits: Mapping[str, Sequence[Utterance]]) -> list[str]:
     """In what ``splits`` differ from the published protocol; nothing if they do not."""
-    cuts = [cut for split in splits.values() for cut in split]
-    found = {split: Found.of(cuts) for split, cuts in splits.items()}
+    spoken = [utterance for split in splits.values() for utterance in split]
+    found = {split: Found.of(utterances) for split, utterances in splits.items()}
     reasons = []
-    if of_sample := any(is_of_sample(Path(cut.recording.sources[0].source)) for cut in cuts):
+    if of_sample := any(is_of_sample(utterance.audio) for utterance in spoken):
         reasons.append("the free sample of TIMIT")
-    if with_sa := any("-sa" in cut.id for cut in cuts):
+    if with_sa := any("-sa" in utterance.id for utterance in spoken):
         reasons.append("with the sentences SA1 and SA2")
     drawn = "dev" in found and not of_sample and not found["dev"].speakers & DEVELOPMENT
     if drawn:

@@ -28,10 +28,13 @@ def test_61_labels_are_trained_and_scored_as_asked(write_timit, tmp_path, capsys
         (["--split", "test-complete"], "39 classes, every sil counts"),
         (["--scoring", "61"], "61 labels, every one counts"),
         (["--corpus", corpus, "--split", "test", "--scoring", "optional-sil"], "sil optional"),
+        (["--corpus", corpus, "--split", "test-complete", "--scoring", "61"], "61 labels"),
     ):
         assert main(RECIPE, ["evaluate", "--run", run, "--data", data, *options]) == 0
         told = " ".join(capsys.readouterr().out.split())
         assert convention in told
         assert "non-standard" in told
     assert boundaries.main(["--run", run, "--corpus", corpus]) == 0
-    assert "10 ms" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "10 ms" in told
+    assert "non-standard" in told
