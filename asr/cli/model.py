@@ -8,6 +8,7 @@ from pathlib import Path
 
 from asr.files.find import is_audio_name
 from asr.files.read import STDIN
+from asr.types import ConfigError
 
 __all__ = ["add_bundle", "with_bundle"]
 
@@ -31,6 +32,7 @@ def with_bundle(run: Run) -> Run:
     otherwise it is meant as a bundle.
 
     Raises:
+        ConfigError: neither a bundle nor audio is named.
         BundleError: no bundle is named, and none ships with this installation.
     """
 
@@ -41,6 +43,8 @@ def with_bundle(run: Run) -> Run:
             options.files = [options.bundle, *options.files]
             options.bundle = None
         if options.bundle is None:
+            if not options.files and getattr(options, "pairs", None) is None:
+                raise ConfigError("no audio is named", remedy="give FILEs; --help says more")
             options.bundle = str(shipped_bundle())
         return run(options)
 

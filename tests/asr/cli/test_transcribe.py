@@ -383,11 +383,19 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"peephole-asr {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["transcribe"], ["sing"], ["transcribe", "b"]])
+@pytest.mark.parametrize("arguments", [[], ["sing"], ["transcribe", "--nonsense"]])
 def test_usage_errors_exit_2(arguments):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("arguments", [["transcribe"], ["align"], ["transcribe", "b"]])
+def test_without_audio_there_is_nothing_to_do(capsys, arguments):
+    status, _, err = run(capsys, *arguments)
+    assert status == 2
+    assert "no audio" in err
+    assert err.count("\n") == 1
 
 
 def test_progress_on_a_terminal_leaves_the_output_alone(tiny_bundle_path, files, texts):
