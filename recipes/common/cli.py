@@ -30,6 +30,7 @@ from recipes.common.export import (
     export,
 )
 from recipes.common.prepare import prepare, prepare_corpus
+from recipes.common.prepare_options import add_text_options, chosen_text, chosen_units
 from recipes.common.recipe import Recipe
 
 __all__ = ["main", "prepare", "run_guarded"]
@@ -98,6 +99,7 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
         action="store_true",
         help="leave out what cannot be used, and list it in left_out.tsv",
     )
+    add_text_options(part, recipe)
     part.set_defaults(run=_prepare)
 
     commands.add_parser("fit", help="train; `fit --help` lists every option")
@@ -181,15 +183,20 @@ def _language_files(arguments: argparse.Namespace) -> LanguageFiles | None:
 
 
 def _prepare(recipe: Recipe, arguments: argparse.Namespace) -> None:
+    options = {
+        "skip_bad": arguments.skip_bad,
+        "text": chosen_text(recipe, arguments),
+        "units": chosen_units(recipe, arguments),
+    }
     if recipe.source is not None:
         corpus = recipe.source.read(arguments)
-        prepare_corpus(recipe, corpus, arguments.data, skip_bad=arguments.skip_bad)
+        prepare_corpus(recipe, corpus, arguments.data, **options)
         return
     corpus = arguments.corpus
     if corpus is None and recipe.obtain is not None:
         corpus = recipe.paths.corpus
         recipe.obtain(corpus)
-    prepare(recipe, corpus, arguments.data, skip_bad=arguments.skip_bad)
+    prepare(recipe, corpus, arguments.data, **options)
 
 
 def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:

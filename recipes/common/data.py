@@ -24,7 +24,7 @@ from asr.augment import AddNoise, AugmentConfig, Chain, SpeedPerturbation, make_
 from asr.tokens import Tokenizer
 from asr.types import AsrError, ConfigError, TrainingError
 from recipes.common.batches import SEEDS, BatchLimits, BatchSampler, Drawn
-from recipes.common.manifests import load_samples, read_manifest
+from recipes.common.manifests import load_samples, read_manifest, target_text
 from recipes.common.preflight import Preflight, preflight
 
 __all__ = ["Batch", "SpeechDataModule", "SpeechDataset", "manifest_path", "tokens_path"]
@@ -82,7 +82,7 @@ class SpeechDataset(Dataset[Batch | AsrError]):
     def _batch(self, drawn: Drawn) -> Batch:
         cuts = drawn.cuts
         samples = [torch.from_numpy(self._samples(cut, drawn)) for cut in cuts]
-        texts = [cut.supervisions[0].text for cut in cuts]
+        texts = [target_text(cut) for cut in cuts]
         targets = [torch.tensor(self.tokenizer.encode(t) if self.tokenizer else []) for t in texts]
         return Batch(
             waveforms=_pad(samples),
@@ -211,7 +211,7 @@ class SpeechDataModule(pl.LightningDataModule):
     def _item(
         self, cut: Cut, fastest: float, num_frames: Callable[[int], int]
     ) -> tuple[str, int, list[int] | None, list[str]]:
-        text = cut.supervisions[0].text or ""
+        text = target_text(cut)
         unknown = self.tokenizer.unknown(text)
         labels = None if unknown else self.tokenizer.encode(text)
         samples = int(cut.duration * self.sample_rate / fastest)

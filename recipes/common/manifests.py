@@ -25,7 +25,8 @@ from asr.audio import AudioInfo, check_file
 from asr.files.write import replace_file
 from asr.types import AsrError, AudioError, CorpusError
 from recipes.common.audio import LIMITS, RAW, load_samples, read_raw, unreadable
-from recipes.common.texts import count_invisible, normalise
+from recipes.common.normaliser import load_text_options
+from recipes.common.texts import invisible, normalise
 
 __all__ = [
     "Broken",
@@ -37,11 +38,13 @@ __all__ = [
     "read_manifest",
     "refuse",
     "save_cuts",
+    "target_text",
     "usable_cuts",
     "write_manifest",
 ]
 
 RAW_RATE = 16_000
+PHONES = "target_phones"  # the field of a supervision that says how its text is pronounced
 OVERSHOOT = 0.5  # seconds that a span may pass the end of its recording, as Kaldi's segments may
 
 
@@ -59,7 +62,8 @@ class Utterance:
         duration: seconds; None: to the end of the file.
         channel: of the file, from 0; None: the mean of all.
         fields: what else is known of it, by name.
-        dropped: how many invisible characters the text has lost.
+        phones: how the text is pronounced, where the model is one of phones by a lexicon.
+        dropped: the invisible characters that the text has lost.
     """
 
     id: str
@@ -71,10 +75,11 @@ class Utterance:
     duration: float | None = None
     channel: int | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
-    dropped: int = field(init=False, default=0)
+    phones: str | None = None
+    dropped: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "dropped", count_invisible(self.text))
+        object.__setattr__(self, "dropped", invisible(self.text))
         object.__setattr__(self, "text", normalise(self.text))
 
 
@@ -207,6 +212,7 @@ def _cut(utterance: Utterance, recording: Recording) -> Cut:
         channels = utterance.channel
     elif len(recording.channel_ids) == 1:
         channels = 0
+    pronounced = {} if utterance.phones is None else {PHONES: utterance.phones}
     supervision = SupervisionSegment(
         utterance.id,
         recording.id,
@@ -215,7 +221,7 @@ def _cut(utterance: Utterance, recording: Recording) -> Cut:
         channels,
         text=utterance.text,
         speaker=utterance.speaker,
-        custom={"byte_order": utterance.byte_order, **utterance.fields},
+        custom={"byte_order": utterance.byte_order, **utterance.fields, **pronounced},
     )
     kind = MonoCut if isinstance(channels, int) else MultiCut
     return kind(
@@ -288,10 +294,18 @@ def read_manifest(path: Path) -> CutSet:
         ) from None
     if not cuts:
         raise CorpusError("the manifest is empty", where=str(path), remedy="run `prepare` again")
+    form = load_text_options(path.parent)
     for row, cut in enumerate(cuts, start=1):
         _check_row(f"{path}, row {row} ({cut.id})", cut)
-        cut.supervisions[0].text = normalise(cut.supervisions[0].text)
+        cut.supervisions[0].text = form.apply(cut.supervisions[0].text)
     return CutSet.from_cuts(cuts)
+
+
+def target_text(cut: Cut) -> str:
+    """What a model is trained to write of ``cut``: its text, or how that is pronounced."""
+    supervision = cut.supervisions[0]
+    phones = (supervision.custom or {}).get(PHONES)
+    return phones if isinstance(phones, str) else supervision.text or ""
 
 
 def _rows(path: Path) -> Iterator[Cut]:

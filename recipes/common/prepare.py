@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lhotse.cut import Cut
@@ -11,10 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from asr.tokens import BLANK, Tokenizer
 from asr.types import CorpusError
 from recipes.common.corpus import Corpus, LeftOut, save_left_out, save_split_note
-from recipes.common.data import manifest_path, tokens_path
+from recipes.common.data import manifest_path
 from recipes.common.manifests import (
     Broken,
     Utterance,
@@ -24,45 +24,69 @@ from recipes.common.manifests import (
     refuse,
     save_cuts,
 )
+from recipes.common.normaliser import TextOptions
+from recipes.common.prepared_texts import prepare_texts
 from recipes.common.recipe import Recipe
+from recipes.common.units.options import UnitOptions
 
 __all__ = ["prepare", "prepare_corpus", "read_split"]
 
 
-def prepare(recipe: Recipe, corpus: Path, data: Path, *, skip_bad: bool = False) -> None:
+def prepare(
+    recipe: Recipe,
+    corpus: Path,
+    data: Path,
+    *,
+    skip_bad: bool = False,
+    text: TextOptions | None = None,
+    units: UnitOptions | None = None,
+) -> None:
     """Read ``corpus`` and write it as :func:`prepare_corpus` does.
 
     Raises:
         CorpusError: the corpus is not laid out as published, or see there.
     """
     splits = {split: read_split(recipe, corpus, split) for split in recipe.splits}
-    prepare_corpus(recipe, Corpus(str(corpus), splits), data, skip_bad=skip_bad)
+    read = Corpus(str(corpus), splits)
+    prepare_corpus(recipe, read, data, skip_bad=skip_bad, text=text, units=units)
 
 
-def prepare_corpus(recipe: Recipe, corpus: Corpus, data: Path, *, skip_bad: bool = False) -> None:
+def prepare_corpus(
+    recipe: Recipe,
+    corpus: Corpus,
+    data: Path,
+    *,
+    skip_bad: bool = False,
+    text: TextOptions | None = None,
+    units: UnitOptions | None = None,
+) -> None:
     """Write manifests and the token list of ``corpus`` to ``data``; prints a table.
 
     Nothing is written before all texts and all audio have been read. With ``skip_bad``, what cannot
-    be used is named and left out; ``left_out.tsv`` lists it.
+    be used is named and left out; ``left_out.tsv`` lists it. Texts get the form ``text``, or the
+    recipe's, and are made into ``units``, or characters; what they are made of and what they lose
+    is listed as well.
 
     Raises:
-        CorpusError: a text is missing, a speaker is in two splits, or recordings cannot be used
-            (the message names them all); or the disk refuses.
+        CorpusError: a text is missing, a speaker is in two splits, words have no pronunciation, or
+            recordings cannot be used (the message names them all); or the disk refuses.
+        ConfigError: the units cannot be made.
+        MissingPackageError: they need a package that is not installed.
     """
-    splits = corpus.splits
-    for split, utterances in splits.items():
+    for split, utterances in corpus.splits.items():
         check_ids(manifest_path(data, split), utterances)
     if corpus.split_note is None:
-        _check_speakers(splits, corpus.unions)
-    tokenizer = _tokenizer(recipe, splits["train"], corpus.where, corpus.tokens)
+        _check_speakers(corpus.splits, corpus.unions)
+    texts = prepare_texts(recipe, corpus, text or recipe.text, units)
+    corpus = replace(corpus, splits=texts.splits)
     cuts, left_out = _usable(corpus, skip_bad=skip_bad)
-    for split in splits:
+    for split in corpus.splits:
         save_cuts(manifest_path(data, split), cuts[split])
-    _save_tokens(tokenizer, tokens_path(data))
+    texts.save(data)
     note = "\n".join(filter(None, (corpus.split_note, recipe.note(cuts)))) or None
     list_of_left_out = _save_notes(data, note, left_out)
     _print_table(f"{recipe.title} -> {data}", cuts, note)
-    print(f"{tokenizer.size} tokens with the blank: {' '.join(tokenizer.tokens)}")
+    texts.print_report(data)
     if list_of_left_out is not None:
         print(f"{len(left_out)} utterances are left out: {list_of_left_out}")
 
@@ -81,7 +105,7 @@ def read_split(recipe: Recipe, corpus: Path, split: str) -> list[Utterance]:
             where=str(error.filename or corpus),
             remedy="check the folder and its permissions",
         ) from None
-    if dropped := sum(utterance.dropped for utterance in found):
+    if dropped := sum(len(utterance.dropped) for utterance in found):
         print(f"{split}: {dropped} invisible characters (zero-width and the like) are dropped")
     return found
 
@@ -102,28 +126,6 @@ def _check_speakers(splits: Mapping[str, Sequence[Utterance]], unions: Sequence[
                     remedy="give each speaker to one split",
                 )
             seen[speaker] = split
-
-
-def _tokenizer(
-    recipe: Recipe, utterances: Sequence[Utterance], where: str, known: Sequence[str]
-) -> Tokenizer:
-    """The vocabulary that is ``known``, or that of the training texts."""
-    if not any(utterance.text for utterance in utterances):
-        raise CorpusError(
-            f"all {len(utterances)} texts of the training part are empty",
-            where=where,
-            remedy="check the transcripts",
-        )
-    if recipe.token_kind == "phones":
-        for utterance in utterances:
-            if BLANK in utterance.text.split():
-                raise CorpusError(
-                    f"{utterance.id} has a phone called {BLANK}, the name of CTC's blank",
-                    where=where,
-                    remedy="give the phone another name",
-                )
-    texts = [" ".join(known)] if known else [u.text for u in utterances]
-    return Tokenizer.from_texts(texts, recipe.token_kind)
 
 
 def _usable(corpus: Corpus, *, skip_bad: bool) -> tuple[dict[str, list[Cut]], list[LeftOut]]:
@@ -160,17 +162,6 @@ def _save_notes(data: Path, note: str | None, left_out: Sequence[LeftOut]) -> Pa
         raise CorpusError(
             f"cannot write: {error.strerror}",
             where=str(error.filename or data),
-            remedy="check the folder and the space left",
-        ) from None
-
-
-def _save_tokens(tokenizer: Tokenizer, path: Path) -> None:
-    try:
-        tokenizer.save(path)
-    except OSError as error:
-        raise CorpusError(
-            f"cannot write the token list: {error.strerror}",
-            where=str(path),
             remedy="check the folder and the space left",
         ) from None
 

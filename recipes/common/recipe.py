@@ -13,6 +13,7 @@ from lhotse.cut import Cut
 from recipes.common.corpus import Corpus
 from recipes.common.manifests import Utterance
 from recipes.common.metric import Metric
+from recipes.common.normaliser import TextOptions
 
 __all__ = ["Command", "CorpusSource", "Recipe", "RunPaths"]
 
@@ -62,6 +63,7 @@ class Recipe:
         token_kind: ``"characters"`` or ``"phones"``.
         metric: chooses the best checkpoint and heads the tables.
         splits: the splits that ``prepare`` writes.
+        text: the form that ``prepare`` gives to texts, unless its options say otherwise.
         obtain: makes the corpus where it is not given by the user.
         source: reads a corpus of any layout, or with options of its own, and divides it.
         note: what readers of error rates must know of the cuts of some splits, if anything.
@@ -75,6 +77,7 @@ class Recipe:
     token_kind: str
     metric: Metric
     splits: tuple[str, ...] = ("train", "dev")
+    text: TextOptions = field(default_factory=TextOptions)
     obtain: Callable[[Path], None] | None = None
     source: CorpusSource | None = None
     note: Callable[[Mapping[str, Sequence[Cut]]], str | None] = lambda cuts: None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["count_invisible", "normalise"]
+__all__ = ["invisible", "normalise"]
 
 # Format characters that are drawn: Arabic and Kaithi number signs and marks.
 DRAWN = frozenset(
@@ -28,9 +28,9 @@ def normalise(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", seen).split())
 
 
-def count_invisible(text: str) -> int:
-    """Return how many characters of ``text`` :func:`normalise` drops, spaces not counted."""
-    return sum(map(_is_invisible, text))
+def invisible(text: str) -> str:
+    """Return the characters of ``text`` that :func:`normalise` drops, spaces not counted."""
+    return "".join(filter(_is_invisible, text))
 
 
 def _is_invisible(character: str) -> bool:

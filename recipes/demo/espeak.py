@@ -1,24 +1,19 @@
-"""Speech by espeak-ng, whose library and voices come in the wheel ``espeakng-loader``."""
+"""Speech by espeak-ng."""
 
 from __future__ import annotations
 
-import _ctypes
 import ctypes
 from dataclasses import dataclass
-from pathlib import Path
 
-import espeakng_loader
 import numpy as np
 
 from asr.types import AsrError, Waveform
+from recipes.common.espeak import CHARS_UTF8, Espeak, espeak
 
 __all__ = ["Voice", "speak"]
 
 # Constants of espeak-ng's speak_lib.h.
-AUDIO_OUTPUT_SYNCHRONOUS = 2
-INITIALIZE_DONT_EXIT = 0x8000
 POS_CHARACTER = 1
-CHARS_UTF8 = 1
 RATE, PITCH, RANGE = 1, 3, 4
 
 SEED = 1  # of the noise in breath
@@ -39,27 +34,16 @@ class Voice:
 
 
 class _Engine:
-    """The library, initialised; its state is global, so one at a time in a process.
+    """The library, ready to speak.
 
     One line always gives the same samples, which takes three measures: the phase of a voice's
     flutter outlives even ``espeak_Terminate``, so the library is loaded afresh; breath comes from
     noise that it seeds by the clock; and Klatt voices take theirs from the C library's ``rand``.
     """
 
-    def __init__(self) -> None:
-        data = espeakng_loader.get_data_path()
-        self.timbres = Path(data) / "voices" / "!v"
-        try:
-            self.library = ctypes.CDLL(espeakng_loader.get_library_path())
-        except OSError as error:
-            raise AsrError(
-                f"espeak-ng cannot be loaded: {error}", remedy="reinstall espeakng-loader"
-            ) from None
-        self.sample_rate = self.library.espeak_Initialize(
-            AUDIO_OUTPUT_SYNCHRONOUS, 0, data.encode(), INITIALIZE_DONT_EXIT
-        )
-        if self.sample_rate <= 0:
-            raise AsrError("espeak-ng does not start", remedy="reinstall espeakng-loader")
+    def __init__(self, loaded: Espeak) -> None:
+        self.library, self.sample_rate = loaded.library, loaded.sample_rate
+        self.timbres = loaded.data / "voices" / "!v"
         self.library.espeak_ng_SetRandSeed(ctypes.c_long(SEED))
         if hasattr(self.library, "srand"):  # found through the library; not on Windows
             self.library.srand(SEED)
@@ -93,11 +77,6 @@ class _Engine:
             raise AsrError(f"espeak-ng gave no sound for {text!r}")
         return Waveform(np.concatenate(self.pieces).astype(np.float32) / 32768, self.sample_rate)
 
-    def close(self) -> None:
-        self.library.espeak_Terminate()
-        if hasattr(_ctypes, "dlclose"):  # not on Windows, where the phase stays
-            _ctypes.dlclose(self.library._handle)
-
 
 def speak(text: str, voice: Voice) -> Waveform:
     """Return ``text`` spoken at the library's own rate (22,050 Hz); always the same samples.
@@ -105,8 +84,5 @@ def speak(text: str, voice: Voice) -> Waveform:
     Raises:
         AsrError: the library does not start, there is no such voice, or no sound came.
     """
-    engine = _Engine()
-    try:
-        return engine.speak(text, voice)
-    finally:
-        engine.close()
+    with espeak() as loaded:
+        return _Engine(loaded).speak(text, voice)

@@ -10,7 +10,6 @@ import pytest
 
 from asr.types import AsrError
 from recipes.demo import corpus as demo
-from recipes.demo import espeak
 from recipes.demo.espeak import Voice, speak
 
 MEASURES = ("pitch", *(f"formant {n}" for n in range(1, 6)))
@@ -62,7 +61,7 @@ def test_a_changed_script_is_spoken_anew(tmp_path):
 
 
 def test_a_library_that_cannot_be_loaded_is_said(monkeypatch):
-    monkeypatch.setattr(espeak.espeakng_loader, "get_library_path", lambda: "/nowhere/lib.so")
+    monkeypatch.setattr(espeakng_loader, "get_library_path", lambda: "/nowhere/lib.so")
     with pytest.raises(AsrError, match="cannot be loaded") as caught:
         speak("one", Voice("en-us"))
     assert caught.value.remedy

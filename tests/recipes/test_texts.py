@@ -9,7 +9,7 @@ import soundfile
 
 from asr.types import CorpusError
 from recipes.an4 import corpus as an4
-from recipes.common.texts import count_invisible, normalise
+from recipes.common.texts import invisible, normalise
 from recipes.librispeech import corpus as librispeech
 from recipes.timit import corpus as timit
 
@@ -37,7 +37,7 @@ SPELLINGS = [
 def test_one_text_has_one_spelling(written, read):
     assert normalise(written) == read
     assert normalise(read) == read
-    assert count_invisible(read) == 0
+    assert invisible(read) == ""
 
 
 def test_every_character_that_stays_is_seen_or_a_single_space():

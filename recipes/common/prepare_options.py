@@ -1,0 +1,92 @@
+"""Options of ``prepare`` about texts and units, on the command line."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from recipes.common.normaliser import CASES, PUNCTUATION, QUOTES, TextOptions
+from recipes.common.recipe import Recipe
+from recipes.common.units.options import CMUDICT, ESPEAK, KINDS, NONE, UnitOptions
+
+__all__ = ["add_text_options", "chosen_text", "chosen_units"]
+
+
+def add_text_options(part: ArgumentParser, recipe: Recipe) -> None:
+    """Add them; a corpus of phones has none, since its texts are the tokens."""
+    if recipe.token_kind != "characters":
+        return
+    text, units = recipe.text, UnitOptions()
+    group = part.add_argument_group("texts")
+    group.add_argument("--case", choices=CASES, default=text.case, help=f"default: {text.case}")
+    group.add_argument(
+        "--punctuation",
+        choices=PUNCTUATION,
+        default=text.punctuation,
+        help=f"apostrophes within words stay in any case (default: {text.punctuation})",
+    )
+    group.add_argument(
+        "--quotes",
+        choices=QUOTES,
+        default=text.quotes,
+        help=f"unified: one form of apostrophe, one of quotation mark (default: {text.quotes})",
+    )
+    group.add_argument(
+        "--numbers",
+        metavar="LANGUAGE",
+        default=text.numbers,
+        help="spell numbers in this language of num2words, such as en (default: keep them)",
+    )
+    group = part.add_argument_group("units")
+    group.add_argument("--units", choices=KINDS, default=units.kind, help=f"default: {units.kind}")
+    group.add_argument(
+        "--vocab-size",
+        metavar="N",
+        type=int,
+        default=units.vocab_size,
+        help=f"of subwords, how many (default: {units.vocab_size})",
+    )
+    group.add_argument(
+        "--lexicon",
+        metavar="FILE",
+        nargs="+",
+        default=[],
+        help=f"of phones: lines WORD P H O N E S, or {CMUDICT}; the first that has a word counts",
+    )
+    group.add_argument(
+        "--g2p",
+        choices=(ESPEAK, NONE),
+        help=f"what pronounces other words (default: {ESPEAK} with {CMUDICT}, else {NONE})",
+    )
+    group.add_argument(
+        "--stress", choices=("drop", "keep"), default="drop", help="AH1 as AH (default: drop)"
+    )
+    group.add_argument("--words", metavar="FILE", help="further words for lexicon.txt, one a line")
+
+
+def chosen_text(recipe: Recipe, arguments: Namespace) -> TextOptions:
+    """The form of texts.
+
+    Raises:
+        ConfigError: there is no such language of numbers.
+    """
+    if recipe.token_kind != "characters":
+        return recipe.text
+    return TextOptions(arguments.case, arguments.punctuation, arguments.quotes, arguments.numbers)
+
+
+def chosen_units(recipe: Recipe, arguments: Namespace) -> UnitOptions | None:
+    """The units; None where the texts are the tokens.
+
+    Raises:
+        ConfigError: the options do not go together.
+    """
+    if recipe.token_kind != "characters":
+        return None
+    return UnitOptions(
+        arguments.units,
+        arguments.vocab_size,
+        tuple(arguments.lexicon),
+        arguments.g2p,
+        arguments.stress,
+        arguments.words,
+    )

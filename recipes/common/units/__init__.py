@@ -1,0 +1,1 @@
+"""What a model writes: characters, subwords, or phones by a pronunciation lexicon."""
