@@ -21,7 +21,7 @@ from asr.cli.terminal import FAILURE, run_command
 from asr.decoding import GreedyOptions
 from asr.files.write import check_target
 from asr.types import AsrError
-from recipes.common.compare import compare, print_comparison
+from recipes.common.compare import compare, metric_of, print_comparison
 from recipes.common.evaluate import EvaluateOptions, evaluate, names_in
 from recipes.common.export import (
     LanguageFiles,
@@ -236,9 +236,9 @@ def _with_scoring(recipe: Recipe, arguments: argparse.Namespace) -> Recipe:
 
 
 def _compare(recipe: Recipe, arguments: argparse.Namespace) -> None:
-    metric = _with_scoring(recipe, arguments).metric
-    found = compare(metric, arguments.first, arguments.second)
-    print_comparison(metric, found, (str(arguments.first), str(arguments.second)))
+    results = (arguments.first, arguments.second)
+    metric = metric_of(results, _with_scoring(recipe, arguments).metric)
+    print_comparison(metric, compare(metric, *results), [str(path) for path in results])
 
 
 def _model(recipe: Recipe, arguments: argparse.Namespace) -> tuple[Bundle, Path, Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from recipes.common.evaluate import Scoring
 from recipes.common.evaluate.totals import groups_of
 from recipes.common.metric import Metric
 
-__all__ = ["Comparison", "compare", "print_comparison"]
+__all__ = ["Comparison", "compare", "metric_of", "print_comparison"]
 
 REMEDY = "give the file of rows (.jsonl) of an evaluation"
 SIGNIFICANT = 0.05
@@ -137,6 +137,21 @@ def _require_same(
                 where=str(second),
                 remedy="compare results of the same data",
             )
+
+
+def metric_of(results: Sequence[Path], usual: Metric) -> Metric:
+    """``usual`` by the name that `evaluate` gave it in both results: PER of phones, for one."""
+    names = {_metric_name(path) for path in results} - {None}
+    return replace(usual, name=names.pop()) if len(names) == 1 else usual
+
+
+def _metric_name(result: Path) -> str | None:
+    """The name of a result's metric, if it stands beside."""
+    try:
+        facts = json.loads(result.with_suffix(".json").read_text(encoding="utf-8"))
+        return str(facts["options"]["metric"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def print_comparison(metric: Metric, found: Comparison, names: Sequence[str]) -> None:

@@ -55,6 +55,17 @@ def test_the_better_one_is_named(pair, toy, capsys):
     assert "A, by the matched pairs" in capsys.readouterr().out
 
 
+def test_the_metric_has_the_name_that_both_results_give_it(pair, toy, capsys):
+    for path in pair:
+        assert main(toy.recipe(), ["compare", *map(str, pair)]) == 0
+        assert "WER of A" in capsys.readouterr().out
+        path.with_suffix(".json").write_text('{"options": {"metric": "PER"}}')
+        if path == pair[0]:
+            pair[1].with_suffix(".json").write_text('{"options": {"metric": "WER"}}')
+    assert main(toy.recipe(), ["compare", *map(str, pair)]) == 0
+    assert "PER of A" in capsys.readouterr().out
+
+
 def test_what_cannot_be_told_is_not_claimed(tmp_path, toy, capsys):
     texts = [("a b", "a b")] * 9
     first = result(tmp_path / "a.jsonl", [("a b", "a c"), *texts])

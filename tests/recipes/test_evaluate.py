@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +16,7 @@ from recipes.common.cli import main
 from recipes.common.data import manifest_path
 from recipes.common.evaluate import Scoring, names_in
 from recipes.common.evaluate.results import add_summary, place_results
-from recipes.common.evaluate.scored import fields_of
+from recipes.common.evaluate.scored import PHONES, fields_of
 from recipes.common.evaluate.tables import group_rates
 from recipes.common.evaluate.totals import total_scores
 from recipes.common.manifests import Utterance, read_manifest, write_manifest
@@ -236,9 +237,7 @@ def cut(name, text, speaker=None, **custom):
 def score(number, text, heard, speaker=None, confidence=0.5, **custom):
     words = tuple(Word(w, 0.0, 0.1, confidence) for w in heard.split())
     hypotheses = [Hypothesis(heard, -1.0, confidence, words=words)]
-    return Scoring(WER, "characters").score(
-        cut(str(number), text, speaker, **custom), text, hypotheses
-    )
+    return Scoring(WER, "characters").score(cut(str(number), text, speaker, **custom), hypotheses)
 
 
 def test_the_interval_of_one_speaker_is_over_utterances():
@@ -260,7 +259,7 @@ def test_confidences_are_held_against_the_words():
 
 
 def test_what_cannot_be_recognised_is_deleted_in_full():
-    lost = Scoring(WER, "characters").score(cut("1", "a b c"), "a b c", [])
+    lost = Scoring(WER, "characters").score(cut("1", "a b c"), [])
     totals = total_scores([lost, score(2, "a", "a")])
     assert totals.errors == ErrorCounts(0, 3, 0, 4)
     assert (totals.unrecognised, lost.oracle.total) == (1, 3)
@@ -313,3 +312,61 @@ def test_a_corpus_folder_knows_its_own_splits(toy, run, tmp_path, capsys):
 
     assert main(toy.recipe(strange), ["evaluate", *where, "--split", "dev,x"]) == 2
     assert "unknown split 'dev'" in capsys.readouterr().err
+
+
+@pytest.fixture
+def pronounced(toy, tmp_path):
+    """A checkpoint of a model of phones, and data whose texts are words with their phones."""
+    corpus, phones, words = (tmp_path / name for name in ("corpus", "phones", "words"))
+    heard = toy.utterances(corpus, "dev")
+    for folder in (phones, words):
+        folder.mkdir()
+        Tokenizer(["<blank>", "p", "q"], "phones").save(folder / "tokens.txt")
+    said = {u.id: " ".join("pq"["ab".index(letter)] for letter in u.text) for u in heard}
+    spoken = [replace(u, text=said[u.id]) for u in heard]
+    for split in ("train", "dev"):
+        write_manifest(manifest_path(phones, split), spoken)
+    checkpoint, _ = toy.checkpoint(phones, tmp_path / "best.ckpt")
+    written = [replace(u, text=" ".join(u.text), fields={PHONES: said[u.id]}) for u in heard]
+    write_manifest(manifest_path(words, "dev"), written)
+    (tmp_path / "lexicon.txt").write_text("a p\nb q\n")
+    return words, checkpoint
+
+
+def test_a_model_of_phones_is_scored_in_words_where_its_decoder_writes_words(
+    toy, pronounced, tmp_path, capsys
+):
+    data, checkpoint = pronounced
+    where = ["--data", str(data), "--checkpoint", str(checkpoint), "--results", str(tmp_path)]
+    command = ["evaluate", *where, "--backend", "torch"]
+    assert main(toy.recipe(), command) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"PER +│ [0-9]", told)
+    assert re.search(r"scored in +│ phones", told)
+    assert main(toy.recipe(), [*command, "--lexicon", str(tmp_path / "lexicon.txt")]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"WER +│ [0-9]", told)
+    assert re.search(r"scored in +│ words", told)
+    phones = rows_of(tmp_path / "dev.greedy.jsonl")
+    words = rows_of(tmp_path / "dev.beam-16-lexicon.jsonl")
+    for row, other in zip(phones, words, strict=True):
+        assert row["reference"] == other["reference"].replace("a", "p").replace("b", "q")
+        assert set(other["hypothesis"].split()) <= {"a", "b"}
+        assert set(row["hypothesis"].split()) <= {"p", "q"}
+    summary = table_of(tmp_path / "summary.csv")
+    assert [(line["metric"], line["scored_in"]) for line in summary] == [
+        ("PER", "phones"),
+        ("WER", "words"),
+    ]
+
+
+def test_phones_are_not_held_against_words(toy, pronounced, data, run, tmp_path, capsys):
+    _, checkpoint = pronounced
+    results = ["--results", str(tmp_path)]
+    command = ["evaluate", "--data", str(data), "--checkpoint", str(checkpoint), *results]
+    assert main(toy.recipe(), command) == 2
+    assert "the phones of dev are not known" in capsys.readouterr().err
+    timit = replace(toy.recipe(), token_kind="phones")
+    command = ["evaluate", "--data", str(data), "--run", str(run), *results]
+    assert main(timit, command) == 2
+    assert "the texts of toy are phones" in capsys.readouterr().err

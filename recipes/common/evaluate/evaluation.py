@@ -43,6 +43,7 @@ from recipes.common.evaluate.tables import (
     print_scores,
 )
 from recipes.common.evaluate.totals import Totals, total_scores
+from recipes.common.evaluate.units import choose_scoring
 from recipes.common.export import LanguageFiles
 from recipes.common.recipe import Recipe
 from recipes.common.speakers import fit_speakers
@@ -131,10 +132,10 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> dict[str, Result]:
         bundle = options.language.add_to(bundle)
     recognizer = Recognizer(bundle, options.device, backend=options.backend)
     decoder = recognizer.decoder(options.decoder, options.phrases)
-    scoring = Scoring(recipe.metric, recognizer.tokenizer.kind)
     splits = find_splits(recipe, options.splits, options.data, options.corpus)
+    scoring = choose_scoring(recipe, recognizer, options.decoder, splits)
     check_fields(options.by, splits)
-    parts = [_part(recipe, options, recognizer, *split) for split in splits.items()]
+    parts = [_part(options, recognizer, scoring, *split) for split in splits.items()]
     results = {}
     for part in parts:
         results[part.name] = _run(part, options, recognizer, decoder, scoring)
@@ -146,9 +147,9 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> dict[str, Result]:
 
 
 def _part(
-    recipe: Recipe,
     options: EvaluateOptions,
     recognizer: Recognizer,
+    scoring: Scoring,
     name: str,
     cuts: Sequence[Cut],
 ) -> _Part:
@@ -166,7 +167,7 @@ def _part(
     if options.output is not None:
         check_target(options.output, inputs)
         return _Part(name, cuts, options.output, None, {})
-    facts = _facts(recipe, options, recognizer, name)
+    facts = _facts(options, recognizer, scoring, name)
     files = place_results(options.results, _labels(options, recognizer, name), facts)
     for path in files.all():
         check_target(path, inputs)
@@ -193,7 +194,7 @@ def _labels(options: EvaluateOptions, recognizer: Recognizer, split: str) -> lis
 
 
 def _facts(
-    recipe: Recipe, options: EvaluateOptions, recognizer: Recognizer, split: str
+    options: EvaluateOptions, recognizer: Recognizer, scoring: Scoring, split: str
 ) -> dict[str, Any]:
     """What was evaluated and how, as plain values: the same give the same results."""
     language = options.language
@@ -207,8 +208,9 @@ def _facts(
         "lexicon": str(language.lexicon) if language and language.lexicon else None,
         "phrases": [asdict(phrase) for phrase in options.phrases],
         "backend": recognizer.backend,
-        "metric": recipe.metric.name,
+        "metric": scoring.metric.name,
         "scoring": options.scoring,
+        "scored_in": scoring.scored_in,
     }
 
 
@@ -256,6 +258,7 @@ def _summary(part: _Part, scoring: Scoring, totals: Totals, seconds: float) -> d
         "utterances": totals.utterances,
         "speakers": totals.speakers,
         "metric": scoring.metric.name,
+        "scored_in": scoring.scored_in or "",
         "error_rate": round(errors.rate, 6),
         "low": round(totals.low, 6),
         "high": round(totals.high, 6),
@@ -364,7 +367,7 @@ def score_cuts(
             Console(stderr=True).print(f"{cut.id}: {outcome}", markup=False)
         else:
             hypotheses = outcome.hypotheses
-        scored[index] = scoring.score(cut, cut.supervisions[0].text, hypotheses)
+        scored[index] = scoring.score(cut, hypotheses)
     if not any(score.recognised for score in scored.values()):
         raise CorpusError(
             f"none of {len(items)} utterances can be recognised",

@@ -11,7 +11,10 @@ from asr.scoring import NIST_COSTS, ErrorCounts, right_tokens, token_errors
 from asr.types import Hypothesis, Word
 from recipes.common.metric import Metric
 
-__all__ = ["Alternative", "Scored", "Scoring", "fields_of"]
+__all__ = ["Alternative", "Scored", "Scoring", "fields_of", "pronunciation"]
+
+PHONES = "target_phones"  # the field of a supervision that says how its text is pronounced
+INTERNAL = (PHONES, "byte_order")  # fields that say nothing of who speaks, or how
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,18 @@ class Scoring:
         metric: counts the errors.
         token_kind: what the model's tokens are: the token error rate is over phones, or over
             characters.
+        scored_in: ``"words"`` or ``"phones"``, of a model of phones.
+        pronounced: the reference is how the text is pronounced, not the text.
     """
 
     metric: Metric
     token_kind: str
+    scored_in: str | None = None
+    pronounced: bool = False
+
+    def reference(self, cut: Cut) -> str:
+        """What was said, in what hypotheses are in."""
+        return pronunciation(cut) or "" if self.pronounced else cut.supervisions[0].text
 
     def units(self, text: str) -> list[str]:
         """What the metric compares."""
@@ -87,8 +98,9 @@ class Scoring:
         """Whether tokens are other than what the metric compares."""
         return self.token_kind != "phones"
 
-    def score(self, cut: Cut, reference: str, hypotheses: Sequence[Hypothesis]) -> Scored:
+    def score(self, cut: Cut, hypotheses: Sequence[Hypothesis]) -> Scored:
         """``cut`` with what was heard of it, best first; nothing where it could not be used."""
+        reference = self.reference(cut)
         best = hypotheses[0] if hypotheses else Hypothesis("", 0.0, 0.0)
         words = best.timed_words()
         return Scored(
@@ -117,6 +129,12 @@ class Scoring:
         return Alternative(each.text, each.score, each.confidence, errors)
 
 
+def pronunciation(cut: Cut) -> str | None:
+    """The phones of an utterance, where `prepare` made them of its text."""
+    phones = (cut.supervisions[0].custom or {}).get(PHONES)
+    return phones if isinstance(phones, str) else None
+
+
 def fields_of(cut: Cut) -> dict[str, str]:
     """What the supervision, or the cut, says of an utterance beside its text, by name."""
     supervision = cut.supervisions[0]
@@ -124,5 +142,7 @@ def fields_of(cut: Cut) -> dict[str, str]:
     found = {**own, **(cut.custom or {}), **(supervision.custom or {})}
     found |= {"speaker": supervision.speaker, "recording": cut.recording_id}
     return {
-        name: str(value) for name, value in found.items() if isinstance(value, str | int | float)
+        name: str(value)
+        for name, value in found.items()
+        if isinstance(value, str | int | float) and name not in INTERNAL
     }

@@ -38,6 +38,8 @@ def print_scores(
     if totals.unrecognised:
         table.add_row("not recognised, deleted in full", str(totals.unrecognised))
     table.add_row(metric.name, f"{_rate(errors)}  (95 % by {totals.drawn}: {_interval(totals)})")
+    if scoring.scored_in:
+        table.add_row("scored in", scoring.scored_in)
     if metric.convention:
         table.add_row("scoring", metric.convention)
     table.add_row("substitutions, deletions, insertions", _edits(errors))
@@ -70,6 +72,7 @@ def print_overview(
     columns += ["ECE", "time"]
     drawn = " or ".join(sorted({totals.drawn for totals, _ in rows.values()}))
     caption = [f"rates in percent; intervals by {drawn}; ECE: calibration error of confidences"]
+    caption += [f"scored in {scoring.scored_in}"] if scoring.scored_in else []
     caption += [f"scoring: {scoring.metric.convention}"] if scoring.metric.convention else []
     caption += ["time: seconds of computing per second of audio", *filter(None, [note])]
     table = Table(
