@@ -19,6 +19,7 @@ from asr.types import ConfigError, Hypothesis, Waveform
 
 __all__ = [
     "check_picture_path",
+    "draw_curves",
     "draw_reliability",
     "draw_surface",
     "draw_utterance",
@@ -197,6 +198,33 @@ def _draw_tokens(axes: Any, hypothesis: Hypothesis, colours: dict[str, str]) -> 
     axes.set_ylim(0.0, 1.0)
     axes.set_yticks([])
     axes.set_ylabel("tokens")
+
+
+def draw_curves(rows: Sequence[Mapping[str, float]]) -> Figure:
+    """A training run over its steps: losses, error rates, learning rate.
+
+    Args:
+        rows: each has its ``step``, and of ``train_loss``, ``dev_loss``, ``dev_error_rate``,
+            ``dev_token_error_rate`` (fractions) and ``learning_rate`` what there is.
+    """
+    panels: dict[str, tuple[float, dict[str, str]]] = {  # label: factor, names in the legend
+        "loss": (1.0, {"train_loss": "training", "dev_loss": "development"}),
+        "error rate (%)": (100.0, {"dev_error_rate": "errors", "dev_token_error_rate": "tokens"}),
+        "learning rate": (1.0, {"learning_rate": ""}),
+    }
+    figure = Figure(figsize=(8.0, 8.0), layout="constrained")
+    axes = figure.subplots(3, 1, sharex=True, gridspec_kw={"height_ratios": [2, 2, 1]})
+    for place, (label, (factor, names)) in zip(axes, panels.items(), strict=True):
+        for column, name in names.items():
+            points = [(row["step"], factor * row[column]) for row in rows if column in row]
+            if points:
+                place.plot(*zip(*points, strict=True), ".-", linewidth=1.0, label=name)
+        place.set_ylabel(label)
+        place.grid(alpha=0.3)
+        if place.get_legend_handles_labels()[1]:
+            place.legend()
+    axes[-1].set_xlabel("steps")
+    return figure
 
 
 def draw_surface(

@@ -13,17 +13,45 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asr.tokens import BLANK_ID
-from asr.types import TrainingError
+from asr.types import ConfigError, TrainingError
 
-__all__ = ["CTCLoss", "consistency_loss"]
+__all__ = ["NORMALISATIONS", "CTCLoss", "consistency_loss", "reduce_losses"]
+
+NORMALISATIONS = ("per_label", "per_utterance", "sum")
+
+
+def reduce_losses(losses: Tensor, target_lengths: Tensor, normalisation: str) -> Tensor:
+    """One number for the losses of a batch, both ``(B,)``.
+
+    ``"per_label"`` divides each utterance's loss by its label length before the mean, so that no
+    utterance weighs by its length alone; ``"per_utterance"`` is the plain mean; ``"sum"`` adds
+    the losses up, as Graves et al. (2006), eq. 8.
+    """
+    if normalisation == "sum":
+        return losses.sum()
+    if normalisation == "per_label":
+        losses = losses / target_lengths.clamp(min=1)
+    return losses.mean()
 
 
 class CTCLoss(nn.Module):
-    """-ln p(labelling | features), mean over the batch, per label (Graves et al. 2006, eq. 8).
+    """-ln p(labelling | features) (Graves et al. 2006, eq. 8).
 
-    Each utterance's loss is divided by its label length before the mean, so that no utterance
-    weighs by its length alone.
+    Args:
+        normalisation: how a batch's losses become one, see :func:`reduce_losses`.
+
+    Raises:
+        ConfigError: there is no such normalisation.
     """
+
+    def __init__(self, normalisation: str = "per_label") -> None:
+        super().__init__()
+        if normalisation not in NORMALISATIONS:
+            raise ConfigError(
+                f"the loss's normalisation is {normalisation!r}",
+                remedy=f"choose {', '.join(NORMALISATIONS)}",
+            )
+        self.normalisation = normalisation
 
     def forward(
         self,
@@ -66,11 +94,13 @@ class CTCLoss(nn.Module):
                 "pre-flight; NaN: weights or features are broken, lower the learning rate or "
                 "look at that utterance's audio",
             )
-        return (losses / target_lengths.clamp(min=1)).mean()
+        return reduce_losses(losses, target_lengths, self.normalisation)
 
 
-def consistency_loss(log_probs: Tensor, lengths: Tensor, target_lengths: Tensor) -> Tensor:
-    """How far two views of the same utterances disagree, frame by frame; mean per label.
+def consistency_loss(
+    log_probs: Tensor, lengths: Tensor, target_lengths: Tensor, normalisation: str = "per_label"
+) -> Tensor:
+    """How far two views of the same utterances disagree, frame by frame.
 
     Yao et al., "CR-CTC: consistency regularization on CTC for improved speech recognition" (2024),
     section 3.1: half the sum over frames of the divergences of either distribution from the other,
@@ -80,15 +110,16 @@ def consistency_loss(log_probs: Tensor, lengths: Tensor, target_lengths: Tensor)
         log_probs: ``(2 * B, T, V)``: the first views of B utterances, then the second ones.
         lengths: valid frames ``(2 * B,)``, the same in both views.
         target_lengths: labels of each utterance ``(2 * B,)``.
+        normalisation: as of the CTC loss, see :func:`reduce_losses`.
 
     Returns:
-        a float32 scalar, to be added to the CTC loss per label with the paper's weight of 0.2.
+        a float32 scalar, to be added to the CTC loss with the paper's weight of 0.2.
     """
     first, second = log_probs.float().chunk(2)  # (B, T, V)
     valid = torch.arange(first.shape[1], device=first.device) < lengths[: len(first), None]
     divergence = _divergence(first, second.detach()) + _divergence(second, first.detach())  # (B, T)
     losses = 0.5 * (divergence * valid).sum(dim=1)  # (B,)
-    return (losses / target_lengths[: len(first)].clamp(min=1)).mean()
+    return reduce_losses(losses, target_lengths[: len(first)], normalisation)
 
 
 def _divergence(log_probs: Tensor, target: Tensor) -> Tensor:

@@ -106,12 +106,23 @@ class BatchSampler(Sampler[Drawn]):
                 remedy="train with fewer --trainer.devices",
             )
         self.groups = _share_out(_groups(cuts, limits, stretch, added), world_size)
+        self.stretch = stretch
+        self.added = added
         self.shuffle = shuffle
         self.seed = seed % SEEDS
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
         self._start = (0, 0)
+
+    def largest(self) -> tuple[tuple[Cut, ...], float]:
+        """A batch as large as any may be: its utterances, and the seconds that each may have."""
+        group = max(self.groups, key=lambda g: g.largest * self._seconds(g.cuts[-1]))
+        return group.cuts[-group.largest :], self._seconds(group.cuts[-1])
+
+    def _seconds(self, cut: Cut) -> float:
+        """What ``cut`` may become at most."""
+        return cut.duration * self.stretch + self.added
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration gives."""

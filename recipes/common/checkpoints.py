@@ -56,19 +56,20 @@ class RunCheckpoint(ModelCheckpoint):
         return super().state_key.replace(type(self).__qualname__, "ModelCheckpoint", 1)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what the run knows of its checkpoints; of one that is gone, nothing."""
+        """Take over what the run knows of its checkpoints; of those that are gone, nothing."""
         if not Path(self._here(state_dict["best_model_path"])).is_file():
             return
         names = ("best_model_path", "kth_best_model_path", "last_model_path")
-        scores = state_dict["best_k_models"]
+        scores = {self._here(p): score for p, score in state_dict["best_k_models"].items()}
         super().load_state_dict(
             {
                 **state_dict,
                 "dirpath": self.dirpath,
-                "best_k_models": {self._here(path): score for path, score in scores.items()},
+                "best_k_models": {p: score for p, score in scores.items() if Path(p).is_file()},
                 **{name: self._here(state_dict[name]) for name in names},
             }
         )
+        self.current_score = state_dict["current_score"]  # which Lightning leaves out
 
     def _here(self, path: str) -> str:
         return str(Path(self.dirpath or "") / Path(path).name) if path else path

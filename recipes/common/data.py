@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from asr.audio import resample
 from asr.augment import AddNoise, AugmentConfig, Chain, SpeedPerturbation, make_changes
+from asr.options import BATCH_SECONDS
 from asr.tokens import Tokenizer
 from asr.types import AsrError, ConfigError, TrainingError
 from recipes.common.batches import SEEDS, BatchLimits, BatchSampler, Drawn
@@ -28,6 +29,9 @@ from recipes.common.manifests import load_samples, read_manifest, target_text
 from recipes.common.preflight import Preflight, preflight
 
 __all__ = ["Batch", "SpeechDataModule", "SpeechDataset", "manifest_path", "tokens_path"]
+
+
+MOST_IN_DEVELOPMENT = 256  # utterances of a batch
 
 
 def manifest_path(data_dir: Path, split: str) -> Path:
@@ -50,6 +54,10 @@ class Batch(NamedTuple):
     ids: list[str]
     speakers: list[str]
     texts: list[str]
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch with its tensors on ``device``."""
+        return Batch(*(v.to(device) if isinstance(v, Tensor) else v for v in self))
 
 
 class SpeechDataset(Dataset[Batch | AsrError]):
@@ -230,7 +238,10 @@ class SpeechDataModule(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> SpeechLoader:
-        """The development split in batches of similar length, once each."""
+        """The development split in batches of similar length, once each.
+
+        They are as large as ``batch_seconds`` allows, whatever ``batch_size`` says.
+        """
         return self._loader(
             self._sampler("dev", shuffle=False), SpeechDataset(self.tokenizer, self.sample_rate)
         )
@@ -258,13 +269,38 @@ class SpeechDataModule(pl.LightningDataModule):
                 break
         return drawn
 
+    def largest_batch(self, split: str) -> Batch:
+        """The longest utterances of ``split``, as many as come together, and as long as may be.
+
+        Raises:
+            AsrError: they cannot be read.
+        """
+        cuts, seconds = self._sampler(split, shuffle=False).largest()
+        batch = SpeechDataset(self.tokenizer, self.sample_rate)[Drawn(cuts, self.seed, 0)]
+        if isinstance(batch, AsrError):
+            raise batch
+        samples = max(batch.waveforms.shape[1], math.ceil(seconds * self.sample_rate))
+        waveforms = torch.nn.functional.pad(
+            batch.waveforms, (0, samples - batch.waveforms.shape[1])
+        )
+        return batch._replace(waveforms=waveforms, lengths=torch.full_like(batch.lengths, samples))
+
+    def _limits(self, split: str) -> BatchLimits:
+        """Batches of development go forwards alone and are large; on a CPU, as large as is fast."""
+        if split == "train":
+            return self.limits
+        seconds = self.limits.batch_seconds
+        if self.trainer is None or self.trainer.strategy.root_device.type == "cpu":
+            seconds = min(seconds, BATCH_SECONDS)
+        return replace(self.limits, batch_size=MOST_IN_DEVELOPMENT, batch_seconds=seconds)
+
     def _sampler(self, split: str, *, shuffle: bool) -> BatchSampler:
         """This process's share of a split."""
         changed = split == "train"
         slowest = min(self.perturb.factors) if self.perturb and changed else 1.0
         return BatchSampler(
             self._cuts(split),
-            self.limits,
+            self._limits(split),
             stretch=1 / slowest,
             added=self.augment.max_added_seconds if changed else 0.0,
             shuffle=shuffle,

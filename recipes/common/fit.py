@@ -8,13 +8,11 @@ import warnings
 from collections.abc import Sequence
 
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
-from rich.console import Console
-from rich.table import Table
 
 from asr.types import ConfigError
-from recipes.common.corpus import split_note
 from recipes.common.fit_cli import SpeechCLI
 from recipes.common.recipe import Recipe
+from recipes.common.results import evaluate_average, print_results
 from recipes.common.trainer_options import one_line
 
 __all__ = ["fit"]
@@ -36,12 +34,14 @@ def fit(recipe: Recipe, argv: Sequence[str]) -> None:
     try:
         # Our own file, written by this run: it also holds Lightning's loop states.
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.checkpoint, weights_only=False)
+        average = evaluate_average(cli.trainer, cli.model, cli.monitor)
     except SystemExit:  # how Lightning ends on Ctrl-C
         raise KeyboardInterrupt from None
     except (MisconfigurationException, ImportError) as error:  # a callback or profiler lacks a part
         raise ConfigError(one_line(error), remedy="mend the --trainer options") from None
     if cli.trainer.is_global_zero:
-        _print_results(recipe, cli, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        print_results(recipe, cli.trainer, cli.model, cli.monitor, average, seconds)
 
 
 def _quieten() -> None:
@@ -53,23 +53,8 @@ def _quieten() -> None:
         ".*args parameter is intended to run.*",  # the command before it is ours
         ".*is deprecated, use .isinstance.treespec.*",  # inside Lightning
         ".*smaller than the logging interval.*",  # the epoch's own values are logged
+        ".*dataloader is not resumable.*",  # ours goes on where it stopped
         ".*Checkpoint directory .* exists and is not empty.*",  # a run that goes on
         ".*configure_optimizers. will be overridden by.*",  # as --optimizer asks for
     ):
         warnings.filterwarnings("ignore", message)
-
-
-def _print_results(recipe: Recipe, cli: SpeechCLI, seconds: float) -> None:
-    note = split_note(cli.datamodule.data_dir)
-    table = Table("what", "value", title=f"{recipe.title}: training finished", caption=note)
-    weights = sum(p.numel() for p in cli.model.model.parameters())
-    table.add_row("cell", cli.model.model.config.network.cell)
-    table.add_row("weights", f"{weights:,}")
-    table.add_row("epochs", str(cli.trainer.current_epoch))
-    table.add_row("wall time", f"{seconds / 60:.1f} min")
-    checkpoint = cli.trainer.checkpoint_callback  # none in a trial run
-    if checkpoint is not None and checkpoint.best_model_score is not None:
-        score = float(checkpoint.best_model_score)
-        table.add_row(f"best development {recipe.metric.name} (greedy)", f"{100 * score:.2f} %")
-        table.add_row("best checkpoint", str(checkpoint.best_model_path))
-    Console().print(table)

@@ -5,33 +5,35 @@ from __future__ import annotations
 import math
 import sys
 from argparse import SUPPRESS
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from jsonargparse import ArgumentError
-from pytorch_lightning.callbacks import LearningRateMonitor, ProgressBar
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.utilities.types import LRSchedulerTypeUnion
+from torch.optim import Optimizer
 
 from asr.tokens import Tokenizer
 from asr.types import AsrError, ConfigError, TokenError
-from recipes.common.callbacks import (
-    MovingAverage,
-    OptimizerOptions,
-    Patience,
-    SeedEachStep,
-    StopAtLastStep,
-)
-from recipes.common.checkpoints import CheckpointWriter, RunCheckpoint, RunConfig
+from recipes.common.checkpoints import CheckpointWriter, RunConfig
 from recipes.common.data import SpeechDataModule, tokens_path
+from recipes.common.fit_callbacks import (
+    checkpoint_callbacks,
+    display_callbacks,
+    given_callbacks,
+    step_callbacks,
+)
 from recipes.common.module import SpeechModule
-from recipes.common.progress import EpochBar, EpochLines
+from recipes.common.monitor import Monitor
 from recipes.common.recipe import Recipe
 from recipes.common.renamed import with_new_names, with_new_names_in
 from recipes.common.resume import checkpoint_to_resume, is_finished, require_same_model
+from recipes.common.run_options import FIXED, RunOptions
 from recipes.common.start import Start, freeze, read_start
 from recipes.common.trainer_options import (
     DEFAULTS,
@@ -40,15 +42,12 @@ from recipes.common.trainer_options import (
     check_options,
     make_profiler,
     one_line,
+    total_steps,
 )
 
-__all__ = ["MONITOR", "SpeechCLI"]
+__all__ = ["SpeechCLI"]
 
 SEED_HOURS = 1.0  # of audio, for statistics that a stream begins with
-MONITOR = "dev/error_rate"
-
-# Options that a run keeps from its beginning.
-FIXED = ("optimizer", "lr_scheduler", "init", "new_statistics")
 
 
 class SpeechCLI(LightningCLI):
@@ -61,60 +60,29 @@ class SpeechCLI(LightningCLI):
         self.recipe = recipe
         self.checkpoint: Path | None = None
         self.start: Start | None = None
-        super().__init__(
-            SpeechModule,
-            SpeechDataModule,
-            args=with_new_names(argv),
-            run=False,
-            trainer_defaults=DEFAULTS,
-            save_config_callback=None,  # ours waits for a checkpoint
-            parser_kwargs={
-                "prog": f"python -m recipes.{recipe.name} fit",
-                "default_config_files": [str(recipe.config)],
-                "exit_on_error": False,
-            },
-        )
+        with with_new_names_in(recipe.config) as config:
+            super().__init__(
+                SpeechModule,
+                SpeechDataModule,
+                args=with_new_names(argv),
+                run=False,
+                trainer_defaults=DEFAULTS,
+                save_config_callback=None,  # ours waits for a checkpoint
+                parser_kwargs={
+                    "prog": f"python -m recipes.{recipe.name} fit",
+                    "default_config_files": [str(config)],
+                    "exit_on_error": False,
+                },
+            )
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the seed; a number, so that the run can be repeated."""
         parser.add_argument("--seed_everything", type=int, default=0, help="of all chance")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the run folder, resumption and early stopping."""
-        parser.add_argument("--run_dir", type=str, default=str(self.recipe.paths.run))
-        parser.add_argument(
-            "--resume",
-            type=bool,
-            default=False,
-            help="go on from last.ckpt with the run's own config.yaml",
-        )
-        parser.add_argument(
-            "--init",
-            type=str | None,
-            default=None,
-            help="begin from a bundle, a checkpoint, a run, or 'best' of this recipe's own run",
-        )
-        parser.add_argument(
-            "--freeze",
-            type=int | list[str],
-            default=0,
-            help="train all but so many lowest layers, or all but the weights named",
-        )
-        parser.add_argument(
-            "--new_statistics",
-            type=bool,
-            default=False,
-            help="with --init, take global CMVN statistics from the data instead of the model",
-        )
-        parser.add_argument(
-            "--patience", type=int, default=20, help="epochs without a better error rate"
-        )
-        parser.add_argument(
-            "--ema",
-            type=float,
-            default=0.0,
-            help="decay of a moving average of the weights, 0.999 for example; 0 for none",
-        )
+        """Add the options of the run, and fill in what follows from others."""
+        parser.add_class_arguments(RunOptions, None, instantiate=False)
+        parser.set_defaults({"run_dir": str(self.recipe.paths.run)})
         parser.set_defaults({"data.data_dir": str(self.recipe.paths.data.absolute())})
         parser.link_arguments("data.data_dir", "model.tokens", compute_fn=_tokens)
         parser.link_arguments("data.data_dir", "model.token_kind", compute_fn=_token_kind)
@@ -173,10 +141,25 @@ class SpeechCLI(LightningCLI):
         """Refuse data that is not prepared, and options that cannot work."""
         Tokenizer.load(tokens_path(Path(self.config["data"]["data_dir"])))
         check_options(self.config["trainer"])
-        if self.config["patience"] < 1:
-            raise ConfigError(f"patience is {self.config['patience']}", remedy="give 1 or more")
         if self.config.get("lr_scheduler") and not self.config.get("optimizer"):
             raise ConfigError("--lr_scheduler without --optimizer", remedy="give both or none")
+        self.options = RunOptions(**{f.name: self.config[f.name] for f in fields(RunOptions)})
+
+    @staticmethod
+    def configure_optimizers(
+        lightning_module: pl.LightningModule,
+        optimizer: Optimizer,
+        lr_scheduler: LRSchedulerTypeUnion | None = None,
+    ) -> Any:
+        """An ``--optimizer`` without ``--lr_scheduler`` follows the module's own schedule."""
+        if lr_scheduler is None:
+            return lightning_module.with_schedule(optimizer)
+        return LightningCLI.configure_optimizers(lightning_module, optimizer, lr_scheduler)
+
+    @property
+    def monitor(self) -> Monitor:
+        """The development value that chooses the best checkpoint."""
+        return Monitor(self.options.monitor, self.recipe.metric.name)
 
     def instantiate_classes(self) -> None:
         """Make model, data and trainer of the configuration.
@@ -192,7 +175,7 @@ class SpeechCLI(LightningCLI):
     @property
     def run_dir(self) -> Path:
         """Where checkpoints and logs of this run go."""
-        return Path(self.config["run_dir"])
+        return Path(self.options.run_dir)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Add progress, logging, best and last checkpoints, and early stopping.
@@ -215,7 +198,7 @@ class SpeechCLI(LightningCLI):
         options["enable_checkpointing"] = None
         options["use_distributed_sampler"] = False  # ours shares out the data itself
         options["plugins"] = [CheckpointWriter(config.write)]
-        options["callbacks"] = [*self._callbacks(options), config, *_given(options["callbacks"])]
+        options["callbacks"] = [*self._callbacks(options), config, *given_callbacks(options)]
         try:
             return self.trainer_class(**options)
         except (
@@ -234,34 +217,16 @@ class SpeechCLI(LightningCLI):
             require_same_model(self.checkpoint, self.model)
         elif self.start is not None:
             said = self.start.put_into(self.model)
-        for line in (said, freeze(self.model.model, self.config["freeze"])):
+        for line in (said, freeze(self.model.model, self.options.freeze)):
             if line is not None:
                 _say(line)
 
     def _callbacks(self, options: dict[str, Any]) -> list[pl.Callback]:
-        metric = self.recipe.metric.name
-        where: dict[str, Any] = {
-            "dirpath": self.run_dir / "checkpoints",
-            "enable_version_counter": False,
-        }
-        callbacks: list[pl.Callback] = [
-            RunCheckpoint(filename="best", monitor=MONITOR, mode="min", **where),
-            # Apart from the best, since `save_last` writes only when the best does.
-            RunCheckpoint(filename="last", save_on_train_epoch_end=True, **where),
-            Patience(MONITOR, patience=self.config["patience"], mode="min"),
-            StopAtLastStep(),
-            OptimizerOptions(),
-            SeedEachStep(self.datamodule.seed),
-            EpochLines(metric, MONITOR),
+        return [
+            *checkpoint_callbacks(self.options, self.run_dir, self.monitor),
+            *step_callbacks(self.options, self.model.schedule, self.datamodule.seed, self.monitor),
+            *display_callbacks(options, self.run_dir, self.monitor),
         ]
-        if self.config["ema"]:
-            callbacks.append(MovingAverage(self.config["ema"]))
-        if options["logger"]:
-            callbacks.append(LearningRateMonitor("step"))
-        others = any(isinstance(given, ProgressBar) for given in _given(options["callbacks"]))
-        if options["enable_progress_bar"] and not others:
-            callbacks.append(EpochBar(metric))
-        return callbacks
 
     def _config_text(self) -> str:
         """The configuration as ``config.yaml`` keeps it."""
@@ -283,6 +248,7 @@ class SpeechCLI(LightningCLI):
             report.require_any()
         loaders = self.datamodule.train_dataloader(), self.datamodule.val_dataloader()
         check_batches(self.config["trainer"], *map(len, loaders))
+        self.model.total_steps = total_steps(self.config["trainer"], len(loaders[0]))
         ends = self.config["trainer"]["max_epochs"], self.config["trainer"]["max_steps"]
         if self.checkpoint is not None and is_finished(self.checkpoint, *ends):
             _say("this run is finished: give more --trainer.max_epochs or max_steps to go on")
@@ -297,7 +263,7 @@ class SpeechCLI(LightningCLI):
         if kind == "speaker":
             return True
         kept = self.start is not None and self.start.keeps_statistics(self.model)
-        return self.config["new_statistics"] or not kept
+        return self.options.new_statistics or not kept
 
     def _fit_statistics(self) -> None:
         splits = ["train", "dev"] if self._normalises_by_speaker() else ["train"]
@@ -326,13 +292,6 @@ def _refusal(error: BaseException) -> AsrError | None:
 def _say(text: str) -> None:
     """Print, in the first of the processes alone."""
     print(text)
-
-
-def _given(callbacks: Any) -> list[pl.Callback]:
-    """The callbacks of the configuration: none, one or several."""
-    if callbacks is None:
-        return []
-    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
 
 
 def _tokens(data_dir: str) -> list[str]:

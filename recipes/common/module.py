@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import astuple
 from typing import Any
 
@@ -19,14 +20,17 @@ from asr.scoring import ErrorCounts, token_errors
 from asr.tokens import Tokenizer
 from asr.types import ConfigError
 from recipes.common.data import Batch
+from recipes.common.means import Means
 from recipes.common.metric import WER, Metric
 from recipes.common.objective import DualMode, ObjectiveOptions
 from recipes.common.optimizer import parameter_groups, regroup
 from recipes.common.plateau import AllBlankDetector
+from recipes.common.schedule import ScheduleOptions
 
 __all__ = ["CHECKPOINT_KEY", "SpeechModule"]
 
 CHECKPOINT_KEY = "peephole_asr"
+MEANS_KEY = "epoch_means"
 
 
 class SpeechModule(pl.LightningModule):
@@ -43,8 +47,7 @@ class SpeechModule(pl.LightningModule):
         dual_mode: read a part of the batches by chunks, for a model that streams as well.
         learning_rate: peak of the schedule.
         weight_decay: of AdamW, on matrices; biases and peepholes have none.
-        warmup_steps: steps of linear rise.
-        final_fraction: the cosine's last learning rate, as a fraction of the peak.
+        schedule: how the learning rate goes.
     """
 
     def __init__(
@@ -59,24 +62,25 @@ class SpeechModule(pl.LightningModule):
         dual_mode: DualMode | None = None,
         learning_rate: float = 2e-3,
         weight_decay: float = 1e-2,
-        warmup_steps: int = 200,
-        final_fraction: float = 0.01,
+        schedule: ScheduleOptions = ScheduleOptions(),  # noqa: B008 -- frozen
     ) -> None:
         super().__init__()
-        _check_optimiser(learning_rate, weight_decay, warmup_steps, final_fraction)
+        _check_optimiser(learning_rate, weight_decay)
         self.tokenizer = Tokenizer(tokens, token_kind, token_scores)
         self.extractor = FeatureExtractor(features)
         self.augment = SpecAugment(spec_augment) if spec_augment else None
         self.model = AcousticModel(AcousticModelConfig(features.size, self.tokenizer.size, network))
-        self.loss = CTCLoss()
+        self.loss = CTCLoss(objective.normalisation)
         self.objective = objective
         self.dual_mode = dual_mode
         if objective.consistency and self.augment is None:
             raise ConfigError("consistency needs masks", remedy="give spec_augment as well")
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
-        self.warmup_steps = warmup_steps
-        self.final_fraction = final_fraction
+        self.schedule = schedule
+        self.total_steps = 0  # of the whole training, where it is known
+        self.means = Means()
+        self.annealed = 1.0  # what newbob has made of the learning rate
         self.metric: Metric = WER
         self.seconds_per_frame = features.seconds_per_frame * network.reduction
         self.greedy = make_decoder(GreedyOptions(), self.tokenizer, self.seconds_per_frame)
@@ -108,7 +112,15 @@ class SpeechModule(pl.LightningModule):
         return int(self.model.num_frames(torch.tensor(frames)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """CTC loss per label of one batch, with what regularises it."""
+        """The loss of one batch, as large as its gradient is to be in this process."""
+        loss, disagreement = self.training_loss(batch)
+        if disagreement is not None:
+            self._log_loss("train/disagreement", disagreement, batch)
+        self._log_loss("train/loss", loss, batch, prog_bar=True)
+        return loss * self._share(batch)
+
+    def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """CTC loss of one batch with what regularises it, and the views' disagreement alone."""
         options = self.objective
         chunking = self.dual_mode.draw(self.seconds_per_frame) if self.dual_mode else None
         features, lengths = self._features(batch, options.views, running=chunking is not None)
@@ -120,18 +132,18 @@ class SpeechModule(pl.LightningModule):
             share = options.intermediate_weight
             below = torch.stack([self._loss(batch, *outputs) for outputs in lower]).mean()
             loss = (1 - share) * loss + share * below
-        if options.consistency:
-            disagreement = consistency_loss(*last, batch.target_lengths.repeat(options.views))
-            self.log("train/disagreement", disagreement, on_epoch=True, **self._logging(batch))
-            loss = loss + options.consistency * disagreement
-        self.log("train/loss", loss, prog_bar=True, on_epoch=True, **self._logging(batch))
-        return loss
+        if not options.consistency:
+            return loss, None
+        disagreement = consistency_loss(
+            *last, batch.target_lengths.repeat(options.views), options.normalisation
+        )
+        return loss + options.consistency * disagreement, disagreement
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and greedy errors of one batch."""
         log_probs, lengths = self(batch)
         loss = self._loss(batch, log_probs, lengths)
-        self.log("dev/loss", loss, on_epoch=True, **self._logging(batch))
+        self._log_loss("dev/loss", loss, batch)
         self.all_blank.update(log_probs, lengths)
         for text, hypotheses in zip(
             batch.texts, self.greedy.decode(log_probs, lengths), strict=True
@@ -143,57 +155,79 @@ class SpeechModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the error rates over all processes and speak up about a model of blanks."""
-        self.log("dev/error_rate", self._over_processes(self._errors).rate, prog_bar=True)
-        self.log("dev/token_error_rate", self._over_processes(self._token_errors).rate)
+        self.log("dev/error_rate", self._errors_of_all(self._errors).rate, prog_bar=True)
+        self.log("dev/token_error_rate", self._errors_of_all(self._token_errors).rate)
         self._errors = ErrorCounts()
         self._token_errors = ErrorCounts()
-        warning = self.all_blank.finish_pass(self._sum)
+        warning = self.all_blank.finish_pass(self.over_processes)
         if warning and not self.trainer.sanity_checking:
             self.print(f"warning: {warning}")
             self.all_blank.passes = 0
 
-    def _logging(self, batch: Batch) -> dict[str, Any]:
-        return {"batch_size": len(batch.ids), "sync_dist": self.trainer.world_size > 1}
+    def _log_loss(self, name: str, loss: Tensor, batch: Batch, **how: bool) -> None:
+        """Log a loss so that its mean over utterances does not depend on the batches."""
+        count = len(batch.ids)
+        mean = loss.detach() / count if self.loss.normalisation == "sum" else loss.detach()
+        several = self.trainer.world_size > 1
+        self.log(name, mean, batch_size=count, sync_dist=several, **how)
+        if self.trainer.training:
+            self.means.add(name, float(mean), count)
 
-    def _over_processes(self, errors: ErrorCounts) -> ErrorCounts:
-        return ErrorCounts(*self._sum(list(astuple(errors))))
+    def _share(self, batch: Batch) -> float:
+        """What this process's loss is multiplied by, since gradients are averaged over processes.
 
-    def _sum(self, counts: list[int]) -> list[int]:
-        """Counts summed over the processes of a distributed run."""
-        total = torch.tensor(counts, device=self.device)
+        The average is then the gradient of one process with all their batches in one.
+        """
+        processes = self.trainer.world_size
+        if processes == 1 or self.loss.normalisation == "sum":
+            return float(processes)
+        return processes * len(batch.ids) / self.over_processes([len(batch.ids)])[0]
+
+    def _errors_of_all(self, errors: ErrorCounts) -> ErrorCounts:
+        return ErrorCounts(*map(int, self.over_processes(list(astuple(errors)))))
+
+    def over_processes(self, numbers: Sequence[float]) -> list[float]:
+        """Numbers summed over the processes of a distributed run."""
+        total = torch.tensor(numbers, dtype=torch.float64, device=self.device)
         return self.trainer.strategy.reduce(total, reduce_op="sum").tolist()
 
     def _loss(self, batch: Batch, log_probs: Tensor, lengths: Tensor) -> Tensor:
-        """CTC loss of a batch, of which ``log_probs`` may hold several views."""
+        """CTC loss of a batch: the mean over views, of which ``log_probs`` may hold several."""
         views = len(log_probs) // len(batch.ids)
-        return self.loss(
+        loss: Tensor = self.loss(
             log_probs,
             lengths,
             batch.targets.repeat(views, 1),
             batch.target_lengths.repeat(views),
             batch.ids * views,
         )
+        return loss / views if self.loss.normalisation == "sum" else loss
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW; the learning rate rises linearly, then falls along a cosine to the end."""
-        optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, self.weight_decay),
-            lr=self.learning_rate,
-            weight_decay=0.0,
+        """AdamW with the schedule."""
+        return self.with_schedule(
+            torch.optim.AdamW(
+                parameter_groups(self.model, self.weight_decay),
+                lr=self.learning_rate,
+                weight_decay=0.0,
+            )
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate_factor)
+
+    def with_schedule(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """``optimizer``, whose learning rate is the peak of the schedule."""
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            lambda step: self.annealed * self.schedule.factor(step, self._progress(step)),
+        )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
-    def _learning_rate_factor(self, step: int) -> float:
-        cosine = 0.5 * (1 + math.cos(math.pi * self._progress(step)))
-        warmup = min(1.0, (step + 1) / max(1, self.warmup_steps))
-        return warmup * (self.final_fraction + (1 - self.final_fraction) * cosine)
-
     def _progress(self, step: int) -> float:
         """How much of the training is over: of its epochs, or of its steps if those end first."""
+        if self.schedule.by == "steps":
+            return min(1.0, step / max(1, self.total_steps))
         ends = (
             (self.trainer.current_epoch, self.trainer.max_epochs),
             (step, self.trainer.max_steps),
@@ -209,24 +243,19 @@ class SpeechModule(pl.LightningModule):
             "token_kind": self.tokenizer.kind,
             "token_scores": list(self.tokenizer.scores),
         }
+        checkpoint[MEANS_KEY] = self.means.over(self.over_processes)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let a run that an earlier version began go on."""
+        """Go on with means of an epoch, and with a run that an earlier version began."""
+        if self.trainer.is_global_zero:  # it speaks for all
+            self.means.sums = dict(checkpoint.get(MEANS_KEY, {}))
         for state in checkpoint.get("optimizer_states", []):
             if len(state["param_groups"]) == 2:  # not an --optimizer of the user's
                 regroup(state, self.model)
 
 
-def _check_optimiser(
-    learning_rate: float, weight_decay: float, warmup_steps: int, final_fraction: float
-) -> None:
+def _check_optimiser(learning_rate: float, weight_decay: float) -> None:
     if not 0.0 < learning_rate < math.inf:
         raise ConfigError(f"learning_rate is {learning_rate}", remedy="give a number above 0")
     if not 0.0 <= weight_decay < math.inf:
         raise ConfigError(f"weight_decay is {weight_decay}", remedy="give 0 or more")
-    if warmup_steps < 0:
-        raise ConfigError(f"warmup_steps is {warmup_steps}", remedy="give 0 or more")
-    if not 0.0 <= final_fraction <= 1.0:
-        raise ConfigError(
-            f"final_fraction is {final_fraction}", remedy="give a number between 0 and 1"
-        )

@@ -1,4 +1,4 @@
-"""What training minimises beside the CTC loss of the last layer."""
+"""What training minimises: how CTC losses of a batch become one, and what is added to them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ __all__ = ["DualMode", "ObjectiveOptions"]
 
 @dataclass(frozen=True)
 class ObjectiveOptions:
-    """Terms that regularise CTC; without them it is CTC alone.
+    """The loss of a batch, and terms that regularise it; without them it is CTC alone.
 
     Attributes:
+        normalisation: ``"per_label"``, ``"per_utterance"`` or ``"sum"`` (see
+            :func:`asr.nn.ctc.reduce_losses`); the sum wants a lower learning rate.
         consistency: weight of the disagreement between two views of each utterance under masks of
             their own (Yao et al. 2024, "CR-CTC": 0.2). A step then costs twice as much. It needs
             ``spec_augment``, and more or wider time masks than otherwise (there 2.5 times as many).
@@ -26,6 +28,7 @@ class ObjectiveOptions:
         intermediate_weight: their share of the loss; the last layer has the rest.
     """
 
+    normalisation: str = "per_label"
     consistency: float = 0.0
     intermediate: tuple[int, ...] = ()
     intermediate_weight: float = 0.3

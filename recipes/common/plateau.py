@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,7 +34,7 @@ class AllBlankDetector:
         self._frames += int(valid.sum())
 
     def finish_pass(
-        self, over_processes: Callable[[list[int]], list[int]] = lambda counts: counts
+        self, over_processes: Callable[[Sequence[float]], Sequence[float]] = lambda counts: counts
     ) -> str | None:
         """End a pass; return an explanation when the plateau has lasted too long, else ``None``.
 

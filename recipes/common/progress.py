@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
+
+from recipes.common.monitor import Monitor, MonitorName
 
 __all__ = ["EpochBar", "EpochLines"]
 
@@ -15,9 +18,9 @@ __all__ = ["EpochBar", "EpochLines"]
 class EpochBar(TQDMProgressBar):
     """The batches of an epoch with the time they still take; gone when the epoch is over."""
 
-    def __init__(self, metric: str) -> None:
+    def __init__(self, monitor: Monitor) -> None:
         super().__init__(refresh_rate=10)
-        self.metric = metric
+        self.monitor = monitor
 
     def init_train_tqdm(self) -> Tqdm:
         """A bar that goes with its epoch."""
@@ -25,19 +28,26 @@ class EpochBar(TQDMProgressBar):
         bar.leave = False
         return bar
 
+    def on_train_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        """Make the bar; where a run goes on within an epoch, Lightning does not begin one."""
+        super().on_train_start(trainer, *args)
+        if trainer.fit_loop.restarted_mid_epoch:
+            self.on_train_epoch_start(trainer, *args)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:
         """Count epochs as their lines do."""
         super().on_train_epoch_start(trainer, *args)
         self.train_progress_bar.set_description(_epoch(trainer, trainer.current_epoch + 1))
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        """The loss, and the error rate of the last development pass."""
+        """The loss, and what the last development pass gave."""
         shown = {}
         metrics = trainer.progress_bar_metrics
         if (loss := metrics.get("train/loss_step", metrics.get("train/loss"))) is not None:
             shown["loss"] = f"{loss:.3f}"
-        if (rate := metrics.get("dev/error_rate")) is not None:
-            shown[self.metric] = f"{100 * rate:.2f} %"
+        value = trainer.callback_metrics.get(self.monitor.key)
+        if value is not None:
+            shown[self.monitor.name] = self.monitor.shown(float(value))
         return shown
 
 
@@ -45,17 +55,15 @@ class EpochLines(Callback):
     """Prints a line at the end of each epoch: losses, error rate, times.
 
     Args:
-        metric: name of the error rate.
-        monitor: what it is logged as.
+        monitor: the value by which an epoch is the best.
     """
 
-    def __init__(self, metric: str, monitor: str) -> None:
-        self.metric = metric
+    def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
         self.best = float("inf")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock, and take over the best error rate of a resumed run."""
+        """Start the clock, and take over the best value of a resumed run."""
         self.began = self.epoch_began = time.monotonic()
         self.share_before = _share_done(trainer)
         score = getattr(trainer.checkpoint_callback, "best_model_score", None)
@@ -74,13 +82,16 @@ class EpochLines(Callback):
     def _results(self, trainer: pl.Trainer) -> list[str]:
         metrics = trainer.callback_metrics
         parts = []
-        for name, key in (("loss", "train/loss_epoch"), ("development loss", "dev/loss")):
-            if key in metrics:
-                parts.append(f"{name} {float(metrics[key]):.3f}")
-        if self.monitor in metrics:
-            rate = float(metrics[self.monitor])
-            parts.append(f"{self.metric} {100 * rate:.2f} %{' (best)' * (rate < self.best)}")
-            self.best = min(self.best, rate)
+        if "train/loss_epoch" in metrics:
+            parts.append(f"loss {float(metrics['train/loss_epoch']):.3f}")
+        names: list[MonitorName] = ["loss", "error_rate"]
+        for option in dict.fromkeys([*names, self.monitor.option]):
+            shown = replace(self.monitor, option=option)
+            if shown.key in metrics:
+                value = float(metrics[shown.key])
+                best = option == self.monitor.option and value < self.best
+                parts.append(f"{shown.name} {shown.shown(value)}{' (best)' * best}")
+        self.best = min(self.best, float(metrics.get(self.monitor.key, self.best)))
         return parts
 
     def _left(self, trainer: pl.Trainer, now: float) -> float:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import yaml
 
@@ -14,8 +15,16 @@ from asr.nn.model import NetworkConfig
 
 __all__ = ["with_new_names", "with_new_names_in"]
 
-NETWORK = tuple(field.name for field in fields(NetworkConfig))
-NAMES = {f"--model.{name}": f"--model.network.{name}" for name in NETWORK}
+# Where the model's options stand today that once stood among its own.
+SECTIONS = {
+    "network": tuple(field.name for field in fields(NetworkConfig)),
+    "schedule": ("warmup_steps", "final_fraction"),
+}
+NAMES = {
+    f"--model.{name}": f"--model.{section}.{name}"
+    for section, names in SECTIONS.items()
+    for name in names
+}
 CONFIG = ("-c", "--config")
 # Earlier versions set these themselves, whatever a file said.
 IGNORED = "callbacks default_root_dir logger num_sanity_val_steps use_distributed_sampler".split()
@@ -56,10 +65,19 @@ def _renamed(path: Path) -> str | None:
     except (OSError, ValueError, yaml.YAMLError):
         return None  # the parser has the words for it
     model = values.get("model") if isinstance(values, dict) else None
-    if not isinstance(model, dict) or not set(NETWORK) & set(model):
+    if not isinstance(model, dict):
         return None
-    old = {name: model.pop(name) for name in NETWORK if name in model}
-    model["network"] = {**old, **(model.get("network") or {})}
-    for name in IGNORED:
+    moved = {section for section, names in SECTIONS.items() if _move(model, section, names)}
+    if not moved:
+        return None
+    for name in IGNORED if "network" in moved else ():
         (values.get("trainer") or {}).pop(name, None)
     return yaml.safe_dump(values)
+
+
+def _move(model: dict[str, Any], section: str, names: Sequence[str]) -> bool:
+    """Move options of these names into a section of ``model``; says whether there were any."""
+    old = {name: model.pop(name) for name in names if name in model}
+    if old:
+        model[section] = {**old, **(model.get(section) or {})}
+    return bool(old)

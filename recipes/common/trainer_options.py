@@ -16,7 +16,15 @@ from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 
 from asr.types import ConfigError
 
-__all__ = ["DEFAULTS", "REFUSED", "check_batches", "check_options", "make_profiler", "one_line"]
+__all__ = [
+    "DEFAULTS",
+    "REFUSED",
+    "check_batches",
+    "check_options",
+    "make_profiler",
+    "one_line",
+    "total_steps",
+]
 
 DEFAULTS: dict[str, Any] = {
     "num_sanity_val_steps": 0,  # the pre-flight has checked the development set
@@ -91,6 +99,9 @@ def check_options(options: Mapping[str, Any]) -> None:
     on_gpu = torch.cuda.is_available() and options["accelerator"] in ("auto", "gpu", "cuda")
     if options["deterministic"] is True and on_gpu:
         raise _error("deterministic", True, "give warn: CTC's gradient on a GPU is not")
+    half = str(options["precision"]).startswith("bf16")
+    if on_gpu and half and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise _error("precision", options["precision"], "choose 16-mixed: this GPU has no bfloat16")
 
 
 def _check_end(options: Mapping[str, Any]) -> None:
@@ -126,6 +137,17 @@ def check_batches(options: Mapping[str, Any], train: int, dev: int) -> None:
         raise _error(
             "val_check_interval", interval, f"give at most {within}, the batches of an epoch"
         )
+
+
+def total_steps(options: Mapping[str, Any], batches: int) -> int:
+    """Steps of the optimiser in the training, of epochs with so many batches; 0 if unknown."""
+    limit, epochs, steps = (
+        options[name] for name in ("limit_train_batches", "max_epochs", "max_steps")
+    )
+    within = batches if limit is None else min(batches, _batches(limit, batches))
+    each = math.ceil(within / options["accumulate_grad_batches"])
+    ends = [each * epochs] if epochs and epochs > 0 else []
+    return min([*ends, *([steps] if steps > 0 else [])], default=0)
 
 
 def _batches(limit: float, number: int) -> int:

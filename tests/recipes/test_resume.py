@@ -9,7 +9,6 @@ import torch
 import yaml
 
 from recipes.common.cli import main
-from recipes.common.fit_cli import MONITOR
 from recipes.common.module import SpeechModule
 
 pytestmark = [
@@ -125,7 +124,7 @@ def score(monkeypatch, *rates):
     log = SpeechModule.log
 
     def scored(self, name, value, *args, **options):
-        log(self, name, next(values) if name == MONITOR else value, *args, **options)
+        log(self, name, next(values) if name == "dev/error_rate" else value, *args, **options)
 
     monkeypatch.setattr(SpeechModule, "log", scored)
 
@@ -187,7 +186,7 @@ def test_patience_is_what_is_asked_for_now(toy, moved, monkeypatch, patience):
 
 
 def test_learning_rate_and_decay_are_what_is_asked_for_now(toy, moved):
-    constant = ["--model.final_fraction", "1", "--model.warmup_steps", "1"]
+    constant = ["--model.schedule.final_fraction", "1", "--model.schedule.warmup_steps", "1"]
     asked = ["--model.learning_rate", "0.005", "--model.weight_decay", "0.125", *constant]
     assert go_on(toy, moved, *epochs(3), *asked) == 0
     groups = last(moved)["optimizer_states"][0]["param_groups"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from asr.nn.ctc import CTCLoss, consistency_loss
 from asr.tokens import min_frames
-from asr.types import TrainingError
+from asr.types import ConfigError, TrainingError
 
 
 def collapse(path):
@@ -98,3 +98,25 @@ def test_either_view_is_drawn_towards_the_other_as_to_a_fixed_target():
     first, second = logits.detach().double().softmax(-1)[:, 0]
     expected = 0.5 * torch.stack([first - second, second - first])  # of a cross entropy
     torch.testing.assert_close(logits.grad[:, 0].double(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_batchs_losses_become_one_in_three_ways():
+    torch.manual_seed(0)
+    log_probs = torch.randn(2, 6, 4).log_softmax(-1)
+    arguments = torch.tensor([6, 3]), torch.tensor([[1, 2, 3], [2, 0, 0]]), torch.tensor([3, 1])
+    total = [
+        torch.nn.functional.ctc_loss(
+            log_probs.transpose(0, 1)[:, b : b + 1], arguments[1][b : b + 1, :size],
+            arguments[0][b : b + 1], arguments[2][b : b + 1], reduction="sum",
+        ).item()
+        for b, size in enumerate([3, 1])
+    ]  # fmt: skip
+    expected = {
+        "per_label": (total[0] / 3 + total[1]) / 2,
+        "per_utterance": sum(total) / 2,
+        "sum": sum(total),
+    }
+    for name, value in expected.items():
+        assert CTCLoss(name)(log_probs, *arguments).item() == pytest.approx(value)
+    with pytest.raises(ConfigError, match="per_frame"):
+        CTCLoss("per_frame")
