@@ -11,7 +11,7 @@ from asr.audio.decode import (
     write_wav,
 )
 from asr.audio.local import check_file, probe_file, read_file
-from asr.audio.sndfile import recode
+from asr.audio.sndfile import encode_flac, recode
 
 __all__ = [
     "AudioInfo",
@@ -19,6 +19,7 @@ __all__ = [
     "check_file",
     "decode_audio",
     "decode_pcm",
+    "encode_flac",
     "probe",
     "probe_file",
     "read_audio",

@@ -148,6 +148,18 @@ def encode_wav(waveform: Waveform) -> bytes:
     return buffer.getvalue()
 
 
+def encode_flac(waveform: Waveform) -> bytes:
+    """The bytes of a FLAC file in 16 bits, or in 24 where these do not hold every sample.
+
+    Samples beyond full scale are clipped.
+    """
+    exact = waveform.samples * np.float32(1 << 15)
+    subtype = "PCM_16" if np.array_equal(exact, np.rint(exact)) else "PCM_24"
+    buffer = io.BytesIO()
+    soundfile.write(buffer, waveform.samples, waveform.sample_rate, subtype=subtype, format="FLAC")
+    return buffer.getvalue()
+
+
 def recode(waveform: Waveform, codec: str, compression: float | None = None) -> Waveform:
     """What is left of ``waveform`` when it was coded and decoded again; as long as it was.
 

@@ -12,12 +12,14 @@ import numpy as np
 from lhotse.audio import AudioSource
 from lhotse.cut import Cut, MonoCut, MultiCut
 
-from asr.audio import AudioLimits, decode_pcm, read_file
+from asr.audio import AudioLimits, decode_audio, decode_pcm, read_file
 from asr.types import AsrError, AudioError, CorpusError, Waveform
+from recipes.common.parts import Part
 
-__all__ = ["LIMITS", "RAW", "load_samples", "read_raw", "unreadable"]
+__all__ = ["LIMITS", "RAW", "SHARD", "load_samples", "read_raw", "unreadable"]
 
 RAW = ".raw"
+SHARD = "shard"  # the type of a source that is a part of a file
 LIMITS = AudioLimits(  # one's own files, on one's own machine
     max_bytes=2**30, max_seconds=36_000.0, max_decoded_bytes=2**40, max_expansion=math.inf
 )
@@ -56,9 +58,15 @@ def unreadable(cut: Cut) -> str | None:
     if missing := sorted(set(_wanted(cut)) - known):
         return f"the recording has no channel {missing[0]}"
     for source in cut.recording.sources:
-        if source.type != "file" or not Path(source.source).is_file():
+        if not _is_there(source):
             return f"the row's audio {source.source or '(none)'} is not there"
     return None
+
+
+def _is_there(source: AudioSource) -> bool:
+    if source.type == SHARD:
+        return Part.of(source.source).is_there()
+    return source.type == "file" and Path(source.source).is_file()
 
 
 def _wanted(cut: MonoCut | MultiCut) -> list[int]:
@@ -80,7 +88,12 @@ def _channels(cut: Cut) -> list[tuple[AudioSource, int | None]]:
 
 def _read(cut: Cut, source: AudioSource, channel: int | None) -> Waveform:
     path = Path(source.source)
-    if path.suffix == RAW:
+    if source.type == SHARD:
+        part = Part.of(source.source)
+        path = Path(part.place)
+        whole = _decoded(part)
+        span = Waveform(whole.samples[: round(cut.duration * whole.sample_rate)], whole.sample_rate)
+    elif path.suffix == RAW:
         order = (cut.supervisions[0].custom or {}).get("byte_order", "little")
         whole = read_raw(path, cut.recording.sampling_rate, order)
         first = round(cut.start * whole.sample_rate)
@@ -95,6 +108,14 @@ def _read(cut: Cut, source: AudioSource, channel: int | None) -> Waveform:
             remedy="restore the file, or run `prepare` again",
         )
     return span
+
+
+def _decoded(part: Part) -> Waveform:
+    data = part.read()
+    try:
+        return decode_audio(data, limits=LIMITS)
+    except AsrError as error:
+        raise error.at(str(part)) from None
 
 
 def read_raw(path: Path, rate: int, byte_order: str) -> Waveform:

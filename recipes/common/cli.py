@@ -20,7 +20,7 @@ from asr.cli.results import inputs_of
 from asr.cli.terminal import FAILURE, run_command
 from asr.decoding import GreedyOptions
 from asr.files.write import check_target
-from asr.types import AsrError
+from asr.types import AsrError, ConfigError
 from recipes.common.compare import compare, metric_of, print_comparison
 from recipes.common.evaluate import EvaluateOptions, evaluate, names_in
 from recipes.common.export import (
@@ -32,6 +32,7 @@ from recipes.common.export import (
 from recipes.common.prepare import prepare, prepare_corpus
 from recipes.common.prepare_options import add_text_options, chosen_text, chosen_units
 from recipes.common.recipe import Recipe
+from recipes.common.shards import Sharding
 
 __all__ = ["main", "prepare", "run_guarded"]
 
@@ -100,6 +101,14 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
         help="leave out what cannot be used, and list it in left_out.tsv",
     )
     add_text_options(part, recipe)
+    part.add_argument(
+        "--shards",
+        metavar="N|SIZE",
+        help="copy all audio into N tar files a split, or into files of that size, such as 1G",
+    )
+    part.add_argument(
+        "--shards-url", metavar="URL", help="where the folder shards/ will be read from"
+    )
     part.set_defaults(run=_prepare)
 
     commands.add_parser("fit", help="train; `fit --help` lists every option")
@@ -182,11 +191,20 @@ def _language_files(arguments: argparse.Namespace) -> LanguageFiles | None:
     return LanguageFiles(arguments.lm, arguments.lexicon, arguments.lm_units)
 
 
+def _sharding(arguments: argparse.Namespace) -> Sharding | None:
+    if arguments.shards is None:
+        if arguments.shards_url is not None:
+            raise ConfigError("--shards-url without shards", remedy="add --shards N or SIZE")
+        return None
+    return Sharding.of(arguments.shards, arguments.shards_url)
+
+
 def _prepare(recipe: Recipe, arguments: argparse.Namespace) -> None:
     options = {
         "skip_bad": arguments.skip_bad,
         "text": chosen_text(recipe, arguments),
         "units": chosen_units(recipe, arguments),
+        "sharding": _sharding(arguments),
     }
     if recipe.source is not None:
         corpus = recipe.source.read(arguments)

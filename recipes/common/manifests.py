@@ -24,8 +24,9 @@ from rich.progress import track
 from asr.audio import AudioInfo, check_file
 from asr.files.write import replace_file
 from asr.types import AsrError, AudioError, CorpusError
-from recipes.common.audio import LIMITS, RAW, load_samples, read_raw, unreadable
+from recipes.common.audio import LIMITS, RAW, SHARD, load_samples, read_raw, unreadable
 from recipes.common.normaliser import load_text_options
+from recipes.common.parts import Part
 from recipes.common.texts import invisible, normalise
 
 __all__ = [
@@ -312,7 +313,18 @@ def _rows(path: Path) -> Iterator[Cut]:
     with gzip.open(path, "rt", encoding="utf-8") as file:
         for line in file:
             if line.strip():
-                yield deserialize_item(json.loads(line))
+                cut = deserialize_item(json.loads(line))
+                _find_shards(cut, path.parent)
+                yield cut
+
+
+def _find_shards(cut: Cut, folder: Path) -> None:
+    """Shards stand beside the manifest, unless they are at a URL."""
+    if not isinstance(cut, MonoCut | MultiCut) or not cut.has_recording:
+        return
+    for source in cut.recording.sources:
+        if source.type == SHARD:
+            source.source = str(Part.of(source.source).below(folder))
 
 
 def _check_row(where: str, cut: Cut) -> None:

@@ -27,6 +27,7 @@ from recipes.common.manifests import (
 from recipes.common.normaliser import TextOptions
 from recipes.common.prepared_texts import prepare_texts
 from recipes.common.recipe import Recipe
+from recipes.common.shards import Sharding, write_shards
 from recipes.common.units.options import UnitOptions
 
 __all__ = ["prepare", "prepare_corpus", "read_split"]
@@ -40,6 +41,7 @@ def prepare(
     skip_bad: bool = False,
     text: TextOptions | None = None,
     units: UnitOptions | None = None,
+    sharding: Sharding | None = None,
 ) -> None:
     """Read ``corpus`` and write it as :func:`prepare_corpus` does.
 
@@ -48,7 +50,8 @@ def prepare(
     """
     splits = {split: read_split(recipe, corpus, split) for split in recipe.splits}
     read = Corpus(str(corpus), splits)
-    prepare_corpus(recipe, read, data, skip_bad=skip_bad, text=text, units=units)
+    options = {"skip_bad": skip_bad, "text": text, "units": units, "sharding": sharding}
+    prepare_corpus(recipe, read, data, **options)
 
 
 def prepare_corpus(
@@ -59,13 +62,15 @@ def prepare_corpus(
     skip_bad: bool = False,
     text: TextOptions | None = None,
     units: UnitOptions | None = None,
+    sharding: Sharding | None = None,
 ) -> None:
     """Write manifests and the token list of ``corpus`` to ``data``; prints a table.
 
     Nothing is written before all texts and all audio have been read. With ``skip_bad``, what cannot
     be used is named and left out; ``left_out.tsv`` lists it. Texts get the form ``text``, or the
     recipe's, and are made into ``units``, or characters; what they are made of and what they lose
-    is listed as well.
+    is listed as well. With ``sharding``, the audio is copied into shards, where the manifests then
+    find it.
 
     Raises:
         CorpusError: a text is missing, a speaker is in two splits, words have no pronunciation, or
@@ -81,7 +86,10 @@ def prepare_corpus(
     corpus = replace(corpus, splits=texts.splits)
     cuts, left_out = _usable(corpus, skip_bad=skip_bad)
     for split in corpus.splits:
-        save_cuts(manifest_path(data, split), cuts[split])
+        placed = cuts[split]
+        if sharding is not None:
+            placed = write_shards(placed, data, split, sharding)
+        save_cuts(manifest_path(data, split), placed)
     texts.save(data)
     note = "\n".join(filter(None, (corpus.split_note, recipe.note(cuts)))) or None
     list_of_left_out = _save_notes(data, note, left_out)

@@ -80,6 +80,7 @@ def _go_on(url: str, path: Path, report: Report) -> bool:
     try:
         answer = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
+        error.close()  # which keeps the connection else
         if there and error.code == NO_SUCH_RANGE:
             return _is_whole(error, path, there)
         raise
