@@ -172,9 +172,8 @@ def print_comparison(metric: Metric, found: Comparison, names: Sequence[str]) ->
         "better in the draws",
         f"A in {100 * boot.first_better:.1f} %, B in {100 * boot.second_better:.1f} %",
     )
-    table.add_row(
-        "matched pairs (MAPSSWE)", f"{pairs.segments} segments, z {pairs.z:+.3f}, p {pairs.p:.4f}"
-    )
+    p = f"p {pairs.p:.4f}" if pairs.p >= 1e-4 else "p below 0.0001"
+    table.add_row("matched pairs (MAPSSWE)", f"{pairs.segments} segments, z {pairs.z:+.3f}, {p}")
     table.add_row("which is better", Text(_verdict(found)))
     Console().print(table)
 

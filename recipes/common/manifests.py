@@ -30,6 +30,7 @@ from recipes.common.parts import Part
 from recipes.common.texts import invisible, normalise
 
 __all__ = [
+    "PHONES",
     "Broken",
     "Utterance",
     "check_audio",

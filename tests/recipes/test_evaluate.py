@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -16,11 +17,12 @@ from recipes.common.cli import main
 from recipes.common.data import manifest_path
 from recipes.common.evaluate import Scoring, names_in
 from recipes.common.evaluate.results import add_summary, place_results
-from recipes.common.evaluate.scored import PHONES, fields_of
+from recipes.common.evaluate.scored import fields_of
 from recipes.common.evaluate.tables import group_rates
 from recipes.common.evaluate.totals import total_scores
-from recipes.common.manifests import Utterance, read_manifest, write_manifest
+from recipes.common.manifests import PHONES, Utterance, read_manifest, write_manifest
 from recipes.common.metric import WER
+from recipes.common.normaliser import TextOptions, save_text_options
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +225,21 @@ def test_results_do_not_replace_what_they_are_made_of(evaluated, data, tmp_path)
     error = evaluated("--results", data / "dev.jsonl.gz", code=2)
     assert error.count("\n") == 1
     assert len(list(read_manifest(data / "dev.jsonl.gz"))) == 6
+
+
+def test_texts_of_a_corpus_folder_get_the_form_of_the_prepared_data(toy, data, run, tmp_path):
+    prepared = tmp_path / "data"
+    shutil.copytree(data, prepared)
+    save_text_options(prepared, TextOptions(case="lower"))
+
+    def shouted(corpus, split):
+        return [replace(u, text=u.text.upper()) for u in toy.utterances(corpus, split)]
+
+    where = ["--run", str(run), "--data", str(prepared), "--results", str(tmp_path / "results")]
+    corpus = ["--corpus", str(tmp_path / "corpus")]
+    assert main(toy.recipe(shouted), ["evaluate", *where, *corpus]) == 0
+    read = [row["reference"] for row in rows_of(tmp_path / "results" / "dev.greedy.jsonl")]
+    assert read == [u.text for u in toy.utterances(tmp_path / "corpus", "dev")]
 
 
 def cut(name, text, speaker=None, **custom):

@@ -9,11 +9,11 @@ from lhotse.cut import Cut
 
 from asr.scoring import NIST_COSTS, ErrorCounts, right_tokens, token_errors
 from asr.types import Hypothesis, Word
+from recipes.common.manifests import PHONES
 from recipes.common.metric import Metric
 
 __all__ = ["Alternative", "Scored", "Scoring", "fields_of", "pronunciation"]
 
-PHONES = "target_phones"  # the field of a supervision that says how its text is pronounced
 INTERNAL = (PHONES, "byte_order")  # fields that say nothing of who speaks, or how
 
 

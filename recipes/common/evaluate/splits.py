@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lhotse.cut import Cut
 
 from asr.types import ConfigError, CorpusError
-from recipes.common.data import manifest_path
+from recipes.common.data import manifest_path, tokens_path
 from recipes.common.evaluate.scored import fields_of
 from recipes.common.manifests import check_ids, read_manifest, usable_cuts
+from recipes.common.normaliser import TextOptions, load_text_options
 from recipes.common.prepare import read_split
 from recipes.common.recipe import Recipe
 
@@ -43,11 +45,14 @@ def find_splits(
     """
     if corpus is None:
         return {name: _from_data(data, name) for name in names}
-    return {name: _from_corpus(recipe, corpus, name) for name in names}
+    form = load_text_options(data) if tokens_path(data).exists() else recipe.text
+    return {name: _from_corpus(recipe, corpus, name, form) for name in names}
 
 
-def _from_corpus(recipe: Recipe, corpus: Path, name: str) -> list[Cut]:
-    utterances = read_split(recipe, corpus, name)
+def _from_corpus(recipe: Recipe, corpus: Path, name: str, form: TextOptions) -> list[Cut]:
+    """The cuts, with texts in the ``form`` that `prepare` gives them."""
+    read = read_split(recipe, corpus, name)
+    utterances = [replace(u, text=form.apply(u.text)) for u in read]
     check_ids(corpus, utterances)
     return usable_cuts(utterances)
 
