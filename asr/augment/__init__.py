@@ -7,14 +7,18 @@ the sample rate or files, the callable is made from the options.
 from asr.augment.babble import AddBabble, BabbleConfig
 from asr.augment.chain import AugmentConfig, Chain, make_changes
 from asr.augment.change import Change
+from asr.augment.joined import JoinConfig, groups_to_join, join
 from asr.augment.levels import Clip, Gain
 from asr.augment.masks import SpecAugment, SpecAugmentConfig
+from asr.augment.no_speech import NoSpeech, NoSpeechConfig
 from asr.augment.noise import AddNoise, AddRecordedNoise, RecordedNoiseConfig
 from asr.augment.opus import Opus, OpusConfig
+from asr.augment.recordings import Recordings
 from asr.augment.rooms import Reverberate, RoomConfig
 from asr.augment.silence import InsertSilence, SilenceConfig
 from asr.augment.speed import SpeedPerturbation
 from asr.augment.telephone import Telephone, TelephoneConfig
+from asr.augment.vocal_tract import VocalTractConfig
 
 __all__ = [
     "AddBabble",
@@ -27,9 +31,13 @@ __all__ = [
     "Clip",
     "Gain",
     "InsertSilence",
+    "JoinConfig",
+    "NoSpeech",
+    "NoSpeechConfig",
     "Opus",
     "OpusConfig",
     "RecordedNoiseConfig",
+    "Recordings",
     "Reverberate",
     "RoomConfig",
     "SilenceConfig",
@@ -38,5 +46,8 @@ __all__ = [
     "SpeedPerturbation",
     "Telephone",
     "TelephoneConfig",
+    "VocalTractConfig",
+    "groups_to_join",
+    "join",
     "make_changes",
 ]

@@ -10,12 +10,15 @@ import numpy as np
 
 from asr.augment.babble import AddBabble, BabbleConfig
 from asr.augment.change import Change, Samples
+from asr.augment.joined import JoinConfig
 from asr.augment.levels import Clip, Gain, limit
+from asr.augment.no_speech import NoSpeechConfig
 from asr.augment.noise import AddNoise, AddRecordedNoise, RecordedNoiseConfig
 from asr.augment.opus import Opus, OpusConfig
 from asr.augment.rooms import Reverberate, RoomConfig
 from asr.augment.silence import InsertSilence, SilenceConfig
 from asr.augment.telephone import Telephone, TelephoneConfig
+from asr.augment.vocal_tract import VocalTractConfig
 
 __all__ = ["AugmentConfig", "Chain", "make_changes"]
 
@@ -27,6 +30,8 @@ class AugmentConfig:
     They are made in the order in which sound meets them: speech, room, microphone, line.
 
     Attributes:
+        no_speech: audio without words in the place of utterances.
+        join: utterances joined to longer ones.
         silence: before, after and between words.
         room: walls around the speaker.
         babble: other utterances of the training split, added.
@@ -36,8 +41,11 @@ class AugmentConfig:
         clipping: peaks cut off.
         telephone: the band and the coding of a telephone line.
         opus: coding at a low rate.
+        vocal_tract: longer and shorter vocal tracts, by the filters of the features.
     """
 
+    no_speech: NoSpeechConfig | None = None
+    join: JoinConfig | None = None
     silence: SilenceConfig | None = None
     room: RoomConfig | None = None
     babble: BabbleConfig | None = None
@@ -47,10 +55,11 @@ class AugmentConfig:
     clipping: Clip | None = None
     telephone: TelephoneConfig | None = None
     opus: OpusConfig | None = None
+    vocal_tract: VocalTractConfig | None = None
 
     @property
     def max_added_seconds(self) -> float:
-        """How much longer the changes can make an utterance."""
+        """How much longer the changes of a waveform can make it."""
         return self.silence.max_seconds if self.silence else 0.0
 
 
@@ -59,7 +68,7 @@ def make_changes(
     sample_rate: int,
     draw_speech: Callable[[np.random.Generator], Samples],
 ) -> dict[str, Change]:
-    """The changes that ``config`` asks for, by the names of its fields, in their order.
+    """The changes of waveforms that ``config`` asks for, by the names of its fields, in order.
 
     ``draw_speech`` gives the samples of any utterance, for babble.
 

@@ -11,7 +11,7 @@ from asr.augment.change import Samples, check_probability, check_range, happens,
 from asr.augment.recordings import Recordings, span
 from asr.types import ConfigError
 
-__all__ = ["AddNoise", "AddRecordedNoise", "RecordedNoiseConfig", "coloured_noise"]
+__all__ = ["COLOURS", "AddNoise", "AddRecordedNoise", "RecordedNoiseConfig", "coloured_noise"]
 
 COLOURS = ("white", "pink")
 

@@ -28,7 +28,7 @@ class OpusConfig:
 
     min_kbps: float = 6.0
     max_kbps: float = 24.0
-    probability: float = 0.1
+    probability: float = 0.05
 
     def __post_init__(self) -> None:
         check_range("opus", MIN_KBPS, min_kbps=self.min_kbps, max_kbps=self.max_kbps)

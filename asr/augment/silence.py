@@ -17,7 +17,7 @@ from asr.augment.change import (
 from asr.augment.noise import coloured_noise
 from asr.gate import loudest_level
 
-__all__ = ["InsertSilence", "SilenceConfig", "pauses"]
+__all__ = ["InsertSilence", "SilenceConfig", "faint", "pauses"]
 
 FRAME_SECONDS = 0.01
 MIN_PAUSE_SECONDS = 0.12  # longer than the closure of a stop, which is within a word
@@ -97,10 +97,30 @@ class InsertSilence:
     def _silence(self, max_seconds: float, level: float, rng: np.random.Generator) -> Samples:
         config = self.config
         size = int(rng.uniform(0.0, max_seconds) * self.sample_rate)
-        if happens(config.digital, rng):
-            return np.zeros(size, np.float32)
-        scale = decibels(level + rng.uniform(config.min_level_db, config.max_level_db))
-        return np.asarray(coloured_noise("white", size, rng) * scale, dtype=np.float32)
+        range_db = config.min_level_db, config.max_level_db
+        return faint(size, level, config.digital, range_db, rng)
+
+
+def faint(
+    size: int,
+    level: float,
+    digital: float,
+    range_db: tuple[float, float],
+    rng: np.random.Generator,
+) -> Samples:
+    """A piece of silence ``(size,)``.
+
+    Args:
+        size: samples.
+        level: of speech, in decibels.
+        digital: probability that it is digital silence.
+        range_db: lowest and highest level of white noise in its place, relative to ``level``.
+        rng: what chance is drawn from.
+    """
+    if happens(digital, rng):
+        return np.zeros(size, np.float32)
+    scale = decibels(level + rng.uniform(*range_db))
+    return np.asarray(coloured_noise("white", size, rng) * scale, dtype=np.float32)
 
 
 def pauses(samples: Samples, sample_rate: int) -> list[int]:

@@ -61,13 +61,16 @@ class FeatureExtractor(nn.Module):
         speakers: Sequence[str | None] | None = None,
         *,
         running: bool = False,
+        warps: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return normalised (CMVN) frames ``(B, T, F0)`` before stacking, and their lengths.
 
+        ``warps (B,)`` are factors of the mel filters' frequencies, for training (see
+        :func:`asr.features.warp.warped_filters`).
         With ``running``, statistics of the utterance become those of its frames so far, as in a
         stream (see :class:`RunningStatistics`).
         """
-        frames, lengths = self._raw(waveforms, lengths)
+        frames, lengths = self._raw(waveforms, lengths, warps)
         valid = _mask(frames, lengths)
         if running and self.has_running_statistics:
             mean, inv_std = self.running_statistics(len(frames)).add(frames)
@@ -152,19 +155,21 @@ class FeatureExtractor(nn.Module):
         weight = PRIOR_SECONDS * 1000 / self.config.frame_shift_ms
         return RunningStatistics(self.mean, self.inv_std, weight, sequences)
 
-    def _raw(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def _raw(
+        self, waveforms: Tensor, lengths: Tensor, warps: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Frames with deltas before normalisation."""
         lengths = self.unstacked(lengths)
         short = self.config.frame_span - waveforms.shape[1]
         if short > 0:
             waveforms = nn.functional.pad(waveforms, (0, short))
-        return self.with_deltas(self.base(waveforms, lengths), lengths), lengths
+        return self.with_deltas(self.base(waveforms, lengths, warps), lengths), lengths
 
-    def base(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+    def base(self, waveforms: Tensor, lengths: Tensor, warps: Tensor | None = None) -> Tensor:
         """Frames ``(B, T, C)`` as the front end makes them, of ``waveforms (B, N)``."""
         # half precision cannot hold powers and their logarithms; training in it must not differ
         with torch.autocast(waveforms.device.type, enabled=False):
-            frames: Tensor = self.front_end(waveforms, lengths)
+            frames: Tensor = self.front_end(waveforms, lengths, warps)
             return frames
 
     def with_deltas(self, base: Tensor, lengths: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from asr.extras import import_extra
 from asr.features._torchaudio import torchaudio
 from asr.features.config import FeatureConfig
+from asr.features.warp import VTLN_MARGIN_HIGH_HZ, VTLN_MARGIN_LOW_HZ, warped_filters
+from asr.types import ConfigError
 
 __all__ = ["KaldiFrontEnd", "LibrosaFrontEnd", "TorchaudioFrontEnd"]
 
@@ -48,8 +50,8 @@ class TorchaudioFrontEnd(nn.Module):
         dct = torchaudio.functional.create_dct(config.num_ceps + 1, config.num_mels, norm="ortho")
         self.register_buffer("dct", dct[:, 1:], persistent=False)  # without the zeroth
 
-    def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
-        """Map ``(B, N)`` to ``(B, T, C)``."""
+    def forward(self, waveforms: Tensor, lengths: Tensor, warps: Tensor | None = None) -> Tensor:
+        """Map ``(B, N)`` to ``(B, T, C)``, by mel filters warped by ``warps (B,)``."""
         config = self.config
         x = waveforms.float()
         if config.preemphasis:
@@ -65,7 +67,8 @@ class TorchaudioFrontEnd(nn.Module):
             normalized=False,
             center=False,
         ).transpose(1, 2)  # (B, T, n_fft // 2 + 1)
-        features = (power @ self.mel).clamp(min=POWER_FLOOR).log()  # (B, T, num_mels)
+        filters = self.mel if warps is None else warped_filters(config, warps)
+        features = (power @ filters).clamp(min=POWER_FLOOR).log()  # (B, T, num_mels)
         if config.kind == "mfcc":
             features = features @ self.dct  # (B, T, num_ceps)
         if config.energy:
@@ -92,8 +95,18 @@ class LibrosaFrontEnd(nn.Module):
         self.config = config
         _librosa()  # to fail here rather than at the first utterance
 
-    def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
-        """Map ``(B, N)`` to ``(B, T, C)``."""
+    def forward(self, waveforms: Tensor, lengths: Tensor, warps: Tensor | None = None) -> Tensor:
+        """Map ``(B, N)`` to ``(B, T, C)``.
+
+        Raises:
+            ConfigError: ``warps`` are given.
+        """
+        if warps is not None:
+            raise ConfigError(
+                "the librosa backend has no warped filters",
+                where="vocal_tract",
+                remedy="train with --model.features.backend torchaudio",
+            )
         rows = [self._one(row) for row in waveforms.double().cpu().numpy()]
         return torch.from_numpy(np.stack(rows)).float().to(waveforms.device)
 
@@ -133,12 +146,15 @@ class KaldiFrontEnd(nn.Module):
         super().__init__()
         self.config = config
 
-    def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
-        """Map ``(B, N)`` to ``(B, T, C)``."""
-        rows = [self._one(row) for row in waveforms.float()]
+    def forward(self, waveforms: Tensor, lengths: Tensor, warps: Tensor | None = None) -> Tensor:
+        """Map ``(B, N)`` to ``(B, T, C)``, by mel filters warped by ``warps (B,)``."""
+        factors = [1.0] * len(waveforms) if warps is None else warps.tolist()
+        rows = [
+            self._one(row, factor) for row, factor in zip(waveforms.float(), factors, strict=True)
+        ]
         return torch.stack(rows)
 
-    def _one(self, x: Tensor) -> Tensor:
+    def _one(self, x: Tensor, warp: float) -> Tensor:
         config = self.config
         milliseconds = 1000 / config.sample_rate
         options = {
@@ -151,6 +167,9 @@ class KaldiFrontEnd(nn.Module):
             "high_freq": config.top_hz,
             "preemphasis_coefficient": config.preemphasis,
             "dither": 0.0,
+            "vtln_warp": warp,
+            "vtln_low": config.low_hz + VTLN_MARGIN_LOW_HZ,
+            "vtln_high": config.top_hz - VTLN_MARGIN_HIGH_HZ,
             "use_energy": config.energy,
         }
         x = (x * KALDI_SCALE).unsqueeze(0)  # (1, N)

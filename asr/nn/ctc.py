@@ -38,7 +38,8 @@ class CTCLoss(nn.Module):
     """-ln p(labelling | features) (Graves et al. 2006, eq. 8).
 
     Args:
-        normalisation: how a batch's losses become one, see :func:`reduce_losses`.
+        normalisation: how a batch's losses become one, see :func:`reduce_losses`. Where there are
+            no labels frames are counted in their place.
 
     Raises:
         ConfigError: there is no such normalisation.
@@ -94,7 +95,12 @@ class CTCLoss(nn.Module):
                 "pre-flight; NaN: weights or features are broken, lower the learning rate or "
                 "look at that utterance's audio",
             )
-        return reduce_losses(losses, target_lengths, self.normalisation)
+        return reduce_losses(losses, _weights(lengths, target_lengths), self.normalisation)
+
+
+def _weights(lengths: Tensor, target_lengths: Tensor) -> Tensor:
+    """Labels of each utterance ``(B,)``, or its frames where it has none."""
+    return torch.where(target_lengths > 0, target_lengths, lengths)
 
 
 def consistency_loss(
@@ -119,7 +125,8 @@ def consistency_loss(
     valid = torch.arange(first.shape[1], device=first.device) < lengths[: len(first), None]
     divergence = _divergence(first, second.detach()) + _divergence(second, first.detach())  # (B, T)
     losses = 0.5 * (divergence * valid).sum(dim=1)  # (B,)
-    return reduce_losses(losses, target_lengths[: len(first)], normalisation)
+    weights = _weights(lengths, target_lengths)[: len(first)]
+    return reduce_losses(losses, weights, normalisation)
 
 
 def _divergence(log_probs: Tensor, target: Tensor) -> Tensor:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +18,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from asr.audio import resample
-from asr.augment import AddNoise, AugmentConfig, Chain, SpeedPerturbation, make_changes
+from asr.augment import AddNoise, AugmentConfig, SpeedPerturbation
 from asr.options import BATCH_SECONDS
 from asr.tokens import Tokenizer
 from asr.types import AsrError, ConfigError, TrainingError
+from recipes.common.augmentation import Augmentation, Example
 from recipes.common.batches import SEEDS, BatchLimits, BatchSampler, Drawn
 from recipes.common.manifests import load_samples, read_manifest, target_text
 from recipes.common.preflight import Preflight, preflight
@@ -52,8 +51,9 @@ class Batch(NamedTuple):
     targets: Tensor  # (B, S) token ids
     target_lengths: Tensor  # (B,)
     ids: list[str]
-    speakers: list[str]
+    speakers: list[str | None]  # None: several
     texts: list[str]
+    warps: Tensor | None = None  # (B,) factors of the mel filters' frequencies
 
     def to(self, device: torch.device) -> Batch:
         """The batch with its tensors on ``device``."""
@@ -73,13 +73,11 @@ class SpeechDataset(Dataset[Batch | AsrError]):
         self,
         tokenizer: Tokenizer | None,
         sample_rate: int,
-        perturb: SpeedPerturbation | None = None,
-        chain: Chain | None = None,
+        augmentation: Augmentation | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.sample_rate = sample_rate
-        self.perturb = perturb
-        self.chain = chain
+        self.augmentation = augmentation
 
     def __getitem__(self, drawn: Drawn) -> Batch | AsrError:
         try:
@@ -88,27 +86,36 @@ class SpeechDataset(Dataset[Batch | AsrError]):
             return error
 
     def _batch(self, drawn: Drawn) -> Batch:
-        cuts = drawn.cuts
-        samples = [torch.from_numpy(self._samples(cut, drawn)) for cut in cuts]
-        texts = [target_text(cut) for cut in cuts]
-        targets = [torch.tensor(self.tokenizer.encode(t) if self.tokenizer else []) for t in texts]
+        examples = [self._example(cut) for cut in drawn.cuts]
+        if self.augmentation is not None:
+            examples = self.augmentation(examples, drawn.seed, drawn.epoch)
+        samples = [torch.from_numpy(example.samples) for example in examples]
+        targets = [
+            torch.tensor(
+                self.tokenizer.encode(example.text) if self.tokenizer else [], dtype=torch.long
+            )
+            for example in examples
+        ]
         return Batch(
             waveforms=_pad(samples),
             lengths=torch.tensor([len(s) for s in samples]),
             targets=_pad(targets),
             target_lengths=torch.tensor([len(t) for t in targets]),
-            ids=[cut.id for cut in cuts],
-            speakers=[cut.supervisions[0].speaker for cut in cuts],
-            texts=texts,
+            ids=[example.id for example in examples],
+            speakers=[example.speaker for example in examples],
+            texts=[example.text for example in examples],
+            warps=_warps(examples),
         )
 
-    def _samples(self, cut: Cut, drawn: Drawn) -> NDArray[np.float32]:
-        """The utterance's samples ``(N,)``, changed."""
-        key = [drawn.seed, drawn.epoch, zlib.crc32(os.fsencode(cut.id))]
+    def _example(self, cut: Cut) -> Example:
         samples = resample(load_samples(cut), self.sample_rate).samples
-        if self.perturb is not None:
-            samples = self.perturb(samples, np.random.default_rng(key))
-        return samples if self.chain is None else self.chain(samples, key)
+        return Example(cut.id, cut.supervisions[0].speaker, target_text(cut), samples)
+
+
+def _warps(examples: Sequence[Example]) -> Tensor | None:
+    """Factors ``(B,)`` of the mel filters, where any of them is warped."""
+    factors = torch.tensor([example.warp for example in examples])
+    return None if bool((factors == 1.0).all()) else factors
 
 
 def _pad(sequences: Sequence[Tensor]) -> Tensor:
@@ -193,12 +200,13 @@ class SpeechDataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self.sample_rate = sample_rate
         self.seed = seed
-        self.perturb = SpeedPerturbation(speed_factors) if set(speed_factors) != {1.0} else None
         self.tokenizer = Tokenizer.load(tokens_path(self.data_dir))
-        self.augment = _with_noise(augment or AugmentConfig(), noise)
-        voices = _AnySpeech(self.manifest("train") if self.augment.babble else (), sample_rate)
-        changes = make_changes(self.augment, sample_rate, voices)
-        self.chain = Chain(changes) if changes else None
+        augment = _with_noise(augment or AugmentConfig(), noise)
+        if augment.join is not None:
+            _require_space(self.tokenizer)
+        voices = _AnySpeech(self.manifest("train") if augment.babble else (), sample_rate)
+        speed = SpeedPerturbation(speed_factors) if set(speed_factors) != {1.0} else None
+        self.augmentation = Augmentation(augment, speed, sample_rate, batch_seconds, voices)
         self.usable: dict[str, frozenset[str]] = {}
 
     def manifest(self, split: str) -> CutSet:
@@ -208,22 +216,24 @@ class SpeechDataModule(pl.LightningDataModule):
     def preflight(self, split: str, num_frames: Callable[[int], int]) -> Preflight:
         """Find the utterances CTC can align, and keep to them from now on.
 
-        ``num_frames`` maps samples at the features' rate to frames; the fastest speed
-        perturbation is allowed for.
+        ``num_frames`` maps samples at the features' rate to frames; the least that augmentation
+        leaves of them is counted.
         """
-        fastest = max(self.perturb.factors) if self.perturb and split == "train" else 1.0
-        report = preflight(self._item(cut, fastest, num_frames) for cut in self.manifest(split))
+        report = preflight(self._item(cut, split, num_frames) for cut in self.manifest(split))
         self.usable[split] = frozenset(report.usable)
         return report
 
     def _item(
-        self, cut: Cut, fastest: float, num_frames: Callable[[int], int]
+        self, cut: Cut, split: str, num_frames: Callable[[int], int]
     ) -> tuple[str, int, list[int] | None, list[str]]:
         text = target_text(cut)
         unknown = self.tokenizer.unknown(text)
         labels = None if unknown else self.tokenizer.encode(text)
-        samples = int(cut.duration * self.sample_rate / fastest)
-        return cut.id, num_frames(samples), labels, unknown
+        if split == "train":
+            frames = self.augmentation.fewest_frames(cut.duration, num_frames)
+        else:
+            frames = num_frames(int(cut.duration * self.sample_rate))
+        return cut.id, frames, labels, unknown
 
     def train_dataloader(self) -> SpeechLoader:
         """Shuffled, bucketed batches with augmentation of the waveform.
@@ -234,7 +244,7 @@ class SpeechDataModule(pl.LightningDataModule):
         if self.trainer is not None:
             sampler.start_at(*_position(self.trainer))
         return self._loader(
-            sampler, SpeechDataset(self.tokenizer, self.sample_rate, self.perturb, self.chain)
+            sampler, SpeechDataset(self.tokenizer, self.sample_rate, self.augmentation)
         )
 
     def val_dataloader(self) -> SpeechLoader:
@@ -297,12 +307,11 @@ class SpeechDataModule(pl.LightningDataModule):
     def _sampler(self, split: str, *, shuffle: bool) -> BatchSampler:
         """This process's share of a split."""
         changed = split == "train"
-        slowest = min(self.perturb.factors) if self.perturb and changed else 1.0
         return BatchSampler(
             self._cuts(split),
             self._limits(split),
-            stretch=1 / slowest,
-            added=self.augment.max_added_seconds if changed else 0.0,
+            stretch=self.augmentation.stretch if changed else 1.0,
+            added=self.augmentation.config.max_added_seconds if changed else 0.0,
             shuffle=shuffle,
             seed=self.seed,
             rank=self.trainer.global_rank if self.trainer else 0,
@@ -326,6 +335,14 @@ def _with_noise(augment: AugmentConfig, noise: AddNoise | None) -> AugmentConfig
             "data.noise and data.augment.computed_noise are the same", remedy="give one of them"
         )
     return replace(augment, computed_noise=noise)
+
+
+def _require_space(tokenizer: Tokenizer) -> None:
+    if tokenizer.kind == "characters" and tokenizer.word_separator is None:
+        raise ConfigError(
+            "join: the token list has no space to put between texts",
+            remedy="leave out data.augment.join, or prepare texts of several words",
+        )
 
 
 def _position(trainer: pl.Trainer) -> tuple[int, int]:

@@ -99,7 +99,7 @@ class SpeechModule(pl.LightningModule):
     ) -> tuple[Tensor, Tensor]:
         """Features ``(views * B, T, F)`` and their lengths, each view under masks of its own."""
         frames, lengths = self.extractor.frames(
-            batch.waveforms, batch.lengths, batch.speakers, running=running
+            batch.waveforms, batch.lengths, batch.speakers, running=running, warps=batch.warps
         )
         frames, lengths = frames.repeat(views, 1, 1), lengths.repeat(views)
         if self.augment is not None and self.training:

@@ -120,3 +120,16 @@ def test_a_batchs_losses_become_one_in_three_ways():
         assert CTCLoss(name)(log_probs, *arguments).item() == pytest.approx(value)
     with pytest.raises(ConfigError, match="per_frame"):
         CTCLoss("per_frame")
+
+
+def test_without_labels_the_loss_is_that_of_blanks_per_frame():
+    """Audio without words: in a batch with other utterances, and alone."""
+    torch.manual_seed(0)
+    log_probs = torch.randn(2, 6, 4).log_softmax(-1)
+    lengths, targets, sizes = torch.tensor([6, 4]), torch.tensor([[1, 2], [3, 3]]), (2, 0)
+    blanks = -log_probs[1, :4, 0].sum().item() / 4
+    alone = CTCLoss()(log_probs[1:], lengths[1:], torch.empty(1, 0).long(), torch.tensor([0]))
+    assert alone.item() == pytest.approx(blanks)
+    both = CTCLoss()(log_probs, lengths, targets, torch.tensor(sizes))
+    first = CTCLoss()(log_probs[:1], lengths[:1], targets[:1], torch.tensor([2]))
+    assert both.item() == pytest.approx((first.item() + blanks) / 2)
