@@ -48,6 +48,11 @@ class Lexicon:
     separator: int | None = None
     silences: tuple[int, ...] = ()
 
+    @property
+    def between(self) -> tuple[int, ...]:
+        """The tokens that stand between words, or may."""
+        return self.silences if self.separator is None else (self.separator,)
+
     def spellings(self, tokenizer: Tokenizer) -> dict[Labels, str]:
         """Words by their tokens, without what separates them from others."""
         return {_without_mark(way, tokenizer): word for word, way in self.ways()}

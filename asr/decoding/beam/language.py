@@ -89,11 +89,17 @@ class Language:
         assert self._said is not None
         return self._said[config.lm_weight > 0.0]
 
+    @property
+    def closed(self) -> Lexicon:
+        """The words that may be said, where :attr:`says_words`."""
+        assert self._closed is not None
+        return self._closed
+
     @cached_property
     def spoken(self) -> tuple[tuple[str, ...], tuple[tuple[Labels, ...], ...]]:
         """The words by number, and the ways in which each is said, where :attr:`says_words`."""
-        assert self._closed is not None
-        return tuple(self._closed.pronunciations), tuple(self._closed.pronunciations.values())
+        said = self.closed.pronunciations
+        return tuple(said), tuple(said.values())
 
     @cached_property
     def _spellings(self) -> dict[Labels, str]:

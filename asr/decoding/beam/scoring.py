@@ -26,6 +26,7 @@ __all__ = [
     "Boosts",
     "Grammar",
     "Options",
+    "WordBoosts",
     "end_word",
     "find_child",
     "follow_phrases",
@@ -105,6 +106,24 @@ class Boosts(NamedTuple):
     start: int
     most: float
     any: bool
+
+
+class WordBoosts(NamedTuple):
+    """Phrases of words by number, and of what begins one in the lexicon's tree of tokens.
+
+    Attributes:
+        phrases: the automaton over words.
+        begins: ``(S + 1,)`` int32; ``nodes[begins[s]:begins[s + 1]]`` are of the state s.
+        nodes: int32, nodes of the lexicon's tree, sorted, in which a word begun may go on a phrase.
+        earned: float64, what that phrase has earned there if it comes to its end.
+        most: the highest that a token may add.
+    """
+
+    phrases: Boosts
+    begins: NDArray[np.int32]
+    nodes: NDArray[np.int32]
+    earned: NDArray[np.float64]
+    most: float
 
 
 @inlined
@@ -188,11 +207,13 @@ def follow_phrases(boosts: Boosts, node: int, k: int) -> int:
 
 
 @compiled
-def link_phrases(boosts: Boosts, weights: NDArray[np.float64], edge: int) -> None:
+def link_phrases(
+    boosts: Boosts, weights: NDArray[np.float64], lengths: NDArray[np.float64]
+) -> None:
     """Fill in ``links`` and ``lookahead``, and add to ``gains`` those of shorter phrases.
 
-    ``weights (M,)`` are the highest of the phrases that end in each node; ``edge`` tokens at the
-    beginning count for nothing.
+    ``weights (M,)`` are the highest of the phrases that end in each node, ``lengths (M,)`` how many
+    tokens count until there.
     """
     tree, links, lookahead = boosts.tree, boosts.links, boosts.lookahead
     # Nodes are numbered by depth. From the leaves up: the highest weight that is still to come.
@@ -203,19 +224,16 @@ def link_phrases(boosts: Boosts, weights: NDArray[np.float64], edge: int) -> Non
     # From the root down: a node's link is the child, by the same token, of the nearest of its
     # parent's links that has one. Links lead to shorter ends, so those are there before they are
     # needed, with all that shorter phrases earn.
-    depth = np.zeros(len(links))  # (M,)
     links[ROOT] = ROOT
     for parent in range(len(links)):
         for node in range(tree.children[parent], tree.children[parent + 1]):
-            depth[node] = depth[parent] + 1
             link, shorter = ROOT, parent
             while shorter != ROOT and link == ROOT:
                 shorter = links[shorter]
                 link = max(find_child(tree, shorter, tree.tokens[node]), ROOT)
             links[node] = link
             boosts.gains[node] += boosts.gains[link]
-            earned = best_below[node] * max(depth[node] - edge, 0.0)
-            lookahead[node] = max(earned, lookahead[link])
+            lookahead[node] = max(best_below[node] * lengths[node], lookahead[link])
 
 
 @inlined

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HISTORY", "NODE", "NONE", "PREFIX", "WORD_PREFIX", "Records"]
+__all__ = ["HISTORY", "NODE", "NONE", "PREFIX", "STEP", "WORD_PREFIX", "Records"]
 
 Records = NDArray[Any]  # of one of the structures below
 NONE = -1  # no row, no slot
@@ -73,4 +73,10 @@ HISTORY = np.dtype(
         ("first_child", np.int32),
         ("next_sibling", np.int32),
     ]
+)
+
+#: What the language model said of a word in a state.
+STEP = np.dtype(
+    [("log10", np.float64), ("state", np.int32), ("word", np.int32), ("after", np.int32)],
+    align=True,
 )

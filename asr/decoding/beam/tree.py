@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ROOT", "Tree", "build_tree", "highest_below"]
+__all__ = ["ROOT", "Tree", "build_tree", "depths", "follow", "highest_below"]
 
 ROOT = 0
 
@@ -46,6 +46,26 @@ def build_tree(sequences: Sequence[tuple[int, ...]]) -> tuple[Tree, NDArray[np.i
     fan = np.bincount(np.concatenate([*parents, np.empty(0, np.int32)]), minlength=count)
     children = np.concatenate([[1], 1 + np.cumsum(fan)]).astype(np.int32)
     return Tree(np.concatenate(tokens), children), at
+
+
+def depths(tree: Tree) -> NDArray[np.float64]:
+    """How many tokens lead to each node, ``(M,)``."""
+    depth = np.zeros(len(tree.tokens))
+    begin, end = 0, 1
+    while begin < end:
+        depth[begin:end] = depth[begin - 1] + 1 if begin else 0
+        begin, end = int(tree.children[begin]), int(tree.children[end])
+    return depth
+
+
+def follow(tree: Tree, sequence: Sequence[int]) -> list[int]:
+    """The nodes on the way of a ``sequence`` that the tree has, without the root."""
+    nodes, node = [], ROOT
+    for token in sequence:
+        begin, end = tree.children[node], tree.children[node + 1]
+        node = int(begin + np.searchsorted(tree.tokens[begin:end], token))
+        nodes.append(node)
+    return nodes
 
 
 def highest_below(tree: Tree, values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from asr.decoding.beam.batches import decode_all
 from asr.decoding.beam.best_path import best_path_alone, with_best_path
-from asr.decoding.beam.phrases import Phrase
+from asr.decoding.beam.phrases import Phrase, build_word_boosts
 from asr.decoding.config import BeamOptions
 from asr.decoding.spans import hypothesis, word_of
 from asr.decoding.stopping import Stop, StoppedError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from asr.decoding.beam.language import Language
-    from asr.decoding.beam.scoring import Options
+    from asr.decoding.beam.scoring import Options, WordBoosts
     from asr.decoding.beam.words import WordGrammar
 
 __all__ = ["Sentence", "WordDecoder"]
@@ -69,7 +69,7 @@ class WordDecoder:
         """Make everything ready.
 
         Raises:
-            DecodingError: a score for tokens is set.
+            DecodingError: a score for tokens is set, or a word of a phrase is not in the lexicon.
         """
         if self.options.token_score:
             raise DecodingError(
@@ -104,7 +104,7 @@ class WordDecoder:
         Raises:
             StoppedError: asked for by ``stop``.
         """
-        options, _ = self._inputs
+        options = self._inputs[0]
         found = self._search(frames, count, options, stop)
         options = options._replace(beam_width=max(options.beam_width, BEST_PATH_WIDTH))
         path = self._search(best_path_alone(frames), 1, options, stop)
@@ -116,8 +116,8 @@ class WordDecoder:
         from asr.decoding.beam.word_search import search_words
 
         values = np.ascontiguousarray(frames, dtype=np.float64)
-        grammar = self._inputs[1]
-        taken, histories, ends, scores = search_words(values, options, grammar, stop.flag)
+        _, grammar, boosts = self._inputs
+        taken, histories, ends, scores = search_words(values, options, grammar, boosts, stop.flag)
         if taken < len(frames) and stop.flag[0]:
             raise StoppedError
         order = np.argsort(-scores.sum(axis=1), kind="stable")[:count]
@@ -133,12 +133,14 @@ class WordDecoder:
         return [Sentence(spell(*ends[i].tolist()), *scores[i].tolist()) for i in order]
 
     @cached_property
-    def _inputs(self) -> tuple[Options, WordGrammar]:
+    def _inputs(self) -> tuple[Options, WordGrammar, WordBoosts]:
         """What the compiled search takes beside the frames."""
         from asr.decoding.beam.language import search_options
 
         options = search_options(self.options, self.tokenizer, has_words=True)
-        return options, self.language.words(self.options)
+        grammar = self.language.words(self.options)
+        boosts = build_word_boosts(self.phrases, self.language.closed, grammar.tree)
+        return options, grammar, boosts
 
     def _hypothesis(self, frames: NDArray[np.float32], found: Sentence, stop: Stop) -> Hypothesis:
         from asr.decoding.beam.word_paths import best_word_path
@@ -148,13 +150,18 @@ class WordDecoder:
         said = best_word_path(
             frames,
             [ways[word] if word < len(ways) else () for word in found.words],
-            grammar.silences.tolist(),
+            self.language.closed.between,
             separated=grammar.separated,
             stop=stop,
         )
         spans = [(each.token, each.start, each.end) for each in said]
         spelled = hypothesis(
-            frames, spans, found.score, self.tokenizer, self.seconds_per_frame, grammar.silences
+            frames,
+            spans,
+            found.score,
+            self.tokenizer,
+            self.seconds_per_frame,
+            self.language.closed.between,
         )
         words = []
         for number, group in groupby(zip(said, spelled.tokens, strict=True), lambda p: p[0].word):

@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 
 from asr.compiled import compiled, inlined
 from asr.decoding.beam.pruning import choose_rows
-from asr.decoding.beam.scoring import Options, find_child
+from asr.decoding.beam.scoring import Options, WordBoosts, follow_phrases
 from asr.decoding.beam.search import add_logs, find_likely
-from asr.decoding.beam.tables import HISTORY, NONE, WORD_PREFIX, Records
+from asr.decoding.beam.tables import HISTORY, NONE, STEP, WORD_PREFIX, Records
 from asr.decoding.beam.tree import ROOT
 from asr.decoding.beam.words import WordGrammar
 from asr.lm.trie import step
@@ -41,6 +41,9 @@ __all__ = ["search_words"]
 
 NEVER = -math.inf
 ROW = 0  # of the empty history
+SILENCE, KNOWN, UNKNOWN, GOES_ON = range(4)
+NEGLIGIBLE = 16.0  # what is so much below what may enter the beam changes no sum in it: 1e-7
+REMEMBERED = 1 << 15  # answers of the language model, a power of 2
 Table = NDArray[
     np.int32
 ]  # (H, 2), H a power of 2: the frame in which a place was taken, and by whom
@@ -51,6 +54,7 @@ def search_words(
     log_probs: NDArray[np.float64],
     options: Options,
     grammar: WordGrammar,
+    boosts: WordBoosts,
     flag: NDArray[np.uint8],
 ) -> tuple[int, Records, NDArray[np.int32], NDArray[np.float64]]:
     """Search ``log_probs (T, V)``.
@@ -67,7 +71,10 @@ def search_words(
     next_beam = np.empty(256, dtype=WORD_PREFIX)
     table = np.zeros((1024, 2), dtype=np.int32)
     histories = _start_histories()
-    likely = np.empty(V, dtype=np.int32)
+    likely, is_likely = np.empty(V, dtype=np.int32), np.zeros(V, dtype=np.bool_)
+    cache = np.empty(REMEMBERED, dtype=STEP)
+    for place in range(len(cache)):
+        cache[place].state = NONE
     for t in range(T):
         if flag[0]:
             return t, histories, np.empty((0, 2), dtype=np.int32), np.empty((0, 3))
@@ -75,9 +82,24 @@ def search_words(
         if count == 0 and log_probs[t, BLANK_ID] > NEVER:
             _add_blank(beam, size, log_probs[t, BLANK_ID])
             continue
+        for k in likely[:count]:
+            is_likely[k] = True
         found, next_beam, table = _extend_all(
-            t + 1, log_probs[t], likely[:count], beam, size, next_beam, table, options, grammar
+            t + 1,
+            log_probs[t],
+            likely[:count],
+            is_likely,
+            beam,
+            size,
+            next_beam,
+            table,
+            cache,
+            options,
+            grammar,
+            boosts,
         )
+        for k in likely[:count]:
+            is_likely[k] = False
         chosen = choose_rows(next_beam[:found], options, grammar.complete, True)
         if not len(chosen):
             return t, histories, np.empty((0, 2), dtype=np.int32), np.empty((0, 3))
@@ -86,7 +108,7 @@ def search_words(
             beam = np.empty(2 * size, dtype=WORD_PREFIX)
         histories = _grow(histories, rows, size)
         rows = _keep_chosen(next_beam, chosen, beam, histories, rows)
-    words, scores = _finish(beam, size, options, grammar)
+    words, scores = _finish(beam, size, cache, options, grammar, boosts)
     return T, histories, words, scores
 
 
@@ -159,7 +181,7 @@ def _add_blank(beam: Records, size: int, blank: float) -> None:
         prefix.log_token = NEVER
 
 
-@compiled
+@inlined
 def _find_place(
     table: Table, frame: int, prefixes: Records, parent: int, word: int, node: int
 ) -> int:
@@ -215,51 +237,102 @@ def _last_token(node: int, grammar: WordGrammar) -> int:
     return node - M - J
 
 
-@compiled
-def _look_ahead(state: int, node: int, options: Options, grammar: WordGrammar) -> float:
+@inlined
+def _step(cache: Records, grammar: WordGrammar, state: int, word: int) -> tuple[float, int]:
+    """:func:`asr.lm.trie.step`, remembered: a word is asked for in frame after frame."""
+    held = cache[(state * 0x9E3779B1 + word * 0x85EBCA77) & (len(cache) - 1)]
+    if held.state != state or held.word != word:
+        held.state, held.word = state, word
+        held.log10, held.after = step(grammar.trie, state, word)
+    return held.log10, held.after
+
+
+@inlined
+def _look_ahead(
+    cache: Records, state: int, node: int, options: Options, grammar: WordGrammar
+) -> float:
     """The best of the words that end in ``node``, exactly, and of those below, by 1-grams."""
     if not grammar.has_lm:
         return 0.0
-    best: float = grammar.below[node]
+    best = grammar.below[node]
     for i in range(grammar.begins[node], grammar.begins[node + 1]):
-        log10, _ = step(grammar.trie, state, grammar.lm_words[grammar.words[i]])
+        log10, _ = _step(cache, grammar, state, grammar.lm_words[grammar.words[i]])
         best = max(best, log10)
-    return options.lm_weight * best
+    ahead: float = options.lm_weight * best
+    return ahead
 
 
-@compiled
-def _move(
-    new: Any,
+@inlined
+def _phrases_ahead(boosts: WordBoosts, phrase_node: int, node: int, words: int) -> float:
+    """What the phrases begun have earned if they come to their ends, the word begun with them.
+
+    ``words`` is the number of the lexicon's nodes.
+    """
+    if node == ROOT or node >= words:
+        waiting: float = boosts.phrases.lookahead[phrase_node]
+        return waiting
+    best = 0.0
+    while True:
+        low, high = boosts.begins[phrase_node], boosts.begins[phrase_node + 1]
+        at = low + np.searchsorted(boosts.nodes[low:high], node)
+        if at < high and boosts.nodes[at] == node:
+            best = max(best, boosts.earned[at])
+        if phrase_node == ROOT:
+            return best
+        phrase_node = boosts.phrases.links[phrase_node]
+
+
+@inlined
+def _arrive(
+    count: int,
     source: Any,
     node: int,
     log_said: float,
     bonus: float,
+    next_beam: Records,
+    cache: Records,
     options: Options,
     grammar: WordGrammar,
+    boosts: WordBoosts,
 ) -> None:
-    """Fill in ``new``: ``source`` goes on to ``node``, by a token with that log-probability."""
+    """Fill in row ``count``: ``source`` goes on to ``node``, by a token with that probability."""
+    new = next_beam[count]
     new.log_blank, new.log_token, new.log_total = NEVER, log_said, log_said
     new.lm_score, new.bonus, new.lookahead = source.lm_score, source.bonus + bonus, 0.0
     new.row, new.parent, new.word, new.lexicon_node = source.row, source.parent, source.word, node
     new.lm_state, new.phrase_node = source.lm_state, source.phrase_node
     M, J = len(grammar.below), len(grammar.silences)
     if node < M:
-        new.lookahead = _look_ahead(new.lm_state, node, options, grammar)
+        new.lookahead = _look_ahead(cache, new.lm_state, node, options, grammar)
     elif node >= M + J and grammar.has_lm:
-        log10, _ = step(grammar.trie, new.lm_state, grammar.lm_words[-1])
+        log10, _ = _step(cache, grammar, new.lm_state, grammar.lm_words[-1])
         new.lookahead = options.lm_weight * log10
+    if boosts.phrases.any:
+        new.lookahead += _phrases_ahead(boosts, new.phrase_node, node, M)
     new.rank = log_said + new.lm_score + new.bonus + new.lookahead
 
 
-@compiled
-def _end_word(ended: Any, prefix: Any, word: int, options: Options, grammar: WordGrammar) -> None:
+@inlined
+def _end_word(
+    ended: Any,
+    prefix: Any,
+    word: int,
+    cache: Records,
+    options: Options,
+    grammar: WordGrammar,
+    boosts: WordBoosts,
+) -> None:
     """Fill in ``ended``: the history of ``prefix`` and ``word``."""
     ended.lm_score, ended.bonus, ended.lm_state = prefix.lm_score, prefix.bonus, prefix.lm_state
     ended.row, ended.parent, ended.word = NONE, prefix.row, word
     ended.phrase_node = prefix.phrase_node
     if grammar.has_lm:
-        log10, ended.lm_state = step(grammar.trie, prefix.lm_state, grammar.lm_words[word])
+        log10, after = _step(cache, grammar, prefix.lm_state, grammar.lm_words[word])
         ended.lm_score += options.lm_weight * log10
+        ended.lm_state = after
+    if boosts.phrases.any:
+        ended.phrase_node = follow_phrases(boosts.phrases, prefix.phrase_node, word)
+        ended.bonus += boosts.phrases.gains[ended.phrase_node]
 
 
 @inlined
@@ -281,24 +354,43 @@ def _stay(
     return best, least
 
 
+@inlined
+def _last_again(
+    prefix: Any,
+    stays: Any,
+    likely: NDArray[np.int32],
+    frame: NDArray[np.float64],
+    last: int,
+    silence: int,
+    silence_of: NDArray[np.int32],
+) -> None:
+    """The last token lasts, if it is likely. A silence after a blank is no other silence."""
+    for k in likely:
+        if k == last or (silence >= 0 and silence_of[k] == silence):
+            log_before = prefix.log_token if silence < 0 else prefix.log_total
+            stays.log_token = add_logs(stays.log_token, log_before + frame[k])
+
+
 @compiled
 def _extend_all(
     t: int,
     frame: NDArray[np.float64],
     likely: NDArray[np.int32],
+    is_likely: NDArray[np.bool_],
     beam: Records,
     size: int,
     next_beam: Records,
     table: Table,
+    cache: Records,
     options: Options,
     grammar: WordGrammar,
+    boosts: WordBoosts,
 ) -> tuple[int, Records, Table]:
     """All prefixes one frame later: those of the beam in the rows of their slots, then new ones;
     returns how many, and the arrays, which may be longer ones. Frames count from 1.
     """
     M, J = len(grammar.below), len(grammar.silences)
     open_words = options.unk_score > NEVER
-    unk_token = -math.log(max(1.0, len(frame) - 1.0 - J))  # an unknown word's tokens are all alike
     if len(next_beam) < 2 * size:
         next_beam = np.empty(4 * size, dtype=WORD_PREFIX)
     if len(table) < 4 * size:
@@ -306,55 +398,67 @@ def _extend_all(
     best, least = _stay(t, beam, size, next_beam, table, frame[BLANK_ID])
     if size < options.beam_width:
         least = NEVER  # there is room for all
-    # No token adds more than this to what is not acoustic: look-ahead is never above 0.
-    most = max(0.0, options.word_score)
+    # No token adds more than this to what is not acoustic: the model's look-ahead is never above 0.
+    most = max(0.0, options.word_score) + boosts.most
     count = size
     scratch = np.empty(1, dtype=WORD_PREFIX)
+    ended = scratch[0]
     for slot in range(size):
         prefix = beam[slot]
         node = prefix.lexicon_node
         last = _last_token(node, grammar)
         waits = node == ROOT or M <= node < M + J  # for a word to begin
+        silence = NONE  # which of the silences it is in
+        if M <= node < M + J:
+            silence = node - M
+        elif node == ROOT and grammar.begins_quiet:
+            silence = 0
+        unknown = node >= M + J
         begin, end = 0, 1  # of words that may end here; one, which is unknown or has ended
         if 0 < node < M:
             begin, end = grammar.begins[node], grammar.begins[node + 1]
         need = len(likely) * (1 + 3 * (end - begin))
+        if 0 < node < M:
+            need += grammar.tree.children[node + 1] - grammar.tree.children[node]
         if len(next_beam) < count + need:
             next_beam = _longer(next_beam, count, need)
         if len(table) < 2 * (count + need):
             table = _larger(next_beam, count, need, t)
         hope = prefix.lm_score + prefix.bonus + most
-        stays = next_beam[slot]
-        for k in likely:
-            if k == last:
-                stays.log_token = add_logs(stays.log_token, prefix.log_token + frame[k])
-                if waits:  # a silence after a blank is no other one
-                    stays.log_token = add_logs(stays.log_token, prefix.log_blank + frame[k])
-        if not waits:
-            for k in likely:  # the word goes on
-                log_said = (prefix.log_blank if k == last else prefix.log_total) + frame[k]
-                target = NONE
-                if node < M:
-                    target = find_child(grammar.tree, node, k)
-                elif grammar.silence_of[k] < 0:
-                    target = M + J + k
-                    log_said += unk_token
-                if target < 0 or log_said == NEVER:
+        _last_again(prefix, next_beam[slot], likely, frame, last, silence, grammar.silence_of)
+        if 0 < node < M:
+            # The word goes on: a node has few children, most of which are no likely tokens.
+            for child in range(grammar.tree.children[node], grammar.tree.children[node + 1]):
+                k = grammar.tree.tokens[child]
+                if not is_likely[k]:
                     continue
-                at = _find_place(table, t, next_beam, prefix.parent, prefix.word, target)
+                log_said = (prefix.log_blank if k == last else prefix.log_total) + frame[k]
+                bar = max(least, best - options.beam_threshold)
+                if log_said + hope < bar - NEGLIGIBLE or log_said == NEVER:
+                    continue
+                at = _find_place(table, t, next_beam, prefix.parent, prefix.word, child)
                 if table[at, 0] == t:  # it is there already: paths meet
                     meets = next_beam[table[at, 1]]
                     meets.log_token = add_logs(meets.log_token, log_said)
-                    continue
-                bar = max(least, best - options.beam_threshold)
-                if log_said + hope < bar:
-                    continue
-                new = next_beam[count]
-                _move(new, prefix, target, log_said, 0.0, options, grammar)
-                if new.rank >= bar:
-                    best = max(best, new.rank)
-                    table[at, 0], table[at, 1] = t, count
-                    count += 1
+                elif log_said + hope + options.lm_weight * grammar.upper[child] >= bar:
+                    _arrive(
+                        count,
+                        prefix,
+                        child,
+                        log_said,
+                        0.0,
+                        next_beam,
+                        cache,
+                        options,
+                        grammar,
+                        boosts,
+                    )
+                    if next_beam[count].rank >= bar:
+                        best = max(best, next_beam[count].rank)
+                        table[at, 0], table[at, 1] = t, count
+                        count += 1
+        if 0 < node < M:  # words that end here are no better than the look-ahead says
+            hope += prefix.lookahead
         for i in range(begin, end):
             word = len(grammar.lm_words) - 1
             if 0 < node < M:
@@ -363,40 +467,66 @@ def _extend_all(
             if waits:
                 parent, name = prefix.parent, prefix.word
                 scratch[0] = prefix
-            ended = scratch[0]
             is_scored = waits
+            may_begin = waits or not grammar.separated
+            begins_unknown = may_begin and not unknown
             for k in likely:
-                for way in range(3):  # a silence, or a known or an unknown word begins
-                    log_said = (prefix.log_blank if k == last else prefix.log_total) + frame[k]
-                    bonus, target = 0.0, NONE
-                    if way == 0:
-                        if grammar.silence_of[k] >= 0 and not (waits and k == last):
-                            target = M + grammar.silence_of[k]
-                    elif waits or not grammar.separated:
-                        bonus = options.word_score
-                        if way == 1:
-                            target = grammar.first[k]
-                        elif open_words and grammar.silence_of[k] < 0 and node < M + J:
-                            target = M + J + k
-                            log_said += unk_token
-                            bonus += options.unk_score
-                    if target < 0 or log_said == NEVER:
+                j = grammar.silence_of[k]
+                if j < 0 and not may_begin and not unknown:
+                    continue
+                log_start = (prefix.log_blank if k == last else prefix.log_total) + frame[k]
+                bar = max(least, best - options.beam_threshold)
+                if log_start + hope < bar - NEGLIGIBLE or log_start == NEVER:
+                    continue
+                # A silence, a known or an unknown word begins, or the unknown word goes on.
+                for way in range(
+                    SILENCE if j >= 0 else KNOWN, GOES_ON + 1 if open_words else UNKNOWN
+                ):
+                    log_said, bonus, target = log_start, 0.0, NONE
+                    if way == SILENCE:
+                        if j != silence:
+                            target = M + j
+                    elif way == KNOWN:
+                        if may_begin:
+                            target, bonus = grammar.first[k], options.word_score
+                    elif j < 0 and (unknown if way == GOES_ON else begins_unknown):
+                        target = M + J + k
+                        log_said += grammar.unknown_token
+                        if way == UNKNOWN:
+                            bonus = options.word_score + options.unk_score
+                    if target < 0:
                         continue
-                    at = _find_place(table, t, next_beam, parent, name, target)
+                    above, said_last = parent, name
+                    if way == GOES_ON:
+                        above, said_last = prefix.parent, prefix.word
+                    at = _find_place(table, t, next_beam, above, said_last, target)
                     if table[at, 0] == t:
                         meets = next_beam[table[at, 1]]
                         meets.log_token = add_logs(meets.log_token, log_said)
                         continue
-                    bar = max(least, best - options.beam_threshold)
-                    if log_said + hope < bar:
+                    upper = options.lm_weight * grammar.upper[target] if target < M else 0.0
+                    if log_said + hope + upper < bar:
                         continue
-                    if not is_scored:
-                        _end_word(ended, prefix, word, options, grammar)
+                    if way == GOES_ON:
+                        scratch[0] = prefix
+                        is_scored = False
+                    elif not is_scored:
+                        _end_word(ended, prefix, word, cache, options, grammar, boosts)
                         is_scored = True
-                    new = next_beam[count]
-                    _move(new, ended, target, log_said, bonus, options, grammar)
-                    if new.rank >= bar:
-                        best = max(best, new.rank)
+                    _arrive(
+                        count,
+                        ended,
+                        target,
+                        log_said,
+                        bonus,
+                        next_beam,
+                        cache,
+                        options,
+                        grammar,
+                        boosts,
+                    )
+                    if next_beam[count].rank >= bar:
+                        best = max(best, next_beam[count].rank)
                         table[at, 0], table[at, 1] = t, count
                         count += 1
     for index in range(count):
@@ -408,7 +538,12 @@ def _extend_all(
 
 @compiled
 def _finish(
-    beam: Records, size: int, options: Options, grammar: WordGrammar
+    beam: Records,
+    size: int,
+    cache: Records,
+    options: Options,
+    grammar: WordGrammar,
+    boosts: WordBoosts,
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Word sequences ``(k, 2)`` and their scores ``(k, 3)``, the end of the sentence scored."""
     M, J = len(grammar.below), len(grammar.silences)
@@ -432,7 +567,7 @@ def _finish(
             ended = scratch[0]
             if not waits:
                 word = grammar.words[i] if node < M else len(grammar.lm_words) - 1
-                _end_word(ended, prefix, word, options, grammar)
+                _end_word(ended, prefix, word, cache, options, grammar, boosts)
             same = 0
             while same < count and (words[same, 0] != ended.parent or words[same, 1] != ended.word):
                 same += 1

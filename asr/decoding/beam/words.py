@@ -23,6 +23,7 @@ from asr.tokens import Tokenizer
 __all__ = ["WordGrammar", "build_words"]
 
 NO_WORD = -1
+SURPRISE = 2.0  # log10 of how much more probable than alone a word is expected to be after others
 NO_TRIE = Trie(
     words=np.full(1, -1, dtype=np.int32),
     log_probs=np.zeros(1, dtype=np.float32),
@@ -44,11 +45,16 @@ class WordGrammar(NamedTuple):
         complete: ``(M + J + V,)`` int32, at least 0 where a text may end in a node, else -1.
         below: ``(M,)`` float64, log10 of the highest 1-gram probability of words that end below a
             node, minus infinity where none do.
+        upper: ``(M,)`` float64, log10 of what words that end in a node or below are taken to have
+            at most after any others, which spares asking the language model.
         lm_words: ``(W + 1,)`` int32, each word as the language model's; the last is unknown words.
         has_lm: whether there is a language model.
         trie: the model; start, end: its state at the beginning, and its mark of the end.
-        silence_of: ``(V,)`` int32, the number of each token among the silences, or -1.
-        silences: ``(J,)`` int32, tokens.
+        silence_of: ``(V,)`` int32, which of J silences each token is, or -1. All are one, unless a
+            word begins with one: then the token before it matters.
+        silences: ``(J,)`` int32, tokens; -1 for one that is several.
+        begins_quiet: whether silences at the beginning are one with what comes before them.
+        unknown_token: the log-probability of each token of an unknown word.
         separated: whether a silence has to stand between two words.
     """
 
@@ -58,6 +64,7 @@ class WordGrammar(NamedTuple):
     words: NDArray[np.int32]
     complete: NDArray[np.int32]
     below: NDArray[np.float64]
+    upper: NDArray[np.float64]
     lm_words: NDArray[np.int32]
     has_lm: bool
     trie: Trie
@@ -65,6 +72,8 @@ class WordGrammar(NamedTuple):
     end: int
     silence_of: NDArray[np.int32]
     silences: NDArray[np.int32]
+    begins_quiet: bool
+    unknown_token: float
     separated: bool
 
 
@@ -79,25 +88,26 @@ def build_words(lexicon: Lexicon, lm: LanguageModel | None, tokenizer: Tokenizer
     lm_words = np.zeros(len(numbers) + 1, dtype=np.int32)
     if lm is not None:
         lm_words = lm.ids([*numbers, UNKNOWN])
-    separated = lexicon.separator is not None
-    silences = np.array(
-        lexicon.silences if lexicon.separator is None else (lexicon.separator,), dtype=np.int32
-    )
-    silence_of = np.full(V, -1, dtype=np.int32)
-    silence_of[silences] = np.arange(len(silences))
     first = np.full(V, -1, dtype=np.int32)
     children = np.arange(tree.children[ROOT], tree.children[ROOT + 1], dtype=np.int32)
     first[tree.tokens[children]] = children
+    quiet = list(lexicon.between)
+    alike = bool(quiet) and (first[quiet] < 0).all()
+    silences = np.array([-1] if alike else quiet, dtype=np.int32)
+    silence_of = np.full(V, -1, dtype=np.int32)
+    silence_of[quiet] = 0 if alike else np.arange(len(quiet))
     complete = np.zeros(M + len(silences) + V, dtype=np.int32)
     complete[:M] = np.where(np.diff(begins) > 0, 0, NO_WORD)
     complete[ROOT] = 0
+    below, upper = _look_aheads(tree, words, begins, lm, lm_words)
     return WordGrammar(
         tree=tree,
         first=first,
         begins=begins,
         words=words,
         complete=complete,
-        below=_best_below(tree, ends, words, lm, lm_words, begins),
+        below=below,
+        upper=upper,
         lm_words=lm_words,
         has_lm=lm is not None,
         trie=NO_TRIE if lm is None else lm.trie,
@@ -105,7 +115,9 @@ def build_words(lexicon: Lexicon, lm: LanguageModel | None, tokenizer: Tokenizer
         end=0 if lm is None else lm.end,
         silence_of=silence_of,
         silences=silences,
-        separated=separated,
+        begins_quiet=bool(alike),
+        unknown_token=-math.log(max(1, V - 1 - len(quiet))),
+        separated=lexicon.separator is not None,
     )
 
 
@@ -118,18 +130,17 @@ def _words_of_nodes(
     return begins.astype(np.int32), words[order].astype(np.int32)
 
 
-def _best_below(
+def _look_aheads(
     tree: Tree,
-    ends: NDArray[np.int32],
     words: NDArray[np.int32],
+    begins: NDArray[np.int32],
     lm: LanguageModel | None,
     lm_words: NDArray[np.int32],
-    begins: NDArray[np.int32],
-) -> NDArray[np.float64]:
-    """The highest of all children's own words and what is below those."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """``below`` and ``upper`` of :class:`WordGrammar`."""
     M = len(tree.tokens)
     if lm is None:
-        return np.zeros(M)
+        return np.zeros(M), np.zeros(M)
     own = np.full(M, -math.inf)
     nodes = np.repeat(np.arange(M), np.diff(begins))
     np.maximum.at(own, nodes, lm.trie.log_probs[1 + lm_words[words]].astype(np.float64))
@@ -137,4 +148,4 @@ def _best_below(
     below = np.full(M, -math.inf)
     parents = np.repeat(np.arange(M), np.diff(tree.children))
     np.maximum.at(below, parents, highest[1:])
-    return below
+    return below, np.minimum(0.0, np.maximum(below, own + SURPRISE))
