@@ -22,7 +22,7 @@ from asr.types import CorpusError
 from recipes.common.manifests import Utterance
 from recipes.common.texts import normalise
 
-__all__ = ["FOLDS", "SPLITS", "TITLE", "utterances"]
+__all__ = ["FOLDS", "SPLITS", "TITLE", "official", "utterances"]
 
 TITLE = "CMU AN4"
 SPLITS = ("train", "dev", "test")
@@ -41,11 +41,19 @@ def utterances(corpus: Path, split: str, fold: int = 0) -> list[Utterance]:
     """
     if split not in SPLITS:
         raise CorpusError(f"unknown split {split!r}", remedy=f"choose {', '.join(SPLITS)}")
-    official = _official(corpus, "test" if split == "test" else "train")
+    part = "test" if split == "test" else "train"
+    found = official(corpus, part)
+    for utterance in found:
+        if utterance.speaker is None:
+            raise CorpusError(
+                f"no speaker's folder of {utterance.id}",
+                where=str(corpus / "etc" / f"an4_{part}.fileids"),
+                remedy="write folder/speaker/name, or use recipes.custom",
+            )
     if split == "test":
-        return official
-    held_out = _held_out({utterance.speaker for utterance in official}, fold)
-    return [u for u in official if (u.speaker in held_out) == (split == "dev")]
+        return found
+    held_out = _held_out({utterance.speaker for utterance in found}, fold)
+    return [u for u in found if (u.speaker in held_out) == (split == "dev")]
 
 
 def _held_out(speakers: set[str], fold: int) -> set[str]:
@@ -57,7 +65,7 @@ def _held_out(speakers: set[str], fold: int) -> set[str]:
     if len(speakers) < 2:
         raise CorpusError(
             f"only one speaker, {', '.join(speakers)}",
-            remedy="give recordings of two speakers at least, each in a folder of their own",
+            remedy="give each a folder of their own; recipes.custom takes one speaker too",
         )
     by_sex = {name[0] for name in speakers} == {"f", "m"}
     groups = [[n for n in speakers if n[0] == sex] for sex in "fm"] if by_sex else [speakers]
@@ -66,20 +74,26 @@ def _held_out(speakers: set[str], fold: int) -> set[str]:
     return held_out if set() < held_out < speakers else {sorted(speakers)[fold % len(speakers)]}
 
 
-def _official(corpus: Path, part: str) -> list[Utterance]:
-    ids = _lines(corpus / "etc" / f"an4_{part}.fileids")
-    transcription = corpus / "etc" / f"an4_{part}.transcription"
+def official(corpus: Path, part: str, name: str = "an4") -> list[Utterance]:
+    """The utterances of ``train`` or ``test`` of the corpus called ``name``, as it is published.
+
+    Raises:
+        CorpusError: the folder is not laid out as above.
+    """
+    lists = corpus / "etc" / f"{name}_{part}.fileids"
+    ids = _lines(lists)
+    transcription = lists.with_suffix(".transcription")
     texts = _texts(transcription)
     if not ids:
         raise CorpusError(
             "no utterances are listed",
-            where=str(corpus / "etc" / f"an4_{part}.fileids"),
+            where=str(lists),
             remedy="restore the file from the published archive",
         )
     found = []
     for row, file_id in ids:
-        name = normalise(file_id.rsplit("/", 1)[-1])
-        if name not in texts:
+        utterance = normalise(file_id.rsplit("/", 1)[-1])
+        if utterance not in texts:
             raise CorpusError(
                 f"no transcription for {file_id}, row {row} of the fileids",
                 where=str(transcription),
@@ -87,14 +101,8 @@ def _official(corpus: Path, part: str) -> list[Utterance]:
             )
         audio = _audio(corpus / "wav", file_id)
         order = _byte_order(audio) if audio.suffix == ".raw" else "little"
-        speaker = Path(file_id).parent.name
-        if not speaker:
-            raise CorpusError(
-                f"no speaker's folder in {file_id!r}, row {row}",
-                where=str(corpus / "etc" / f"an4_{part}.fileids"),
-                remedy="write folder/speaker/name",
-            )
-        found.append(Utterance(name, audio, texts[name], speaker, order))
+        speaker = Path(file_id).parent.name or None
+        found.append(Utterance(utterance, audio, texts[utterance], speaker, order))
     return sorted(found, key=lambda utterance: utterance.id)
 
 
