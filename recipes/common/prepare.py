@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +78,7 @@ def prepare_corpus(
         ConfigError: the units cannot be made.
         MissingPackageError: they need a package that is not installed.
     """
+    _refuse_stale(data, corpus.splits)
     for split, utterances in corpus.splits.items():
         check_ids(manifest_path(data, split), utterances)
     if corpus.split_note is None:
@@ -116,6 +117,17 @@ def read_split(recipe: Recipe, corpus: Path, split: str) -> list[Utterance]:
     if dropped := sum(len(utterance.dropped) for utterance in found):
         print(f"{split}: {dropped} invisible characters (zero-width and the like) are dropped")
     return found
+
+
+def _refuse_stale(data: Path, splits: Iterable[str]) -> None:
+    """Raise where an earlier preparation left a split that this one has not: it may train now."""
+    for split in {"train", "dev", "test"} - set(splits):
+        if (path := manifest_path(data, split)).exists():
+            raise CorpusError(
+                f"an earlier preparation left this, and there is no {split} now",
+                where=str(path),
+                remedy="remove it, or give another folder by --data",
+            )
 
 
 def _check_speakers(splits: Mapping[str, Sequence[Utterance]], unions: Sequence[str]) -> None:

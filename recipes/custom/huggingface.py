@@ -15,6 +15,7 @@ from recipes.custom.entries import Entry, Found, Made, ReadOptions
 __all__ = ["is_dataset", "read_dataset"]
 
 DICT, STATE, INFO = "dataset_dict.json", "state.json", "dataset_info.json"
+DESCRIBE = ("Value", "ClassLabel")  # kinds of features that describe an utterance
 REMEDY = "write it again by save_to_disk"
 
 
@@ -63,6 +64,11 @@ def _read_split(found: Found, folder: Path, split: str | None, options: ReadOpti
     cells = {
         kind: _Cells(table.column(name), features.get(name) or {}) for kind, name in columns.items()
     }
+    others = {
+        name: _Cells(table.column(name), features.get(name) or {})
+        for name in table.column_names
+        if name not in columns.values() and features.get(name, {}).get("_type") in DESCRIBE
+    }
     split = split or state.get("_split")
     for row in range(table.num_rows):
         where = f"{folder}, row {row + 1}"
@@ -80,6 +86,7 @@ def _read_split(found: Found, folder: Path, split: str | None, options: ReadOpti
                 or (audio.name.partition(".")[0] if isinstance(audio, Made) else ""),
                 speaker=told.get("speaker") or None,
                 split=told.get("split") or split,
+                fields={n: c.text(row) for n, c in others.items() if c.text(row)},
             )
         )
 

@@ -28,6 +28,8 @@ def read_table(path: Path, options: ReadOptions) -> Found:
         CorpusError: see :func:`recipes.custom.rows.read_rows` and ``choose_columns``.
     """
     rows = read_rows(path, options.columns, options.delimiter)
+    if not rows:
+        raise CorpusError("the table has no rows", where=str(path), remedy="check the file")
     files = _Files(path.parent, options.audio_dir)
     names = list(dict.fromkeys(name for row in rows for name in row.cells or ()))
     given = dict(options.columns)

@@ -59,7 +59,7 @@ class Prepared:
 
 @pytest.fixture
 def prepare(tmp_path) -> Prepared:
-    return Prepared(tmp_path / "data")
+    return Prepared(tmp_path / "prepared")
 
 
 @pytest.fixture
