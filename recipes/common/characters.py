@@ -14,9 +14,17 @@ from rich.text import Text
 from asr.files.write import write_text
 from recipes.common.manifests import Utterance
 
-__all__ = ["CharacterCount", "count_characters", "lacking", "named", "save_characters", "summary"]
+__all__ = [
+    "CHARACTERS_FILE",
+    "CharacterCount",
+    "count_characters",
+    "lacking",
+    "named",
+    "save_characters",
+    "summary",
+]
 
-FILE = "characters.tsv"
+CHARACTERS_FILE = "characters.tsv"
 RAREST = 3  # of a group that the table names
 FEW = 8  # characters in a line of text
 
@@ -79,24 +87,23 @@ def save_characters(
         OSError: it cannot be written.
     """
     if not characters:
-        (data / FILE).unlink(missing_ok=True)
+        (data / CHARACTERS_FILE).unlink(missing_ok=True)
         return
     rows = [["character", "code", "name", *splits, "example"]]
     for item in characters:
         counts = [str(item.counts.get(split, 0)) for split in splits]
         code = f"U+{ord(item.character):04X}"
         rows.append([item.character, code, item.name, *counts, item.example])
-    write_text(data / FILE, "".join("\t".join(row) + "\n" for row in rows))
+    write_text(data / CHARACTERS_FILE, "".join("\t".join(row) + "\n" for row in rows))
 
 
-def summary(characters: Sequence[CharacterCount], data: Path) -> Table:
+def summary(characters: Sequence[CharacterCount]) -> Table:
     """A short table: the characters by groups, and the rarest of each with an utterance."""
     groups: dict[str, list[CharacterCount]] = {}
     for item in characters:
         if item.character != " ":
             groups.setdefault(item.group, []).append(item)
-    title = Text(f"{len(characters)} characters; all of them: {data / FILE}")
-    table = Table("characters", "kinds", "count", "rarest (count, an utterance)", title=title)
+    table = Table("characters", "kinds", "count", "rarest (count, an utterance)")
     for group, members in sorted(groups.items(), key=lambda pair: sum(m.total for m in pair[1])):
         count = sum(member.total for member in members)
         rarest = ", ".join(map(str, members[:RAREST]))

@@ -25,6 +25,7 @@ from asr.types import AsrError, ConfigError, TrainingError
 from recipes.common.augmentation import Augmentation, Example
 from recipes.common.batches import SEEDS, BatchLimits, BatchSampler, Drawn
 from recipes.common.manifests import load_samples, read_manifest, target_text
+from recipes.common.normaliser import load_text_options
 from recipes.common.preflight import Preflight, preflight
 
 __all__ = ["Batch", "SpeechDataModule", "SpeechDataset", "manifest_path", "tokens_path"]
@@ -201,6 +202,7 @@ class SpeechDataModule(pl.LightningDataModule):
         self.sample_rate = sample_rate
         self.seed = seed
         self.tokenizer = Tokenizer.load(tokens_path(self.data_dir))
+        self.text = load_text_options(self.data_dir)
         augment = _with_noise(augment or AugmentConfig(), noise)
         if augment.join is not None:
             _require_space(self.tokenizer)

@@ -13,9 +13,10 @@ from asr.files.write import write_text
 from recipes.common.manifests import Utterance
 from recipes.common.normaliser import TextOptions
 
-__all__ = ["DROPPED_FILE", "Drop", "find_lacking", "normalised", "save_dropped"]
+__all__ = ["DROPPED_FILE", "NOT_IN_TRAIN", "Drop", "find_lacking", "normalised", "save_dropped"]
 
 DROPPED_FILE = "dropped_text.tsv"
+NOT_IN_TRAIN = "not in train"
 
 
 class Drop(NamedTuple):
@@ -51,7 +52,7 @@ def find_lacking(splits: Mapping[str, Sequence[Utterance]], lacking: Sequence[st
     """The utterances that have characters which the training texts lack: no model writes these."""
     strange = set(lacking)
     return [
-        Drop(utterance.id, split, "not in train", _named(c for c in utterance.text if c in strange))
+        Drop(utterance.id, split, NOT_IN_TRAIN, _named(c for c in utterance.text if c in strange))
         for split, utterances in splits.items()
         for utterance in utterances
         if not strange.isdisjoint(utterance.text)

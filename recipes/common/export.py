@@ -65,6 +65,7 @@ def bundle_from_checkpoint(path: Path, name: str) -> Bundle:
             "recipe": name,
             "epochs": int(checkpoint["epoch"]) + 1,
             "steps": int(checkpoint["global_step"]),
+            **({"text": plain["text"]} if "text" in plain else {}),
         },
     )
 

@@ -30,7 +30,8 @@ def fit(recipe: Recipe, argv: Sequence[str]) -> None:
     cli = SpeechCLI(recipe, list(argv))
     started = time.monotonic()
     cli.preflight()
-    cli.model.metric = recipe.metric
+    cli.model.metric = recipe.metric_of(cli.model.tokenizer.kind)
+    cli.model.text = cli.datamodule.text
     try:
         # Our own file, written by this run: it also holds Lightning's loop states.
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.checkpoint, weights_only=False)

@@ -159,7 +159,8 @@ class SpeechCLI(LightningCLI):
     @property
     def monitor(self) -> Monitor:
         """The development value that chooses the best checkpoint."""
-        return Monitor(self.options.monitor, self.recipe.metric.name)
+        metric = self.recipe.metric_of(self.model.tokenizer.kind)
+        return Monitor(self.options.monitor, metric.name)
 
     def instantiate_classes(self) -> None:
         """Make model, data and trainer of the configuration.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from asr.scoring import ErrorCounts, word_errors
 
-__all__ = ["WER", "Metric"]
+__all__ = ["PER", "WER", "Metric"]
 
 
 @dataclass(frozen=True)
@@ -28,3 +28,4 @@ class Metric:
 
 
 WER = Metric("WER", word_errors)
+PER = Metric("PER", word_errors)  # of texts whose words are phones

@@ -22,6 +22,7 @@ from asr.types import ConfigError
 from recipes.common.data import Batch
 from recipes.common.means import Means
 from recipes.common.metric import WER, Metric
+from recipes.common.normaliser import TextOptions
 from recipes.common.objective import DualMode, ObjectiveOptions
 from recipes.common.optimizer import parameter_groups, regroup
 from recipes.common.plateau import AllBlankDetector
@@ -82,6 +83,7 @@ class SpeechModule(pl.LightningModule):
         self.means = Means()
         self.annealed = 1.0  # what newbob has made of the learning rate
         self.metric: Metric = WER
+        self.text = TextOptions()  # the form of the texts, set from the data folder
         self.seconds_per_frame = features.seconds_per_frame * network.reduction
         self.greedy = make_decoder(GreedyOptions(), self.tokenizer, self.seconds_per_frame)
         self.all_blank = AllBlankDetector()
@@ -242,6 +244,7 @@ class SpeechModule(pl.LightningModule):
             "tokens": list(self.tokenizer.tokens),
             "token_kind": self.tokenizer.kind,
             "token_scores": list(self.tokenizer.scores),
+            "text": self.text.to_dict(),
         }
         checkpoint[MEANS_KEY] = self.means.over(self.over_processes)
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from asr.tokens import BLANK, Tokenizer
 from asr.types import CorpusError
 from recipes.common.characters import (
+    CHARACTERS_FILE,
     CharacterCount,
     count_characters,
     lacking,
@@ -20,7 +21,14 @@ from recipes.common.characters import (
 )
 from recipes.common.corpus import Corpus
 from recipes.common.data import tokens_path
-from recipes.common.dropped import DROPPED_FILE, Drop, find_lacking, normalised, save_dropped
+from recipes.common.dropped import (
+    DROPPED_FILE,
+    NOT_IN_TRAIN,
+    Drop,
+    find_lacking,
+    normalised,
+    save_dropped,
+)
 from recipes.common.manifests import Utterance
 from recipes.common.normaliser import TextOptions, save_text_options
 from recipes.common.recipe import Recipe
@@ -76,16 +84,16 @@ class PreparedTexts:
     def print_report(self, data: Path) -> None:
         """Say on the terminal what is in the files, in a few lines."""
         if self.characters:
-            Console().print(summary(self.characters, data))
+            Console().print(summary(self.characters))
+            print(f"all {len(self.characters)} characters: {data / CHARACTERS_FILE}")
         if strange := lacking(self.characters):
-            count = len({drop.id for drop in self.drops if drop.why == "not in train"})
+            count = len({drop.id for drop in self.drops if drop.why == NOT_IN_TRAIN})
             print(
-                f"{count} utterances have characters that the training texts lack, which no model "
-                f"of characters or subwords can write: {named(strange)}"
+                f"characters that the training texts lack (utterances: {count}): {named(strange)}"
             )
         if self.drops:
             count = len({drop.id for drop in self.drops})
-            print(f"what {count} texts lose, by utterance: {data / DROPPED_FILE}")
+            print(f"what texts lose (utterances: {count}): {data / DROPPED_FILE}")
         self._print_lexicon(data)
         tokens = self.units.tokenizer.tokens
         more = " …" if len(tokens) > TOKENS_SHOWN else ""

@@ -12,7 +12,7 @@ from lhotse.cut import Cut
 
 from recipes.common.corpus import Corpus
 from recipes.common.manifests import Utterance
-from recipes.common.metric import Metric
+from recipes.common.metric import PER, Metric
 from recipes.common.normaliser import TextOptions
 
 __all__ = ["Command", "CorpusSource", "Recipe", "RunPaths"]
@@ -83,6 +83,10 @@ class Recipe:
     note: Callable[[Mapping[str, Sequence[Cut]]], str | None] = lambda cuts: None
     scorings: Mapping[str, Metric] = field(default_factory=dict)
     commands: Mapping[str, Command] = field(default_factory=dict)
+
+    def metric_of(self, kind: str) -> Metric:
+        """What texts in tokens of that kind are scored by, where nothing makes words of them."""
+        return PER if kind == "phones" and self.token_kind != "phones" else self.metric
 
     @property
     def config(self) -> Path:

@@ -45,6 +45,7 @@ from recipes.common.evaluate.tables import (
 from recipes.common.evaluate.totals import Totals, total_scores
 from recipes.common.evaluate.units import choose_scoring
 from recipes.common.export import LanguageFiles
+from recipes.common.normaliser import TextOptions
 from recipes.common.recipe import Recipe
 from recipes.common.speakers import fit_speakers
 
@@ -132,7 +133,9 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> dict[str, Result]:
         bundle = options.language.add_to(bundle)
     recognizer = Recognizer(bundle, options.device, backend=options.backend)
     decoder = recognizer.decoder(options.decoder, options.phrases)
-    splits = find_splits(recipe, options.splits, options.data, options.corpus)
+    told = bundle.metadata.get("text")
+    form = None if told is None else TextOptions.from_dict(told)
+    splits = find_splits(recipe, options.splits, options.data, options.corpus, form)
     scoring = choose_scoring(recipe, recognizer, options.decoder, splits)
     check_fields(options.by, splits)
     parts = [_part(options, recognizer, scoring, *split) for split in splits.items()]

@@ -36,16 +36,24 @@ def names_in(text: str, what: str) -> tuple[str, ...]:
 
 
 def find_splits(
-    recipe: Recipe, names: tuple[str, ...], data: Path, corpus: Path | None
+    recipe: Recipe,
+    names: tuple[str, ...],
+    data: Path,
+    corpus: Path | None,
+    form: TextOptions | None = None,
 ) -> Mapping[str, list[Cut]]:
     """The cuts of each split: of ``corpus`` if given, else of the manifests in ``data``.
+
+    The texts of ``corpus`` get the ``form`` that the model was trained on; where that is not known,
+    the one of ``data``.
 
     Raises:
         CorpusError: there is no such split, or it cannot be used.
     """
     if corpus is None:
         return {name: _from_data(data, name) for name in names}
-    form = load_text_options(data) if tokens_path(data).exists() else recipe.text
+    if form is None:
+        form = load_text_options(data) if tokens_path(data).exists() else recipe.text
     return {name: _from_corpus(recipe, corpus, name, form) for name in names}
 
 

@@ -8,16 +8,14 @@ from lhotse.cut import Cut
 
 from asr.decoding import BeamOptions, DecoderOptions, WfstOptions
 from asr.recognizer import Recognizer
-from asr.scoring import word_errors
 from asr.types import ConfigError
 from recipes.common.evaluate.scored import Scoring, pronunciation
-from recipes.common.metric import Metric
+from recipes.common.metric import PER
 from recipes.common.recipe import Recipe
 
 __all__ = ["choose_scoring"]
 
 PHONES = "phones"
-PER = Metric("PER", word_errors)
 
 
 def choose_scoring(
