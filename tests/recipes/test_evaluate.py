@@ -21,7 +21,7 @@ from recipes.common.evaluate.scored import fields_of
 from recipes.common.evaluate.tables import group_rates
 from recipes.common.evaluate.totals import total_scores
 from recipes.common.manifests import PHONES, Utterance, read_manifest, write_manifest
-from recipes.common.metric import WER
+from recipes.common.metric import WER, Metric
 from recipes.common.normaliser import TextOptions, save_text_options
 
 
@@ -275,6 +275,18 @@ def test_confidences_are_held_against_the_words():
     assert total_scores(scored).calibration_error == pytest.approx(0.4)
 
 
+def test_what_the_metric_leaves_out_is_no_word_whose_confidence_counts():
+    folded = Metric(
+        "PER",
+        lambda reference, hypothesis: ErrorCounts(),
+        lambda text: ["B" if phone == "b" else phone for phone in text.split() if phone != "q"],
+    )
+    words = tuple(Word(phone, 0.0, 0.1, 0.5) for phone in ("q", "b", "a"))
+    heard = [Hypothesis("q b a", -1.0, 0.5, words=words)]
+    scored = Scoring(folded, "phones").score(cut("1", "B q q a"), heard)
+    assert ([word.text for word in scored.words], scored.right) == (["b", "a"], [True, True])
+
+
 def test_what_cannot_be_recognised_is_deleted_in_full():
     lost = Scoring(WER, "characters").score(cut("1", "a b c"), [])
     totals = total_scores([lost, score(2, "a", "a")])
@@ -309,6 +321,10 @@ def test_a_summary_with_other_columns_is_kept(tmp_path):
     (tmp_path / "summary.csv").write_text("result,mine\nold,1\n")
     add_summary(tmp_path, {"time": "now", "result": "new"})
     assert (tmp_path / "summary.csv").read_text() == "result,mine\nold,1\nnew,\n"
+    damaged = b"\xff\xfe,\x80\n"
+    (tmp_path / "summary.csv").write_bytes(damaged)
+    add_summary(tmp_path, {"time": "now", "result": "new"})
+    assert (tmp_path / "summary.csv").read_bytes().startswith(damaged)
 
 
 @pytest.mark.parametrize("text", ["", ",", "a,", "a/b", ".a"])

@@ -101,7 +101,7 @@ def add_summary(folder: Path, values: Mapping[str, Any]) -> Path:
     path = folder / SUMMARY
     with suppress(FileExistsError), path.open("x", encoding="utf-8", newline="") as file:
         csv.writer(file).writerow(values)
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
         header = next(csv.reader(file), None) or list(values)
     line = io.StringIO()
     csv.DictWriter(line, header, extrasaction="ignore").writerow(values)

@@ -102,7 +102,7 @@ class Scoring:
         """``cut`` with what was heard of it, best first; nothing where it could not be used."""
         reference = self.reference(cut)
         best = hypotheses[0] if hypotheses else Hypothesis("", 0.0, 0.0)
-        words = best.timed_words()
+        words = [word for word in best.timed_words() if self.units(word.text)]
         return Scored(
             id=cut.id,
             speaker=cut.supervisions[0].speaker,
@@ -121,8 +121,8 @@ class Scoring:
         )
 
     def _words(self, texts: Iterable[str]) -> list[tuple[str, ...]]:
-        """Each word as the metric sees it."""
-        return [tuple(self.units(text)) for text in texts]
+        """Each word as the metric sees it; what it leaves out is no word."""
+        return [units for text in texts if (units := tuple(self.units(text)))]
 
     def _alternative(self, reference: str, each: Hypothesis) -> Alternative:
         errors = self.metric.count(reference, each.text)
