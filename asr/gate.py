@@ -68,6 +68,7 @@ def loudest_level(samples: NDArray[np.float32], sample_rate: int) -> float:
     """
     size = min(max(round(WINDOW_SECONDS * sample_rate), 1), len(samples))
     whole = len(samples) // size * size
-    windows = [*samples[:whole].reshape(-1, size), samples[-size:]]
-    power = max(float(np.var(window, dtype=np.float64)) for window in windows)
+    last = np.var(samples[-size:], dtype=np.float64)
+    others = np.var(samples[:whole].reshape(-1, size), axis=1, dtype=np.float64)
+    power = float(max(last, others.max()))
     return 10 * math.log10(power) if power > 0 else -math.inf

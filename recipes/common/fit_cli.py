@@ -44,6 +44,7 @@ from recipes.common.trainer_options import (
     one_line,
     total_steps,
 )
+from recipes.common.unknown import check_names
 
 __all__ = ["SpeechCLI"]
 
@@ -108,6 +109,7 @@ class SpeechCLI(LightningCLI):
                 self._parse_to_resume(parser, args)
             elif self.config["init"] is not None:
                 self._parse_to_begin_from(self.config["init"], parser, args)
+            check_names(args, self.config)
         except (ArgumentError, UnicodeDecodeError) as error:
             raise ConfigError(one_line(error), remedy="see `fit --help`") from None
 

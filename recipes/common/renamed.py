@@ -13,7 +13,7 @@ import yaml
 
 from asr.nn.model import NetworkConfig
 
-__all__ = ["with_new_names", "with_new_names_in"]
+__all__ = ["CONFIG", "with_new_names", "with_new_names_in"]
 
 # Where the model's options stand today that once stood among its own.
 SECTIONS = {

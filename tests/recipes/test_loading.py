@@ -49,6 +49,7 @@ def test_fit_says_it_in_one_line_whatever_the_number_of_workers(toy, damaged, ca
         ("{noise: {folder: FOLDER}}", "FOLDER: no audio files"),
         ("{noise: {folder: FOLDER/none}}", "FOLDER/none: "),
         ("{silense: {max_before: 1}}", "silense"),
+        ("{silense: {}}", "no option data.augment.silense"),
     ],
 )
 def test_changes_that_cannot_be_made_are_said_in_one_line(
