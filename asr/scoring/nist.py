@@ -3,13 +3,14 @@
     sclite -s -i spu_id -r REF.trn trn -h HYP.trn trn
     sclite -s -r REF.stm stm -h HYP.ctm ctm
 
-Without ``-s`` it ignores case. Each utterance is a recording of its own in stm and ctm, and both
-have them in the order of :func:`nist_id`, byte by byte.
+Without ``-s`` it ignores case. With ``-D``, a word in parentheses in a reference may be missing.
+Each utterance is a recording of its own in stm and ctm, and both have them in the order of
+:func:`nist_id`, byte by byte.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from asr.types import Word
 
@@ -31,16 +32,32 @@ def nist_id(name: str | None) -> str:
     return nist_word(name) if name else UNKNOWN
 
 
-def trn_line(name: str, speaker: str | None, words: Iterable[str]) -> str:
-    """A line of an utterance; sclite takes what stands before the first hyphen for the speaker."""
+def trn_line(
+    name: str, speaker: str | None, words: Iterable[str], optional: Container[str] = ()
+) -> str:
+    """A line of an utterance; sclite takes what stands before the first hyphen for the speaker.
+
+    Words that are ``optional`` stand in parentheses.
+    """
     who = nist_id(speaker).replace("-", "%2d")
-    return f"{' '.join([*map(nist_word, words), ''])}({who}-{nist_id(name)})\n"
+    return f"{' '.join([*_marked(words, optional), ''])}({who}-{nist_id(name)})\n"
 
 
-def stm_line(name: str, speaker: str | None, duration: float, words: Iterable[str]) -> str:
-    """A line of a reference that lasts ``duration`` seconds."""
+def stm_line(
+    name: str,
+    speaker: str | None,
+    duration: float,
+    words: Iterable[str],
+    optional: Container[str] = (),
+) -> str:
+    """A line of a reference that lasts ``duration`` seconds; see :func:`trn_line`."""
     place = f"{nist_id(name)} {CHANNEL} {nist_id(speaker)} 0.000 {duration:.3f}"
-    return " ".join([place, *map(nist_word, words)]) + "\n"
+    return " ".join([place, *_marked(words, optional)]) + "\n"
+
+
+def _marked(words: Iterable[str], optional: Container[str]) -> Iterator[str]:
+    for word in words:
+        yield f"({nist_word(word)})" if word in optional else nist_word(word)
 
 
 def ctm_lines(name: str, duration: float, words: Sequence[Word]) -> list[str]:

@@ -19,12 +19,14 @@ class Metric:
         count: the errors.
         symbols: what is compared, of a text; None for the recipe's tokens.
         convention: how errors are counted, where that has to be said.
+        optional: symbols of a reference whose absence ``count`` forgives as ``sclite -D`` does.
     """
 
     name: str
     count: Callable[[str, str], ErrorCounts]
     symbols: Callable[[str], list[str]] | None = None
     convention: str | None = None
+    optional: tuple[str, ...] = ()
 
 
 WER = Metric("WER", word_errors)

@@ -73,11 +73,12 @@ def _metric(
     convention: str,
     symbols: Symbols,
     count: Callable[[Sequence[str], Sequence[str]], ErrorCounts] = token_errors,
+    optional: tuple[str, ...] = (),
 ) -> Metric:
     def errors(reference: str, hypothesis: str) -> ErrorCounts:
         return count(symbols(reference), symbols(hypothesis))
 
-    return Metric("PER", errors, symbols, convention)
+    return Metric("PER", errors, symbols, convention, optional)
 
 
 def _in39(text: str) -> list[str]:
@@ -91,7 +92,7 @@ SCORINGS = {
         "39 classes, repeated sil merged", lambda text: merge_silences(_in39(text))
     ),
     "optional-sil": _metric(
-        "39 classes, sil optional in the reference", _in39, optional_silence_errors
+        "39 classes, sil optional in the reference", _in39, optional_silence_errors, (SILENCE,)
     ),
     "61": _metric("61 labels, every one counts", lambda text: fold(text.split(), 61)),
 }

@@ -62,14 +62,16 @@ def _write_nist(files: ResultFiles, scoring: Scoring, scored: Sequence[Scored]) 
     and stm and ctm are left out.
     """
     units = [(s, scoring.units(s.reference), scoring.units(s.hypothesis)) for s in scored]
-    write_text(files["ref.trn"], "".join(trn_line(s.id, s.speaker, r) for s, r, _ in units))
+    may_miss = scoring.metric.optional
+    ref = (trn_line(s.id, s.speaker, r, may_miss) for s, r, _ in units)
+    write_text(files["ref.trn"], "".join(ref))
     write_text(files["hyp.trn"], "".join(trn_line(s.id, s.speaker, h) for s, _, h in units))
     timed = [_timed_units(scoring, s) for s in scored]
     if any(
         [word.text for word in words] != h for words, (_, _, h) in zip(timed, units, strict=True)
     ):
         return
-    stm = (stm_line(s.id, s.speaker, s.seconds, r) for s, r, _ in units)
+    stm = (stm_line(s.id, s.speaker, s.seconds, r, may_miss) for s, r, _ in units)
     write_text(files["stm"], "".join(stm))
     ctm = (ctm_lines(s.id, s.seconds, words) for words, s in zip(timed, scored, strict=True))
     write_text(files["ctm"], "".join(line for lines in ctm for line in lines))

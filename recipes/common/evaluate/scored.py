@@ -112,7 +112,7 @@ class Scoring:
             confidence=best.confidence,
             errors=self.metric.count(reference, best.text),
             token_errors=token_errors(self.tokens(reference), self.tokens(best.text)),
-            nist_errors=token_errors(self.units(reference), self.units(best.text), NIST_COSTS),
+            nist_errors=self._nist_errors(reference, best.text),
             fields=fields_of(cut),
             words=words,
             right=right_tokens(self._words(reference.split()), self._words(w.text for w in words)),
@@ -123,6 +123,11 @@ class Scoring:
     def _words(self, texts: Iterable[str]) -> list[tuple[str, ...]]:
         """Each word as the metric sees it; what it leaves out is no word."""
         return [units for text in texts if (units := tuple(self.units(text)))]
+
+    def _nist_errors(self, reference: str, hypothesis: str) -> ErrorCounts:
+        if self.metric.optional:  # then the metric itself counts as sclite does
+            return self.metric.count(reference, hypothesis)
+        return token_errors(self.units(reference), self.units(hypothesis), NIST_COSTS)
 
     def _alternative(self, reference: str, each: Hypothesis) -> Alternative:
         errors = self.metric.count(reference, each.text)

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from asr.scoring.nist import trn_line
 from asr.types import CorpusError
 from recipes.timit.scoring import PER, SCORINGS, merge_silences, optional_silence_errors
 
@@ -58,16 +59,13 @@ def test_optional_silences_are_counted_as_sclite_does(sctk, tmp_path):
         tuple(list(rng.choice(names, size=rng.integers(1, 9))) for _ in range(2))
         for _ in range(200)
     ]
-    for name, side in (("reference", 0), ("hypothesis", 1)):
-        rows = []
-        for number, pair in enumerate(pairs):
-            text = " ".join(pair[side])
-            text = re.sub(r"\bsil\b", "(sil)", text) if side == 0 else text
-            rows.append(f"{text} (s_{number})\n")
+    optional = SCORINGS["optional-sil"].optional
+    for name, side, marked in (("reference", 0, optional), ("hypothesis", 1, ())):
+        rows = (trn_line(f"{n}", "s", pair[side], marked) for n, pair in enumerate(pairs))
         (tmp_path / name).write_text("".join(rows))
     files = ["-r", tmp_path / "reference", "trn", "-h", tmp_path / "hypothesis", "trn"]
     told = sctk("sclite", "-D", "-i", "rm", *files, "-o", "pra", "stdout")
-    scores = re.findall(r"id: \(s_(\d+)\)\s+Scores: \(#C #S #D #I\) (\d+) (\d+) (\d+) (\d+)", told)
+    scores = re.findall(r"id: \(s-(\d+)\)\s+Scores: \(#C #S #D #I\) (\d+) (\d+) (\d+) (\d+)", told)
     assert len(scores) == len(pairs)
     for number, _, *counts in scores:
         reference, hypothesis = pairs[int(number)]
