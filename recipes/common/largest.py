@@ -30,7 +30,7 @@ class LargestBatchesFirst(Callback):
         """
         data, device = trainer.datamodule, pl_module.device
         autocast = trainer.precision_plugin.train_step_context
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
             batch = data.largest_batch("train")
             with _memory_for("training", batch, data.sample_rate):
                 with autocast():

@@ -89,7 +89,7 @@ def is_finished(checkpoint: Path, max_epochs: int | None, max_steps: int) -> boo
         TrainingError: it has gone beyond.
     """
     saved = read_checkpoint(checkpoint)
-    done = {"max_epochs": int(saved["epoch"]) + 1, "max_steps": int(saved["global_step"])}
+    done = {"max_epochs": _whole_epochs(saved), "max_steps": int(saved["global_step"])}
     ends = {"max_epochs": max_epochs or -1, "max_steps": max_steps}
     for name, end in ends.items():
         if 0 < end < done[name]:
@@ -100,3 +100,11 @@ def is_finished(checkpoint: Path, max_epochs: int | None, max_steps: int) -> boo
                 remedy=f"give more than {done[name]}",
             )
     return any(end == done[name] for name, end in ends.items())
+
+
+def _whole_epochs(saved: Mapping[str, Any]) -> int:
+    """Epochs that are over, where a checkpoint within one counts it as its own."""
+    try:
+        return int(saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+    except KeyError:
+        return int(saved["epoch"]) + 1

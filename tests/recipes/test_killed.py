@@ -18,6 +18,7 @@ CHANCE = [
     *("--data.speed_factors", "[0.8, 0.9, 1.1, 1.2]", "--data.batch_size", "8"),
     *("--model.network.dropout", "0.3", "--model.network.weight_noise", "0.01"),
     *("--model.spec_augment.freq_masks", "1", "--model.schedule.by", "steps"),
+    *("--model.features.normalisation", "speaker"),
 ]
 EACH_STEP = ["--checkpoint_steps", "1"]
 # Options, and the batches before which the run is killed in turn.
@@ -77,11 +78,12 @@ def same(found, expected):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_killed_before_each_step_in_turn(toy, toy_data, tmp_path, monkeypatch, way):
+def test_killed_before_each_step_in_turn(toy, toy_data, tmp_path, monkeypatch, capsys, way):
     """Each attempt goes on from the last step before, and is killed again."""
     ends, steps = WAYS[way]
     assert toy.fit(toy_data, tmp_path / "whole", *CHANCE, *ends) == 0
     expected, curve = state(tmp_path / "whole")
+    capsys.readouterr()
     run = tmp_path / "parts"
     for step in steps:
         kill(monkeypatch, step)
@@ -89,6 +91,7 @@ def test_killed_before_each_step_in_turn(toy, toy_data, tmp_path, monkeypatch, w
         with pytest.raises(Killed):
             toy.fit(toy_data, run, *CHANCE, *ends, *EACH_STEP, *["--resume", "true"] * begun)
     assert main(toy.recipe(), ["fit", "--run_dir", str(run), "--resume", "true"]) == 0
+    assert "this run is finished" not in capsys.readouterr().out
     found, found_curve = state(run)
     same(found, expected)
     assert found_curve == curve
