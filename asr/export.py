@@ -106,12 +106,14 @@ def to_onnx(model: AcousticModel, metadata: Mapping[str, str] | None = None) -> 
 def describe_bundle(bundle: Bundle) -> dict[str, str]:
     """What another runtime needs beside a bundle's graph, for its metadata.
 
-    ``name``; as JSON, ``tokens`` in the order of V, and ``features`` and ``statistics``, the
-    options and the normalisation of the front end.
+    ``name``; ``token_kind``, whether tokens are characters, phones or subwords; as JSON, ``tokens``
+    in the order of V, and ``features`` and ``statistics``, the options and the normalisation of the
+    front end.
     """
     statistics = {name: value.tolist() for name, value in bundle.extractor.state_dict().items()}
     return {
         "name": bundle.name,
+        "token_kind": bundle.tokenizer.kind,
         "tokens": json.dumps(bundle.tokenizer.tokens, ensure_ascii=False),
         "features": json.dumps(bundle.extractor.config.to_dict()),
         "statistics": json.dumps(statistics),

@@ -344,6 +344,7 @@ def test_the_exported_file_gives_the_recognisers_log_probs(
     expected, _ = tiny_recognizer.log_probs([waveform])
     assert np.abs(log_probs - expected.numpy()).max() < close
     metadata = session.get_modelmeta().custom_metadata_map
+    assert metadata["token_kind"] == "characters"
     assert json.loads(metadata["tokens"]) == list(bundle.tokenizer.tokens)
     assert json.loads(metadata["features"]) == bundle.extractor.config.to_dict()
     assert json.loads(metadata["statistics"])["mean"] == bundle.extractor.mean.tolist()
