@@ -10,11 +10,15 @@ from asr.cli.results import inputs_of
 from asr.cli.terminal import progress
 from asr.files.write import check_target
 from asr.lm.ngrams import COMPACT, Ngrams
+from asr.tokens import Tokenizer
 from asr.types import ConfigError, CorpusError
 
 __all__ = ["add_lm"]
 
-UNITS_HELP = "words or phones, between spaces, or characters, <space> among them (default: words)"
+UNITS_HELP = (
+    "words or phones, between spaces; characters, <space> among them; or the subwords of --tokens "
+    "(default: words)"
+)
 
 
 def add_lm(parser: argparse.ArgumentParser) -> None:
@@ -125,6 +129,7 @@ def _add_texts(parser: argparse.ArgumentParser) -> None:
         "texts", metavar="TEXT", nargs="+", help="UTF-8, a sentence a line; - for standard input"
     )
     parser.add_argument("--units", default="words", help=UNITS_HELP)
+    parser.add_argument("--tokens", metavar="PATH", help="tokens.txt of a model of subwords")
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -199,7 +204,11 @@ def _sentences(options: argparse.Namespace) -> Iterator[list[bytes]]:
     from asr.lm.text import read_sentences, size_on_disk
 
     with progress(size_on_disk(options.texts), "reading") as (advance, _):
-        yield from read_sentences(options.texts, options.units, advance)
+        yield from read_sentences(options.texts, options.units, advance, _subwords(options))
+
+
+def _subwords(options: argparse.Namespace) -> Tokenizer | None:
+    return None if options.tokens is None else Tokenizer.load(options.tokens)
 
 
 def _score(options: argparse.Namespace) -> int:
@@ -209,7 +218,7 @@ def _score(options: argparse.Namespace) -> int:
 
     model = LanguageModel.load(options.model)
     total = TextScore()
-    for units in read_sentences(options.texts, options.units):
+    for units in read_sentences(options.texts, options.units, tokenizer=_subwords(options)):
         words = [word.decode() for word in units]
         score = score_sentence(model, words)
         total += score

@@ -21,7 +21,7 @@ __all__ = ["Write", "inputs_of", "open_results"]
 
 # Arguments of commands that name what is read, beside recordings and their folders.
 INPUTS = (
-    *("bundle", "file", "texts", "model", "pairs", "segments"),
+    *("bundle", "file", "texts", "model", "pairs", "segments", "tokens"),
     *("lm", "lexicon", "vocab", "phrases", "graph"),
 )
 

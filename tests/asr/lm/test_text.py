@@ -7,6 +7,7 @@ import gzip
 import pytest
 
 from asr.lm.text import read_sentences, read_vocabulary
+from asr.tokens import Tokenizer
 from asr.types import ConfigError, CorpusError
 
 
@@ -21,6 +22,25 @@ def test_units(tmp_path):
     assert read(path, "phones") == read(path, "words")
     spelt = [*"été", "<space>", "à", "<space>", *"la", "<space>", *"mer"]
     assert read(path, "characters") == [spelt, ["b"]]
+
+
+def test_subwords_are_those_of_a_list(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("ab <s>\n", encoding="utf-8")
+    tokens = ["<blank>", "▁", "▁a", "b", "<", "s", ">"]
+    subwords = Tokenizer(tokens, "subwords", [-3.0, -1.0, -1.0, -2.0, -2.0, -2.0])
+    [sentence] = read_sentences([path], "subwords", tokenizer=subwords)
+    assert [unit.decode() for unit in sentence] == ["▁a", "b", "▁", "<", "s", ">"]
+    path.write_text("ab\nabc\n", encoding="utf-8")
+    with pytest.raises(CorpusError, match=r"line 2: unknown symbols 'c'"):
+        list(read_sentences([path], "subwords", tokenizer=subwords))
+
+
+def test_subwords_and_their_list_go_together(tmp_path):
+    letters = Tokenizer(["<blank>", "a"])
+    for units, tokenizer in (("subwords", None), ("subwords", letters), ("characters", letters)):
+        with pytest.raises(ConfigError, match="go together"):
+            list(read_sentences([tmp_path], units, tokenizer=tokenizer))
 
 
 def test_spaces_that_typographers_use_do_not_part_words(tmp_path):
