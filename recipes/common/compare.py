@@ -141,7 +141,7 @@ def _require_same(
 
 def metric_of(results: Sequence[Path], usual: Metric) -> Metric:
     """``usual`` by the name that `evaluate` gave it in both results: PER of phones, for one."""
-    names = {_metric_name(path) for path in results} - {None}
+    names = {name for path in results if (name := _metric_name(path))}
     return replace(usual, name=names.pop()) if len(names) == 1 else usual
 
 

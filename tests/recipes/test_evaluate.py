@@ -16,8 +16,9 @@ from asr.types import ConfigError, CorpusError, Hypothesis, Word
 from recipes.common.cli import main
 from recipes.common.data import manifest_path
 from recipes.common.evaluate import Scoring, names_in
-from recipes.common.evaluate.results import add_summary, place_results
+from recipes.common.evaluate.results import add_summary, place_results, release
 from recipes.common.evaluate.scored import fields_of
+from recipes.common.evaluate.splits import find_splits
 from recipes.common.evaluate.tables import group_rates
 from recipes.common.evaluate.totals import total_scores
 from recipes.common.manifests import PHONES, Utterance, read_manifest, write_manifest
@@ -227,19 +228,20 @@ def test_results_do_not_replace_what_they_are_made_of(evaluated, data, tmp_path)
     assert len(list(read_manifest(data / "dev.jsonl.gz"))) == 6
 
 
-def test_texts_of_a_corpus_folder_get_the_form_of_the_prepared_data(toy, data, run, tmp_path):
-    prepared = tmp_path / "data"
+def test_texts_of_a_corpus_folder_get_the_form_of_the_model_or_of_the_prepared_data(
+    toy, data, tmp_path
+):
+    prepared, corpus = tmp_path / "data", tmp_path / "corpus"
     shutil.copytree(data, prepared)
     save_text_options(prepared, TextOptions(case="lower"))
 
-    def shouted(corpus, split):
-        return [replace(u, text=u.text.upper()) for u in toy.utterances(corpus, split)]
+    def mixed(corpus, split):
+        return [replace(u, text=u.text.title()) for u in toy.utterances(corpus, split)]
 
-    where = ["--run", str(run), "--data", str(prepared), "--results", str(tmp_path / "results")]
-    corpus = ["--corpus", str(tmp_path / "corpus")]
-    assert main(toy.recipe(shouted), ["evaluate", *where, *corpus]) == 0
-    read = [row["reference"] for row in rows_of(tmp_path / "results" / "dev.greedy.jsonl")]
-    assert read == [u.text for u in toy.utterances(tmp_path / "corpus", "dev")]
+    for form, change in ((None, str.lower), (TextOptions(case="upper"), str.upper)):
+        found = find_splits(toy.recipe(mixed), ("dev",), prepared, corpus, form)
+        texts = [cut.supervisions[0].text for cut in found["dev"]]
+        assert texts == [change(u.text) for u in toy.utterances(corpus, "dev")]
 
 
 def cut(name, text, speaker=None, **custom):
@@ -308,13 +310,28 @@ def test_a_damaged_record_of_options_is_no_reason_to_replace_a_result(tmp_path):
     files = place_results(tmp_path, ["dev", "greedy"], {"a": 1})
     assert files.rows.name == "dev.greedy.jsonl"
     files.rows.write_text("mine")
-    for broken in (None, "{", "[]", '{"options": {"a": 2}}'):
-        if broken is not None:
-            files.facts.write_text(broken)
+    for broken in ("", "{", "[]", '{"options": {"a": 2}}'):
+        files.facts.write_text(broken)
         assert place_results(tmp_path, ["dev", "greedy"], {"a": 1}).name == "dev.greedy-2"
     files.facts.write_text('{"options": {"a": 1}}')
     assert place_results(tmp_path, ["dev", "greedy"], {"a": 1}).name == "dev.greedy"
     assert len(place_results(tmp_path, ["ä" * 300], {}).rows.name.encode()) < 255
+
+
+def test_evaluations_at_the_same_time_do_not_take_one_name(tmp_path):
+    first, second = (place_results(tmp_path, ["dev", "beam"], {"weight": w}) for w in (1, 2))
+    assert (first.name, second.name) == ("dev.beam", "dev.beam-2")
+    release(first)
+    assert place_results(tmp_path, ["dev", "beam"], {"weight": 3}).name == "dev.beam"
+
+
+def test_an_evaluation_that_fails_leaves_no_name_taken(evaluated, tmp_path, monkeypatch):
+    def fail(*_):
+        raise CorpusError("nothing is heard")
+
+    monkeypatch.setattr("recipes.common.evaluate.evaluation.score_cuts", fail)
+    assert "nothing is heard" in evaluated("--split", "dev,train", code=2)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_summary_with_other_columns_is_kept(tmp_path):

@@ -19,7 +19,7 @@ from rich.progress import track
 
 from asr.bundle import Bundle
 from asr.decoding import Decoder, DecoderOptions, Phrase, plain_values
-from asr.files.write import check_target, replace_text
+from asr.files.write import Guard, check_target, replace_text
 from asr.recognizer import Recognizer
 from asr.transcribe import transcribe_utterances
 from asr.types import AsrError, ConfigError, CorpusError, Hypothesis, Waveform
@@ -32,6 +32,7 @@ from recipes.common.evaluate.results import (
     add_summary,
     decoder_label,
     place_results,
+    release,
     write_facts,
 )
 from recipes.common.evaluate.scored import Scored, Scoring
@@ -138,10 +139,16 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> dict[str, Result]:
     splits = find_splits(recipe, options.splits, options.data, options.corpus, form)
     scoring = choose_scoring(recipe, recognizer, options.decoder, splits)
     check_fields(options.by, splits)
-    parts = [_part(options, recognizer, scoring, *split) for split in splits.items()]
+    parts: list[_Part] = []
     results = {}
-    for part in parts:
-        results[part.name] = _run(part, options, recognizer, decoder, scoring)
+    try:
+        for name, cuts in splits.items():
+            parts.append(_part(options, recognizer, scoring, name, cuts))
+        for part in parts:
+            results[part.name] = _run(part, options, recognizer, decoder, scoring)
+    finally:
+        for files in (part.files for part in parts if part.files is not None):
+            release(files)
     title = f"{options.decoder.name}, {recognizer.backend}"
     _print(recipe, options, scoring, results, title, _note(recipe, options, splits))
     for part in parts:
@@ -171,9 +178,8 @@ def _part(
         check_target(options.output, inputs)
         return _Part(name, cuts, options.output, None, {})
     facts = _facts(options, recognizer, scoring, name)
-    files = place_results(options.results, _labels(options, recognizer, name), facts)
-    for path in files.all():
-        check_target(path, inputs)
+    labels = _labels(options, recognizer, name)
+    files = place_results(options.results, labels, facts, Guard(inputs).check)
     return _Part(name, cuts, files.rows, files, facts)
 
 

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -16,7 +16,14 @@ from typing import Any
 from asr.decoding import BeamOptions, DecoderOptions, WfstOptions
 from asr.files.write import write_text
 
-__all__ = ["ResultFiles", "add_summary", "decoder_label", "place_results", "write_facts"]
+__all__ = [
+    "ResultFiles",
+    "add_summary",
+    "decoder_label",
+    "place_results",
+    "release",
+    "write_facts",
+]
 
 SUMMARY = "summary.csv"
 MAX_NAME = 150  # bytes; disks take 255, and endings follow
@@ -59,17 +66,47 @@ class ResultFiles:
         return [self.rows, self.facts, self["alignments.txt"], self.folder / SUMMARY]
 
 
-def place_results(folder: Path, parts: Sequence[str], options: Mapping[str, Any]) -> ResultFiles:
+def place_results(
+    folder: Path,
+    parts: Sequence[str],
+    options: Mapping[str, Any],
+    check: Callable[[Path], None] = lambda path: None,
+) -> ResultFiles:
     """The files for a result with a name of ``parts``, and a number where the name is taken.
 
-    Only what was made with the same ``options`` (plain values) is replaced.
+    Only what was made with the same ``options`` (plain values) is replaced. ``check`` is told each
+    file that may be. Whoever looks for a name from now on finds this one taken.
+
+    Raises:
+        OSError: the folder cannot be written.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     name = ".".join(parts).encode()[:MAX_NAME].decode(errors="ignore")
     for number in count(1):
         files = ResultFiles(folder, name if number == 1 else f"{name}-{number}")
-        if not files.rows.exists() or _options_of(files) == json.loads(json.dumps(options)):
+        for path in files.all():
+            check(path)
+        if _options_of(files) == json.loads(json.dumps(options)):
+            return files
+        if not files.rows.exists() and _reserve(files, options):
             return files
     raise AssertionError("numbers have no end")
+
+
+def _reserve(files: ResultFiles, options: Mapping[str, Any]) -> bool:
+    """Take the name for ``options``; False if someone else has it."""
+    try:
+        with files.facts.open("x", encoding="utf-8") as file:
+            json.dump({"options": options, "results": None}, file)
+    except FileExistsError:
+        return False
+    return True
+
+
+def release(files: ResultFiles) -> None:
+    """Give a name back if no result came of it."""
+    if not files.rows.exists():
+        files.facts.unlink(missing_ok=True)
 
 
 def _options_of(files: ResultFiles) -> Any:
