@@ -17,7 +17,7 @@ class Made:
 
     Attributes:
         name: of the file to be made.
-        where: what it is made of, for messages.
+        where: what it is made of, for messages; another for each recording.
         make: returns its bytes, or raises AsrError.
     """
 

@@ -23,20 +23,23 @@ FOLDER = "audio"
 def fetched(entries: Sequence[Entry], data: Path) -> tuple[list[Entry], list[LeftOut]]:
     """Entries whose recordings are files, and those whose recordings cannot be made.
 
-    A recording of several entries is made once; what its own text cannot name is a number.
+    A recording of several entries is made once.
 
     Raises:
         CorpusError: the disk refuses.
     """
+    wanted = {entry.audio.where: entry.audio for entry in entries if isinstance(entry.audio, Made)}
     made: dict[str, Path | AsrError] = {}
-    wanted = {entry.audio.name: entry.audio for entry in entries if isinstance(entry.audio, Made)}
-    for name, audio in track(
+    names: set[str] = set()
+    for where, audio in track(
         wanted.items(), description="fetching", console=Console(stderr=True), transient=True
     ):
-        made[name] = _make(audio, data / FOLDER)
+        name = _free_name(audio.name, names)
+        names.add(name)
+        made[where] = _make(audio, data / FOLDER / name)
     found, bad = [], []
     for entry in entries:
-        audio = made[entry.audio.name] if isinstance(entry.audio, Made) else entry.audio
+        audio = made[entry.audio.where] if isinstance(entry.audio, Made) else entry.audio
         if isinstance(audio, AsrError):
             where = audio.where or entry.where
             bad.append(LeftOut(entry.id or entry.recording, where, audio.public_message()))
@@ -45,14 +48,23 @@ def fetched(entries: Sequence[Entry], data: Path) -> tuple[list[Entry], list[Lef
     return found, bad
 
 
-def _make(audio: Made, folder: Path) -> Path | AsrError:
-    path = folder / re.sub(r"[^\w.-]", "_", audio.name)
+def _free_name(name: str, taken: set[str]) -> str:
+    """A name for a file; recordings of several corpora may be called alike."""
+    path = Path(re.sub(r"[^\w.-]", "_", name))
+    number, free = 1, path.name
+    while free in taken:
+        number += 1
+        free = f"{path.stem}-{number}{path.suffix}"
+    return free
+
+
+def _make(audio: Made, path: Path) -> Path | AsrError:
     try:
         data = audio.make()
     except AsrError as error:
         return error
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, data)
     except OSError as error:
         raise CorpusError(

@@ -14,7 +14,7 @@ from recipes.custom.huggingface import is_dataset, read_dataset
 from recipes.custom.kaldi import is_kaldi, read_kaldi
 from recipes.custom.rows import TABLES
 from recipes.custom.sphinx import is_sphinx, read_sphinx
-from recipes.custom.splits import named_split
+from recipes.custom.splits import split_of_file
 from recipes.custom.tables import read_common_voice, read_ljspeech, read_table
 
 __all__ = ["FORMS", "recognise"]
@@ -79,7 +79,5 @@ def recognise(path: Path) -> list[tuple[str, Path]]:
 def _tables_of_splits(path: Path) -> list[tuple[str, Path]]:
     """The tables or CutSets in a folder, called as splits are, or the only one."""
     files = sorted(p for p in path.iterdir() if _is_table(p)) if path.is_dir() else []
-    named = [file for file in files if named_split(file.name.partition(".")[0])] or (
-        files if len(files) == 1 else []
-    )
+    named = [file for file in files if split_of_file(file)] or (files if len(files) == 1 else [])
     return [("lhotse" if is_cutset(file) else "table", file) for file in named]

@@ -17,7 +17,7 @@ from recipes.custom.entries import Entry, Found, ReadOptions
 from recipes.custom.fetch import fetched
 from recipes.custom.folders import NamePattern
 from recipes.custom.forms import FORMS, recognise
-from recipes.custom.splits import BY, SPLITS, SplitOptions, named_split, split_up
+from recipes.custom.splits import BY, SPLITS, SplitOptions, named_split, split_of_file, split_up
 from recipes.custom.utterances import durations, named, told_by_names, utterance_of
 
 __all__ = ["Source"]
@@ -122,7 +122,7 @@ def _split(entry: Entry, form: str, place: Path) -> str | None:
     """The split of an entry: its own, or that of the file that is called so."""
     own = named_split(entry.split)
     if own is None and form in ("table", "lhotse"):
-        return named_split(place.name.partition(".")[0])
+        return split_of_file(place)
     return own
 
 

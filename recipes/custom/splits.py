@@ -13,7 +13,7 @@ from asr.types import ConfigError, CorpusError
 from recipes.common.manifests import Utterance
 from recipes.custom.divide import Amount, Group, divide
 
-__all__ = ["BY", "SPLITS", "Divided", "SplitOptions", "named_split", "split_up"]
+__all__ = ["BY", "SPLITS", "Divided", "SplitOptions", "named_split", "split_of_file", "split_up"]
 
 SPLITS = ("train", "dev", "test")
 BY = ("given", "speaker", "recording", "utterance")
@@ -67,6 +67,11 @@ def named_split(word: str | None) -> str | None:
         return None
     plain = word.strip().lower()
     return NAMES.get(plain) or NAMES.get(re.split(r"[-_. 0-9]", plain, maxsplit=1)[0])
+
+
+def split_of_file(path: Path) -> str | None:
+    """The split that a table or CutSet is called by, as ``dev.tsv`` or ``cuts_dev.jsonl.gz``."""
+    return named_split(path.name.partition(".")[0].rpartition("cuts_")[2])
 
 
 def split_up(

@@ -111,6 +111,23 @@ def test_commands_are_run_only_if_the_user_says_so(directory, prepare, tmp_path,
     np.testing.assert_allclose(load_samples(prepare.all["a-0"]).samples, expected, atol=1e-6)
 
 
+def test_recordings_of_two_corpora_may_be_called_alike(tmp_path, prepare, write_tone):
+    for number, split in enumerate(("train", "dev"), start=1):
+        path = write_tone(tmp_path / f"{split}.wav", number)
+        (tmp_path / "k" / split).mkdir(parents=True)
+        write(
+            tmp_path / "k" / split,
+            {
+                "wav.scp": [f"tape cat {path} | cat |"],
+                "segments": [f"{split}-{n} tape 0.0 {n}" for n in (0.25, 0.5)],
+                "text": [f"{split}-{n} GO" for n in (0.25, 0.5)],
+            },
+        )
+    assert prepare("--from", tmp_path / "k", "--run-commands") == 0
+    assert {c.recording.duration for c in prepare.cuts("train")} == {1.0}
+    assert {c.recording.duration for c in prepare.cuts("dev")} == {2.0}
+
+
 def test_a_command_that_fails_is_named_with_what_it_says(directory, prepare, capsys):
     lines = (directory / "wav.scp").read_text().splitlines()
     lines[0] = "a-0 echo no such tape >&2; exit 3 |"
