@@ -53,11 +53,17 @@ Floats = NDArray[np.floating[Any]]
 
 
 def is_compact(path: str | os.PathLike[str]) -> bool:
-    """True if the file is in this form. Pipes are not looked at: they are read once only."""
-    if not os.path.isfile(path):
+    """True if the file is in this form. Pipes are not looked at: they are read once only.
+
+    Of a file that cannot be read, whoever reads it next says why.
+    """
+    try:
+        if not os.path.isfile(path):
+            return False
+        with open(path, "rb") as stream:
+            return stream.read(len(MAGIC)) == MAGIC
+    except OSError:
         return False
-    with open(path, "rb") as stream:
-        return stream.read(len(MAGIC)) == MAGIC
 
 
 def by_frequency(ngrams: Ngrams) -> Ngrams:

@@ -14,6 +14,8 @@ from asr.decoding.wfst.decoder import word_ends
 from asr.decoding.wfst.graph import load_graph, save_graph
 from asr.decoding.wfst.make import make_graph
 from asr.decoding.wfst.pronunciations import disambiguated, lexicon_for
+from asr.lm.arpa import write_arpa
+from asr.lm.model import LanguageModel
 from asr.tokens import Tokenizer
 from asr.types import AsrError, ConfigError, GraphError, LanguageModelError
 
@@ -72,6 +74,14 @@ def test_equal_models_give_equal_graphs_packed_or_not(wfst, model, tmp_path):
         save_graph(make_graph(LETTERS, source), tmp_path / name)
     for file in ("TLG.fst", "words.txt", "tokens.txt"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_a_compact_model_gives_the_graph_of_the_arpa_file_with_its_numbers(wfst, model, tmp_path):
+    compact, arpa = tmp_path / "lm.compact", tmp_path / "rounded.arpa"
+    LanguageModel.load(model).save_compact(compact)
+    write_arpa(LanguageModel.load(compact).ngrams(), arpa)
+    made = make_graph(LETTERS, compact)
+    assert made.fst.to_str() == make_graph(LETTERS, arpa).fst.to_str() != ""
 
 
 def test_a_graph_replaces_a_graph_and_is_read_anew(folder, tmp_path):
