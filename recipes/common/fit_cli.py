@@ -28,6 +28,7 @@ from recipes.common.fit_callbacks import (
     given_callbacks,
     step_callbacks,
 )
+from recipes.common.listen import write_examples
 from recipes.common.module import SpeechModule
 from recipes.common.monitor import Monitor
 from recipes.common.recipe import Recipe
@@ -251,6 +252,11 @@ class SpeechCLI(LightningCLI):
             report.require_any()
         loaders = self.datamodule.train_dataloader(), self.datamodule.val_dataloader()
         check_batches(self.config["trainer"], *map(len, loaders))
+        if self.options.examples and self.trainer.is_global_zero:
+            folder = self.run_dir / "examples"
+            rate = self.datamodule.sample_rate
+            written = write_examples(folder, loaders[0], self.options.examples, rate)
+            _say(f"{len(written)} training utterances, as they are heard, are in {folder}")
         self.model.total_steps = total_steps(self.config["trainer"], len(loaders[0]))
         ends = self.config["trainer"]["max_epochs"], self.config["trainer"]["max_steps"]
         if self.checkpoint is not None and is_finished(self.checkpoint, *ends):

@@ -29,6 +29,7 @@ class RunOptions:
         monitor: the development value that chooses the best checkpoint and ends the training.
         patience: development passes without a better value before the end.
         average: average the last or the best checkpoints in the end: ``last:5`` or ``best:5``.
+        examples: write so many training utterances, as training hears them, to the run's folder.
         ema: decay of a moving average of the weights, 0.999 for example; 0 for none.
     """
 
@@ -42,12 +43,13 @@ class RunOptions:
     monitor: MonitorName = "error_rate"
     patience: int = 20
     average: str | None = None
+    examples: int = 0
     ema: float = 0.0
 
     def __post_init__(self) -> None:
         if self.patience < 1:
             raise ConfigError(f"patience is {self.patience}", remedy="give 1 or more")
-        for name in ("checkpoint_steps", "checkpoint_minutes"):
+        for name in ("checkpoint_steps", "checkpoint_minutes", "examples"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(
                     f"--{name} is {getattr(self, name)}", remedy="give 0 for none, or more"

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from asr.audio import read_audio
 from asr.augment import (
     AugmentConfig,
     JoinConfig,
@@ -137,9 +138,29 @@ def test_texts_without_a_space_between_them_cannot_be_joined(toy_data):
         SpeechDataModule(str(toy_data), augment=AugmentConfig(join=JoinConfig()))
 
 
-def test_fit_trains_on_all_of_it(toy, spaced, tmp_path):
+def test_fit_trains_on_all_of_it_and_lets_people_hear_it(toy, spaced, tmp_path):
     options = (
         "{join: {probability: 1}, no_speech: {probability: 0.3}, vocal_tract: {}, silence: {}}"
     )
-    run = ["--trainer.max_epochs", "1", "--data.augment", options]
+    run = ["--trainer.max_epochs", "1", "--data.augment", options, "--examples", "5"]
     assert toy.fit(spaced, tmp_path / "run", *run) == 0
+    folder = tmp_path / "run" / "examples"
+    header, *rows = (folder / "examples.tsv").read_text().splitlines()
+    assert header == "file\tid\ttext"
+    names = [row.split("\t")[0] for row in rows]
+    assert names == sorted(path.name for path in folder.glob("*.wav"))
+    assert len(names) == 5
+    data = SpeechDataModule(
+        str(spaced),
+        batch_size=8,
+        augment=AugmentConfig(
+            join=ALWAYS,
+            no_speech=NoSpeechConfig(probability=0.3),
+            vocal_tract=VocalTractConfig(),
+            silence=SilenceConfig(),
+        ),
+    )
+    batch = next(iter(data.train_dataloader()))
+    assert rows[0].split("\t")[1:] == [batch.ids[0], batch.texts[0]]
+    heard = read_audio(folder / names[0]).samples
+    assert np.allclose(heard, batch.waveforms[0, : batch.lengths[0]], atol=1e-4)
