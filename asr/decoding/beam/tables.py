@@ -65,15 +65,8 @@ WORD_PREFIX = np.dtype(
     align=True,
 )
 
-#: Words in sequence that ever were in the beam, as one tree; children are a linked list.
-HISTORY = np.dtype(
-    [
-        ("parent", np.int32),
-        ("word", np.int32),
-        ("first_child", np.int32),
-        ("next_sibling", np.int32),
-    ]
-)
+#: Words in sequence that ever were in the beam: all but the last, and the last.
+HISTORY = np.dtype([("parent", np.int32), ("word", np.int32)])
 
 #: What the language model said of a word in a state.
 STEP = np.dtype(

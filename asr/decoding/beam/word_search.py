@@ -33,7 +33,7 @@ from asr.decoding.beam.scoring import Options, WordBoosts, follow_phrases
 from asr.decoding.beam.search import add_logs, find_likely
 from asr.decoding.beam.tables import HISTORY, NONE, STEP, WORD_PREFIX, Records
 from asr.decoding.beam.tree import ROOT
-from asr.decoding.beam.words import WordGrammar
+from asr.decoding.beam.words import SURPRISE, WordGrammar
 from asr.lm.trie import step
 from asr.tokens import BLANK_ID
 
@@ -71,6 +71,7 @@ def search_words(
     next_beam = np.empty(256, dtype=WORD_PREFIX)
     table = np.zeros((1024, 2), dtype=np.int32)
     histories = _start_histories()
+    places = np.full(1024, NONE, dtype=np.int32)  # where a history is found by its parent and word
     likely, is_likely = np.empty(V, dtype=np.int32), np.zeros(V, dtype=np.bool_)
     cache = np.empty(REMEMBERED, dtype=STEP)
     for place in range(len(cache)):
@@ -107,7 +108,9 @@ def search_words(
         if len(beam) < size:
             beam = np.empty(2 * size, dtype=WORD_PREFIX)
         histories = _grow(histories, rows, size)
-        rows = _keep_chosen(next_beam, chosen, beam, histories, rows)
+        if len(places) < 2 * (rows + size):
+            places = _more_places(histories, rows, size)
+        rows = _keep_chosen(next_beam, chosen, beam, histories, places, rows)
     words, scores = _finish(beam, size, cache, options, grammar, boosts)
     return T, histories, words, scores
 
@@ -128,7 +131,7 @@ def _start_beam(grammar: WordGrammar) -> Records:
 def _start_histories() -> Records:
     histories = np.empty(256, dtype=HISTORY)
     root = histories[ROW]
-    root.parent, root.word, root.first_child, root.next_sibling = NONE, NONE, NONE, NONE
+    root.parent, root.word = NONE, NONE
     return histories
 
 
@@ -144,31 +147,56 @@ def _grow(histories: Records, rows: int, more: int) -> Records:
 
 @inlined
 def _keep_chosen(
-    next_beam: Records, chosen: NDArray[np.int32], beam: Records, histories: Records, rows: int
+    next_beam: Records,
+    chosen: NDArray[np.int32],
+    beam: Records,
+    histories: Records,
+    places: NDArray[np.int32],
+    rows: int,
 ) -> int:
     """Put the ``chosen (K,)`` into the beam, new histories behind the others; returns how many."""
     for slot in range(len(chosen)):
         beam[slot] = next_beam[chosen[slot]]
         prefix = beam[slot]
         if prefix.row == NONE:
-            prefix.row = _find_history(histories, rows, prefix.parent, prefix.word)
+            prefix.row = _find_history(histories, places, rows, prefix.parent, prefix.word)
             rows = max(rows, prefix.row + 1)
     return rows
 
 
 @inlined
-def _find_history(histories: Records, rows: int, parent: int, word: int) -> int:
+def _find_history(
+    histories: Records, places: NDArray[np.int32], rows: int, parent: int, word: int
+) -> int:
     """The row of ``parent`` with ``word``; a new one at the end if there is none."""
-    row = histories[parent].first_child
-    while row >= 0 and histories[row].word != word:
-        row = histories[row].next_sibling
-    if row >= 0:
-        return int(row)
-    new = histories[rows]
-    new.parent, new.word, new.first_child = parent, word, NONE
-    new.next_sibling = histories[parent].first_child
-    histories[parent].first_child = rows
+    mask = len(places) - 1
+    mixed = parent * 0x9E3779B1 + word * 0x85EBCA77
+    at = (mixed ^ (mixed >> 15)) & mask
+    while places[at] != NONE:
+        held = histories[places[at]]
+        if held.parent == parent and held.word == word:
+            return int(places[at])
+        at = (at + 1) & mask
+    places[at] = rows
+    histories[rows].parent, histories[rows].word = parent, word
     return rows
+
+
+@compiled
+def _more_places(histories: Records, rows: int, more: int) -> NDArray[np.int32]:
+    """Places for twice as many histories as there are going to be, those there are in theirs."""
+    size = 1024
+    while size < 4 * (rows + more):
+        size *= 2
+    places = np.full(size, NONE, dtype=np.int32)
+    for row in range(1, rows):
+        held = histories[row]
+        mixed = held.parent * 0x9E3779B1 + held.word * 0x85EBCA77
+        at = (mixed ^ (mixed >> 15)) & (size - 1)
+        while places[at] != NONE:
+            at = (at + 1) & (size - 1)
+        places[at] = row
+    return places
 
 
 @inlined
@@ -251,13 +279,18 @@ def _step(cache: Records, grammar: WordGrammar, state: int, word: int) -> tuple[
 def _look_ahead(
     cache: Records, state: int, node: int, options: Options, grammar: WordGrammar
 ) -> float:
-    """The best of the words that end in ``node``, exactly, and of those below, by 1-grams."""
+    """The best of the words that end in ``node``, exactly, and of those below, by 1-grams.
+
+    Words that would have to be surprisingly probable here to be the best are not asked for.
+    """
     if not grammar.has_lm:
         return 0.0
     best = grammar.below[node]
     for i in range(grammar.begins[node], grammar.begins[node + 1]):
-        log10, _ = _step(cache, grammar, state, grammar.lm_words[grammar.words[i]])
-        best = max(best, log10)
+        word = grammar.lm_words[grammar.words[i]]
+        if grammar.trie.log_probs[1 + word] + SURPRISE > best:
+            log10, _ = _step(cache, grammar, state, word)
+            best = max(best, log10)
     ahead: float = options.lm_weight * best
     return ahead
 
@@ -434,13 +467,14 @@ def _extend_all(
                     continue
                 log_said = (prefix.log_blank if k == last else prefix.log_total) + frame[k]
                 bar = max(least, best - options.beam_threshold)
-                if log_said + hope < bar - NEGLIGIBLE or log_said == NEVER:
+                most_rank = log_said + hope + options.lm_weight * grammar.upper[child]
+                if most_rank < bar - NEGLIGIBLE or log_said == NEVER:
                     continue
                 at = _find_place(table, t, next_beam, prefix.parent, prefix.word, child)
                 if table[at, 0] == t:  # it is there already: paths meet
                     meets = next_beam[table[at, 1]]
                     meets.log_token = add_logs(meets.log_token, log_said)
-                elif log_said + hope + options.lm_weight * grammar.upper[child] >= bar:
+                elif most_rank >= bar:
                     _arrive(
                         count,
                         prefix,
@@ -496,6 +530,11 @@ def _extend_all(
                             bonus = options.word_score + options.unk_score
                     if target < 0:
                         continue
+                    most_rank = log_said + hope
+                    if target < M:
+                        most_rank += options.lm_weight * grammar.upper[target]
+                    if most_rank < bar - NEGLIGIBLE:
+                        continue
                     above, said_last = parent, name
                     if way == GOES_ON:
                         above, said_last = prefix.parent, prefix.word
@@ -504,8 +543,7 @@ def _extend_all(
                         meets = next_beam[table[at, 1]]
                         meets.log_token = add_logs(meets.log_token, log_said)
                         continue
-                    upper = options.lm_weight * grammar.upper[target] if target < M else 0.0
-                    if log_said + hope + upper < bar:
+                    if most_rank < bar:
                         continue
                     if way == GOES_ON:
                         scratch[0] = prefix

@@ -20,7 +20,7 @@ from asr.lm.ngrams import UNKNOWN
 from asr.lm.trie import Trie
 from asr.tokens import Tokenizer
 
-__all__ = ["WordGrammar", "build_words"]
+__all__ = ["NO_TRIE", "SURPRISE", "WordGrammar", "build_words"]
 
 NO_WORD = -1
 SURPRISE = 2.0  # log10 of how much more probable than alone a word is expected to be after others
