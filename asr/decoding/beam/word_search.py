@@ -34,7 +34,7 @@ from asr.decoding.beam.search import add_logs, find_likely
 from asr.decoding.beam.tables import HISTORY, NONE, STEP, WORD_PREFIX, Records
 from asr.decoding.beam.tree import ROOT
 from asr.decoding.beam.words import SURPRISE, WordGrammar
-from asr.lm.trie import step
+from asr.lm.trie import Trie, step
 from asr.tokens import BLANK_ID
 
 __all__ = ["search_words"]
@@ -111,7 +111,7 @@ def search_words(
         if len(places) < 2 * (rows + size):
             places = _more_places(histories, rows, size)
         rows = _keep_chosen(next_beam, chosen, beam, histories, places, rows)
-    words, scores = _finish(beam, size, cache, options, grammar, boosts)
+    words, scores = _finish(beam, size, options, grammar, boosts)
     return T, histories, words, scores
 
 
@@ -252,47 +252,34 @@ def _larger(prefixes: Records, count: int, need: int, frame: int) -> Table:
     return table
 
 
-@inlined
-def _last_token(node: int, grammar: WordGrammar) -> int:
-    """The token that was said last; the blank where none was."""
-    M, J = len(grammar.below), len(grammar.silences)
-    if node == ROOT:
-        return BLANK_ID
-    if node < M:
-        return int(grammar.tree.tokens[node])
-    if node < M + J:
-        return int(grammar.silences[node - M])
-    return node - M - J
+# The functions below take arrays, and not the tuples that hold them: numba counts the references to
+# all arrays of a tuple in each call, which took half of the time.
 
 
 @inlined
-def _step(cache: Records, grammar: WordGrammar, state: int, word: int) -> tuple[float, int]:
+def _step(cache: Records, trie: Trie, state: int, word: int) -> tuple[float, int]:
     """:func:`asr.lm.trie.step`, remembered: a word is asked for in frame after frame."""
     held = cache[(state * 0x9E3779B1 + word * 0x85EBCA77) & (len(cache) - 1)]
     if held.state != state or held.word != word:
         held.state, held.word = state, word
-        held.log10, held.after = step(grammar.trie, state, word)
+        held.log10, held.after = step(trie, state, word)
     return held.log10, held.after
 
 
 @inlined
-def _look_ahead(
-    cache: Records, state: int, node: int, options: Options, grammar: WordGrammar
+def _best_of(
+    cache: Records, trie: Trie, state: int, words: NDArray[np.int32], below: float
 ) -> float:
-    """The best of the words that end in ``node``, exactly, and of those below, by 1-grams.
+    """log10 of the best of ``words``, exactly, and of those ``below``, by 1-grams.
 
     Words that would have to be surprisingly probable here to be the best are not asked for.
     """
-    if not grammar.has_lm:
-        return 0.0
-    best = grammar.below[node]
-    for i in range(grammar.begins[node], grammar.begins[node + 1]):
-        word = grammar.lm_words[grammar.words[i]]
-        if grammar.trie.log_probs[1 + word] + SURPRISE > best:
-            log10, _ = _step(cache, grammar, state, word)
+    best = below
+    for word in words:
+        if trie.log_probs[1 + word] + SURPRISE > best:
+            log10, _ = _step(cache, trie, state, word)
             best = max(best, log10)
-    ahead: float = options.lm_weight * best
-    return ahead
+    return best
 
 
 @inlined
@@ -316,56 +303,27 @@ def _phrases_ahead(boosts: WordBoosts, phrase_node: int, node: int, words: int) 
 
 
 @inlined
-def _arrive(
-    count: int,
-    source: Any,
-    node: int,
-    log_said: float,
-    bonus: float,
-    next_beam: Records,
-    cache: Records,
-    options: Options,
-    grammar: WordGrammar,
-    boosts: WordBoosts,
-) -> None:
-    """Fill in row ``count``: ``source`` goes on to ``node``, by a token with that probability."""
-    new = next_beam[count]
+def _arrive(new: Any, source: Any, node: int, log_said: float, bonus: float) -> None:
+    """Fill in ``new``: ``source`` goes on to ``node``, by a token with that probability."""
     new.log_blank, new.log_token, new.log_total = NEVER, log_said, log_said
     new.lm_score, new.bonus, new.lookahead = source.lm_score, source.bonus + bonus, 0.0
     new.row, new.parent, new.word, new.lexicon_node = source.row, source.parent, source.word, node
     new.lm_state, new.phrase_node = source.lm_state, source.phrase_node
-    M, J = len(grammar.below), len(grammar.silences)
-    if node < M:
-        new.lookahead = _look_ahead(cache, new.lm_state, node, options, grammar)
-    elif node >= M + J and grammar.has_lm:
-        log10, _ = _step(cache, grammar, new.lm_state, grammar.lm_words[-1])
-        new.lookahead = options.lm_weight * log10
-    if boosts.phrases.any:
-        new.lookahead += _phrases_ahead(boosts, new.phrase_node, node, M)
-    new.rank = log_said + new.lm_score + new.bonus + new.lookahead
 
 
 @inlined
-def _end_word(
-    ended: Any,
-    prefix: Any,
-    word: int,
-    cache: Records,
-    options: Options,
-    grammar: WordGrammar,
-    boosts: WordBoosts,
-) -> None:
-    """Fill in ``ended``: the history of ``prefix`` and ``word``."""
+def _end_word(ended: Any, prefix: Any, word: int) -> None:
+    """Fill in ``ended``: the history of ``prefix`` and ``word``, not scored."""
     ended.lm_score, ended.bonus, ended.lm_state = prefix.lm_score, prefix.bonus, prefix.lm_state
     ended.row, ended.parent, ended.word = NONE, prefix.row, word
     ended.phrase_node = prefix.phrase_node
-    if grammar.has_lm:
-        log10, after = _step(cache, grammar, prefix.lm_state, grammar.lm_words[word])
-        ended.lm_score += options.lm_weight * log10
-        ended.lm_state = after
-    if boosts.phrases.any:
-        ended.phrase_node = follow_phrases(boosts.phrases, prefix.phrase_node, word)
-        ended.bonus += boosts.phrases.gains[ended.phrase_node]
+
+
+@inlined
+def _end_phrases(ended: Any, word: int, boosts: WordBoosts) -> None:
+    """Add what the phrases earn that end with the word of ``ended``."""
+    ended.phrase_node = follow_phrases(boosts.phrases, ended.phrase_node, word)
+    ended.bonus += boosts.phrases.gains[ended.phrase_node]
 
 
 @inlined
@@ -422,7 +380,12 @@ def _extend_all(
     """All prefixes one frame later: those of the beam in the rows of their slots, then new ones;
     returns how many, and the arrays, which may be longer ones. Frames count from 1.
     """
-    M, J = len(grammar.below), len(grammar.silences)
+    tokens, children = grammar.tree.tokens, grammar.tree.children
+    first, begins, words, below = grammar.first, grammar.begins, grammar.words, grammar.below
+    upper, lm_words, trie = grammar.upper, grammar.lm_words, grammar.trie
+    silence_of, silences, has_lm = grammar.silence_of, grammar.silences, grammar.has_lm
+    lm_weight, has_phrases = options.lm_weight, boosts.phrases.any
+    M, J, unknown_word = len(below), len(silences), grammar.unknown
     open_words = options.unk_score > NEVER
     if len(next_beam) < 2 * size:
         next_beam = np.empty(4 * size, dtype=WORD_PREFIX)
@@ -439,35 +402,39 @@ def _extend_all(
     for slot in range(size):
         prefix = beam[slot]
         node = prefix.lexicon_node
-        last = _last_token(node, grammar)
         waits = node == ROOT or M <= node < M + J  # for a word to begin
-        silence = NONE  # which of the silences it is in
+        silence, last = NONE, BLANK_ID  # which of the silences it is in; the token said last
         if M <= node < M + J:
             silence = node - M
-        elif node == ROOT and grammar.begins_quiet:
+            last = silences[silence]
+        elif node >= M + J:
+            last = node - M - J
+        elif node != ROOT:
+            last = tokens[node]
+        elif grammar.begins_quiet:
             silence = 0
         unknown = node >= M + J
         begin, end = 0, 1  # of words that may end here; one, which is unknown or has ended
+        need = len(likely)
         if 0 < node < M:
-            begin, end = grammar.begins[node], grammar.begins[node + 1]
-        need = len(likely) * (1 + 3 * (end - begin))
-        if 0 < node < M:
-            need += grammar.tree.children[node + 1] - grammar.tree.children[node]
+            begin, end = begins[node], begins[node + 1]
+            need = children[node + 1] - children[node]
+        need += 3 * len(likely) * (end - begin)
         if len(next_beam) < count + need:
             next_beam = _longer(next_beam, count, need)
         if len(table) < 2 * (count + need):
             table = _larger(next_beam, count, need, t)
         hope = prefix.lm_score + prefix.bonus + most
-        _last_again(prefix, next_beam[slot], likely, frame, last, silence, grammar.silence_of)
+        _last_again(prefix, next_beam[slot], likely, frame, last, silence, silence_of)
         if 0 < node < M:
             # The word goes on: a node has few children, most of which are no likely tokens.
-            for child in range(grammar.tree.children[node], grammar.tree.children[node + 1]):
-                k = grammar.tree.tokens[child]
+            for child in range(children[node], children[node + 1]):
+                k = tokens[child]
                 if not is_likely[k]:
                     continue
                 log_said = (prefix.log_blank if k == last else prefix.log_total) + frame[k]
                 bar = max(least, best - options.beam_threshold)
-                most_rank = log_said + hope + options.lm_weight * grammar.upper[child]
+                most_rank = log_said + hope + lm_weight * upper[child]
                 if most_rank < bar - NEGLIGIBLE or log_said == NEVER:
                     continue
                 at = _find_place(table, t, next_beam, prefix.parent, prefix.word, child)
@@ -475,37 +442,31 @@ def _extend_all(
                     meets = next_beam[table[at, 1]]
                     meets.log_token = add_logs(meets.log_token, log_said)
                 elif most_rank >= bar:
-                    _arrive(
-                        count,
-                        prefix,
-                        child,
-                        log_said,
-                        0.0,
-                        next_beam,
-                        cache,
-                        options,
-                        grammar,
-                        boosts,
-                    )
-                    if next_beam[count].rank >= bar:
-                        best = max(best, next_beam[count].rank)
+                    new = next_beam[count]
+                    _arrive(new, prefix, child, log_said, 0.0)
+                    if has_lm:
+                        own = lm_words[begins[child] : begins[child + 1]]
+                        ahead = _best_of(cache, trie, new.lm_state, own, below[child])
+                        new.lookahead = lm_weight * ahead
+                    if has_phrases:
+                        new.lookahead += _phrases_ahead(boosts, new.phrase_node, child, M)
+                    new.rank = log_said + new.lm_score + new.bonus + new.lookahead
+                    if new.rank >= bar:
+                        best = max(best, new.rank)
                         table[at, 0], table[at, 1] = t, count
                         count += 1
-        if 0 < node < M:  # words that end here are no better than the look-ahead says
-            hope += prefix.lookahead
+            hope += prefix.lookahead  # words that end here are no better than it says
+        may_begin = waits or not grammar.separated
+        begins_unknown = may_begin and not unknown
         for i in range(begin, end):
-            word = len(grammar.lm_words) - 1
-            if 0 < node < M:
-                word = grammar.words[i]
+            word = words[i] if 0 < node < M else unknown_word
             parent, name = prefix.row, word
             if waits:
                 parent, name = prefix.parent, prefix.word
                 scratch[0] = prefix
             is_scored = waits
-            may_begin = waits or not grammar.separated
-            begins_unknown = may_begin and not unknown
             for k in likely:
-                j = grammar.silence_of[k]
+                j = silence_of[k]
                 if j < 0 and not may_begin and not unknown:
                     continue
                 log_start = (prefix.log_blank if k == last else prefix.log_total) + frame[k]
@@ -522,7 +483,7 @@ def _extend_all(
                             target = M + j
                     elif way == KNOWN:
                         if may_begin:
-                            target, bonus = grammar.first[k], options.word_score
+                            target, bonus = first[k], options.word_score
                     elif j < 0 and (unknown if way == GOES_ON else begins_unknown):
                         target = M + J + k
                         log_said += grammar.unknown_token
@@ -530,9 +491,7 @@ def _extend_all(
                             bonus = options.word_score + options.unk_score
                     if target < 0:
                         continue
-                    most_rank = log_said + hope
-                    if target < M:
-                        most_rank += options.lm_weight * grammar.upper[target]
+                    most_rank = log_said + hope + (lm_weight * upper[target] if target < M else 0.0)
                     if most_rank < bar - NEGLIGIBLE:
                         continue
                     above, said_last = parent, name
@@ -549,22 +508,29 @@ def _extend_all(
                         scratch[0] = prefix
                         is_scored = False
                     elif not is_scored:
-                        _end_word(ended, prefix, word, cache, options, grammar, boosts)
+                        _end_word(ended, prefix, word)
+                        if has_lm:
+                            lm_word = grammar.lm_unknown if unknown else lm_words[i]
+                            log10, after = _step(cache, trie, prefix.lm_state, lm_word)
+                            ended.lm_score += lm_weight * log10
+                            ended.lm_state = after
+                        if has_phrases:
+                            _end_phrases(ended, word, boosts)
                         is_scored = True
-                    _arrive(
-                        count,
-                        ended,
-                        target,
-                        log_said,
-                        bonus,
-                        next_beam,
-                        cache,
-                        options,
-                        grammar,
-                        boosts,
-                    )
-                    if next_beam[count].rank >= bar:
-                        best = max(best, next_beam[count].rank)
+                    new = next_beam[count]
+                    _arrive(new, ended, target, log_said, bonus)
+                    if has_lm and target < M:
+                        own = lm_words[begins[target] : begins[target + 1]]
+                        ahead = _best_of(cache, trie, new.lm_state, own, below[target])
+                        new.lookahead = lm_weight * ahead
+                    elif has_lm and target >= M + J:
+                        log10, _ = _step(cache, trie, new.lm_state, grammar.lm_unknown)
+                        new.lookahead = lm_weight * log10
+                    if has_phrases:
+                        new.lookahead += _phrases_ahead(boosts, new.phrase_node, target, M)
+                    new.rank = log_said + new.lm_score + new.bonus + new.lookahead
+                    if new.rank >= bar:
+                        best = max(best, new.rank)
                         table[at, 0], table[at, 1] = t, count
                         count += 1
     for index in range(count):
@@ -576,12 +542,7 @@ def _extend_all(
 
 @compiled
 def _finish(
-    beam: Records,
-    size: int,
-    cache: Records,
-    options: Options,
-    grammar: WordGrammar,
-    boosts: WordBoosts,
+    beam: Records, size: int, options: Options, grammar: WordGrammar, boosts: WordBoosts
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Word sequences ``(k, 2)`` and their scores ``(k, 3)``, the end of the sentence scored."""
     M, J = len(grammar.below), len(grammar.silences)
@@ -604,8 +565,15 @@ def _finish(
             scratch[0] = prefix
             ended = scratch[0]
             if not waits:
-                word = grammar.words[i] if node < M else len(grammar.lm_words) - 1
-                _end_word(ended, prefix, word, cache, options, grammar, boosts)
+                word = grammar.words[i] if node < M else grammar.unknown
+                _end_word(ended, prefix, word)
+                if grammar.has_lm:
+                    lm_word = grammar.lm_words[i] if node < M else grammar.lm_unknown
+                    log10, after = step(grammar.trie, prefix.lm_state, lm_word)
+                    ended.lm_score += options.lm_weight * log10
+                    ended.lm_state = after
+                if boosts.phrases.any:
+                    _end_phrases(ended, word, boosts)
             same = 0
             while same < count and (words[same, 0] != ended.parent or words[same, 1] != ended.word):
                 same += 1

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from asr.decoding.beam.tree import ROOT, Tree, build_tree, highest_below
 from asr.decoding.lexicon import Lexicon
 from asr.lm.model import LanguageModel
-from asr.lm.ngrams import UNKNOWN
 from asr.lm.trie import Trie
 from asr.tokens import Tokenizer
 
@@ -47,7 +46,8 @@ class WordGrammar(NamedTuple):
             node, minus infinity where none do.
         upper: ``(M,)`` float64, log10 of what words that end in a node or below are taken to have
             at most after any others, which spares asking the language model.
-        lm_words: ``(W + 1,)`` int32, each word as the language model's; the last is unknown words.
+        lm_words: int32, ``words`` as the language model's.
+        unknown, lm_unknown: the number of unknown words, after all others, here and in the model.
         has_lm: whether there is a language model.
         trie: the model; start, end: its state at the beginning, and its mark of the end.
         silence_of: ``(V,)`` int32, which of J silences each token is, or -1. All are one, unless a
@@ -66,6 +66,8 @@ class WordGrammar(NamedTuple):
     below: NDArray[np.float64]
     upper: NDArray[np.float64]
     lm_words: NDArray[np.int32]
+    unknown: int
+    lm_unknown: int
     has_lm: bool
     trie: Trie
     start: int
@@ -85,9 +87,9 @@ def build_words(lexicon: Lexicon, lm: LanguageModel | None, tokenizer: Tokenizer
     tree, ends = build_tree([way for _, way in ways])
     M = len(tree.tokens)
     begins, words = _words_of_nodes(ends, np.array([numbers[word] for word, _ in ways]), M)
-    lm_words = np.zeros(len(numbers) + 1, dtype=np.int32)
+    lm_words = np.zeros(len(words), dtype=np.int32)
     if lm is not None:
-        lm_words = lm.ids([*numbers, UNKNOWN])
+        lm_words = lm.ids(numbers)[words]
     first = np.full(V, -1, dtype=np.int32)
     children = np.arange(tree.children[ROOT], tree.children[ROOT + 1], dtype=np.int32)
     first[tree.tokens[children]] = children
@@ -99,7 +101,7 @@ def build_words(lexicon: Lexicon, lm: LanguageModel | None, tokenizer: Tokenizer
     complete = np.zeros(M + len(silences) + V, dtype=np.int32)
     complete[:M] = np.where(np.diff(begins) > 0, 0, NO_WORD)
     complete[ROOT] = 0
-    below, upper = _look_aheads(tree, words, begins, lm, lm_words)
+    below, upper = _look_aheads(tree, begins, lm, lm_words)
     return WordGrammar(
         tree=tree,
         first=first,
@@ -109,6 +111,8 @@ def build_words(lexicon: Lexicon, lm: LanguageModel | None, tokenizer: Tokenizer
         below=below,
         upper=upper,
         lm_words=lm_words,
+        unknown=len(numbers),
+        lm_unknown=0 if lm is None else lm.unknown,
         has_lm=lm is not None,
         trie=NO_TRIE if lm is None else lm.trie,
         start=0 if lm is None else lm.start,
@@ -132,7 +136,6 @@ def _words_of_nodes(
 
 def _look_aheads(
     tree: Tree,
-    words: NDArray[np.int32],
     begins: NDArray[np.int32],
     lm: LanguageModel | None,
     lm_words: NDArray[np.int32],
@@ -143,7 +146,7 @@ def _look_aheads(
         return np.zeros(M), np.zeros(M)
     own = np.full(M, -math.inf)
     nodes = np.repeat(np.arange(M), np.diff(begins))
-    np.maximum.at(own, nodes, lm.trie.log_probs[1 + lm_words[words]].astype(np.float64))
+    np.maximum.at(own, nodes, lm.trie.log_probs[1 + lm_words].astype(np.float64))
     highest = highest_below(tree, own)
     below = np.full(M, -math.inf)
     parents = np.repeat(np.arange(M), np.diff(tree.children))
