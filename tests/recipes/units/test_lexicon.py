@@ -89,7 +89,7 @@ def test_the_first_lexicon_that_has_a_word_decides(file):
 
 
 def test_the_phones_of_espeak_are_those_of_the_cmu_dictionary():
-    """Over all of CMUdict 10.1 % of the phones differ, many in names and in unstressed vowels."""
+    """Over every tenth word 10.1 % of the phones differ, many in names and unstressed vowels."""
     theirs = cmudict.dict()
     assert {phone for way in PHONES.values() for phone in way} <= ARPABET
     known = sorted(word for word in theirs if word.replace("'", "").isalpha())
