@@ -53,9 +53,8 @@ def weights(run, name="last"):
 
 def module_of(bundle, tokens, kind="characters", **network):
     config = bundle.model.config.network
-    return SpeechModule(
-        tokens, kind, bundle.extractor.config, NetworkConfig(**{**vars(config), **network})
-    )
+    shape = NetworkConfig(**{**vars(config), **network})
+    return SpeechModule(tokens, kind, [], bundle.extractor.config, shape)
 
 
 # The rows of the output layer.

@@ -61,7 +61,7 @@ def test_papers_train_by_online_descent_without_what_came_later(name, tmp_path):
     assert (network.cell, network.dropout, network.weight_noise) == ("peephole", 0.0, 0.0)
     assert network.input_noise == (0.6 if name == "graves2006" else 0.0)
     assert cli.model.augment is None
-    assert cli.datamodule.perturb is None
+    assert cli.datamodule.augmentation.speed is None
     assert cli.datamodule.limits.batch_size == 1
     assert cli.model.loss.normalisation == "sum"
     assert cli.trainer.gradient_clip_val is None
