@@ -14,7 +14,7 @@ import numpy as np
 from asr.decoding.beam.phrases import Phrase
 from asr.decoding.beam.scoring import NO_LM, NOT_A_WORD, TOKEN_LM, WORD_LM, Grammar, Options
 from asr.decoding.beam.tree import build_tree, highest_below
-from asr.decoding.beam.words import NO_TRIE, WordGrammar, build_words
+from asr.decoding.beam.words import NO_TRIE, WordGrammar, build_words, without_model
 from asr.decoding.config import BeamOptions
 from asr.decoding.lexicon import Labels, Lexicon, read_lexicon, spell, spell_words, write_lexicon
 from asr.lm.arpa import write_arpa
@@ -114,10 +114,8 @@ class Language:
             self.units == "tokens" or _are_as_written(lexicon, self._tokenizer)
         ):
             return None
-        without = build_words(lexicon, None, self._tokenizer)
-        return without, without if self.lm is None else build_words(
-            lexicon, self.lm, self._tokenizer
-        )
+        words = build_words(lexicon, self.lm, self._tokenizer)
+        return without_model(words), words
 
     def check_phrases(self, phrases: Sequence[Phrase]) -> None:
         """Refuse phrases that words of the lexicon alone can never make.

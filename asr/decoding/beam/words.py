@@ -19,7 +19,7 @@ from asr.lm.model import LanguageModel
 from asr.lm.trie import Trie
 from asr.tokens import Tokenizer
 
-__all__ = ["NO_TRIE", "SURPRISE", "WordGrammar", "build_words"]
+__all__ = ["NO_TRIE", "SURPRISE", "WordGrammar", "build_words", "without_model"]
 
 NO_WORD = -1
 SURPRISE = 2.0  # log10 of how much more probable than alone a word is expected to be after others
@@ -123,6 +123,12 @@ def build_words(lexicon: Lexicon, lm: LanguageModel | None, tokenizer: Tokenizer
         unknown_token=-math.log(max(1, V - 1 - len(quiet))),
         separated=lexicon.separator is not None,
     )
+
+
+def without_model(words: WordGrammar) -> WordGrammar:
+    """The same lexicon without the language model."""
+    nothing = np.zeros(len(words.below))
+    return words._replace(has_lm=False, trie=NO_TRIE, start=0, below=nothing, upper=nothing)
 
 
 def _words_of_nodes(
