@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asr.cli.known_texts import add_known_texts, check_outputs, output_bundle
 from asr.cli.recognition import add_recognition, chosen_options, chosen_phrases, load_recognizer
-from asr.cli.results import inputs_of
 from asr.cli.terminal import complain, progress
-from asr.files.write import check_target
-from asr.options import BATCH_SECONDS
 from asr.types import AsrError, ConfigError, Hypothesis
 
 if TYPE_CHECKING:
@@ -32,20 +29,7 @@ def add_calibrate(parser: argparse.ArgumentParser) -> None:
         "again for another."
     )
     parser.set_defaults(run=_calibrate)
-    parser.add_argument("bundle", metavar="BUNDLE", help="folder of the model bundle")
-    parser.add_argument(
-        "--pairs", metavar="TSV", required=True, help="lines of an audio file, a tab and its text"
-    )
-    parser.add_argument("--output", metavar="BUNDLE", help="bundle to write (default: the same)")
-    parser.add_argument("--dry-run", action="store_true", help="write no bundle")
-    parser.add_argument("--picture", metavar="PNG", help="draw how many are right at a confidence")
-    parser.add_argument(
-        "--batch-seconds",
-        type=float,
-        default=BATCH_SECONDS,
-        metavar="S",
-        help="audio recognised at once",
-    )
+    add_known_texts(parser, "how many are right at a confidence")
     add_recognition(parser)
 
 
@@ -65,8 +49,7 @@ def _calibrate(options: argparse.Namespace) -> int:
     from asr.scoring import calibration_error, reliability
 
     segments = read_pairs(options.pairs)
-    target = Path(options.output or options.bundle)
-    _check_targets(options, target, segments)
+    check_outputs(options, segments)
     recognizer = load_recognizer(options)
     chosen = chosen_options(options, recognizer.bundle.decoder)
     decoder = recognizer.decoder(chosen, chosen_phrases(options), calibrated=False)
@@ -85,23 +68,8 @@ def _calibrate(options: argparse.Namespace) -> int:
         save_picture(draw_reliability({"as found": before, "calibrated": after}), options.picture)
     if not options.dry_run:
         found = {**recognizer.bundle.calibrations, chosen.name: calibration}
-        save_bundle(replace(recognizer.bundle, calibrations=found), target)
+        save_bundle(replace(recognizer.bundle, calibrations=found), output_bundle(options))
     return 0
-
-
-def _check_targets(options: argparse.Namespace, target: Path, segments: Sequence[Segment]) -> None:
-    """Before the work rather than after it."""
-    from asr.bundle.save import check_place
-    from asr.plots import check_picture_path
-
-    inputs = [*inputs_of(options), *(segment.audio for segment in segments)]
-    if options.picture is not None:
-        check_picture_path(options.picture)
-        check_target(options.picture, inputs)
-    if not options.dry_run:
-        check_place(target.absolute())
-        if target.resolve() != Path(options.bundle).resolve():  # which it is asked to change
-            check_target(target, inputs)
 
 
 def _recognise(

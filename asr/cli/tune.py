@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asr.cli.known_texts import add_known_texts, check_outputs, output_bundle
 from asr.cli.recognition import add_language, add_model, load_recognizer, penalty
-from asr.cli.results import inputs_of
 from asr.cli.terminal import progress
-from asr.files.write import check_target
-from asr.options import BATCH_SECONDS
 from asr.types import ConfigError
 
 if TYPE_CHECKING:
@@ -33,20 +30,7 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
         "on, and others to measure the result."
     )
     parser.set_defaults(run=_tune)
-    parser.add_argument("bundle", metavar="BUNDLE", help="folder of the model bundle")
-    parser.add_argument(
-        "--pairs", metavar="TSV", required=True, help="lines of an audio file, a tab and its text"
-    )
-    parser.add_argument("--output", metavar="BUNDLE", help="bundle to write (default: the same)")
-    parser.add_argument("--dry-run", action="store_true", help="write no bundle")
-    parser.add_argument("--picture", metavar="PNG", help="draw the error rate over the weights")
-    parser.add_argument(
-        "--batch-seconds",
-        type=float,
-        default=BATCH_SECONDS,
-        metavar="S",
-        help="audio computed at once",
-    )
+    add_known_texts(parser, "the error rate over the weights")
     add = parser.add_argument_group("what is tried").add_argument
     add("--lm-weights", type=float, nargs="+", metavar="W")
     add("--scores", type=float, nargs="+", metavar="X", help="added for each word (or phone)")
@@ -71,8 +55,7 @@ def _tune(options: argparse.Namespace) -> int:
 
     grid = _grid(options)
     segments = read_pairs(options.pairs)
-    target = Path(options.output or options.bundle)
-    _check_targets(options, target, segments)
+    check_outputs(options, segments)
     recognizer = load_recognizer(options)
     base = _base(recognizer.bundle.decoder, options.unk_score)
     check_grid(base, grid)
@@ -85,23 +68,8 @@ def _tune(options: argparse.Namespace) -> int:
     if not options.dry_run:
         best = best_trial(trials).decoder
         best = replace(best, nbest=min(base.nbest, best.beam_width))
-        save_bundle(replace(recognizer.bundle, decoder=best), target)
+        save_bundle(replace(recognizer.bundle, decoder=best), output_bundle(options))
     return 0
-
-
-def _check_targets(options: argparse.Namespace, target: Path, segments: Sequence[Segment]) -> None:
-    """Before the work rather than after it."""
-    from asr.bundle.save import check_place
-    from asr.plots import check_picture_path
-
-    inputs = [*inputs_of(options), *(segment.audio for segment in segments)]
-    if options.picture is not None:
-        check_picture_path(options.picture)
-        check_target(options.picture, inputs)
-    if not options.dry_run:
-        check_place(target.absolute())
-        if target.resolve() != Path(options.bundle).resolve():  # which it is asked to change
-            check_target(target, inputs)
 
 
 def _try_all(development: Development, base: BeamOptions, grid: Grid) -> list[Trial]:
