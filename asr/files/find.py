@@ -10,7 +10,7 @@ from pathlib import Path
 from asr.files.read import STDIN
 from asr.types import AudioError
 
-__all__ = ["Source", "find_audio", "is_audio_name", "sources_of"]
+__all__ = ["Source", "files_below", "find_audio", "is_audio_name", "sources_of"]
 
 # In folders alone; a file that is named may be called anything.
 SUFFIXES = (
@@ -80,3 +80,24 @@ def _audio_below(folder: str, suffixes: Sequence[str]) -> Iterator[Path]:
         for name in files:
             if name.lower().endswith(tuple(suffixes)) and not name.startswith("."):
                 yield Path(parent, name)
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files, in order, through links too; hidden ones are left out.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    seen = set()
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=_raise):
+        place = os.path.realpath(root)
+        if place in seen:  # a link to where we have been
+            folders.clear()
+            continue
+        seen.add(place)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(root, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _raise(error: OSError) -> None:
+    raise error

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-from asr.files.find import SUFFIXES
+from asr.files.find import SUFFIXES, files_below
 from asr.files.read import read_text
 from asr.types import ConfigError, CorpusError
 from recipes.custom.entries import Entry, Found, ReadOptions
 
-__all__ = ["AUDIO_SUFFIXES", "NamePattern", "files_below", "is_audio", "read_folder"]
+__all__ = ["AUDIO_SUFFIXES", "NamePattern", "is_audio", "read_folder"]
 
 AUDIO_SUFFIXES = (
     *SUFFIXES,
@@ -25,27 +23,6 @@ FIELD = re.compile(r"\{([A-Za-z_]\w*)\}")
 def is_audio(path: Path) -> bool:
     """Whether a file is called as recordings are."""
     return path.suffix.lower() in AUDIO_SUFFIXES
-
-
-def files_below(folder: Path) -> Iterator[Path]:
-    """All files, in order, through links too; hidden ones are left out.
-
-    Raises:
-        OSError: a folder cannot be read.
-    """
-    seen = set()
-    for root, folders, names in os.walk(folder, followlinks=True, onerror=_raise):
-        place = os.path.realpath(root)
-        if place in seen:  # a link to where we have been
-            folders.clear()
-            continue
-        seen.add(place)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(root, name) for name in sorted(names) if not name.startswith("."))
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def read_folder(path: Path, options: ReadOptions) -> Found:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from asr.files.find import files_below
 from asr.types import CorpusError
 from recipes.custom.cutsets import is_cutset, read_cutset
 from recipes.custom.entries import Found, ReadOptions
-from recipes.custom.folders import files_below, is_audio, read_folder
+from recipes.custom.folders import is_audio, read_folder
 from recipes.custom.huggingface import is_dataset, read_dataset
 from recipes.custom.kaldi import is_kaldi, read_kaldi
 from recipes.custom.rows import TABLES

@@ -8,10 +8,10 @@ The speaker is what stands before the first hyphen of an utterance's id.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from asr.files.find import files_below
 from asr.files.read import Line, read_lines
 from asr.types import CorpusError
 from recipes.common.manifests import Utterance
@@ -80,7 +80,7 @@ def _offer(corpus: Path) -> str:
 
 
 def _subset(folder: Path) -> list[Utterance]:
-    files = list(_files(folder))
+    files = list(files_below(folder))
     audio = {normalise(path.stem): path for path in files if path.suffix == AUDIO}
     lines = _lines([path for path in files if path.name.endswith(TRANSCRIPT)])
     if untold := audio.keys() - lines.keys():
@@ -105,27 +105,6 @@ def _subset(folder: Path) -> list[Utterance]:
         )
         for name, line in lines.items()
     ]
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """The files below ``folder``, in order, through links too; hidden ones are left out.
-
-    Raises:
-        OSError: a folder cannot be read.
-    """
-    seen = set()
-    for root, folders, names in os.walk(folder, followlinks=True, onerror=_raise):
-        place = os.path.realpath(root)
-        if place in seen:  # a link to where we have been
-            folders.clear()
-            continue
-        seen.add(place)
-        folders.sort()
-        yield from (Path(root, name) for name in sorted(names) if not name.startswith("."))
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def _lines(transcripts: list[Path]) -> dict[str, Line]:
