@@ -138,8 +138,12 @@ class _AnySpeech:
 class SpeechLoader(DataLoader):
     """Batches of a :class:`SpeechDataset`, whose errors are raised here, in one line.
 
-    torch would wrap what a worker raises in its own words and the worker's traceback.
+    torch would wrap what a worker raises in its own words and the worker's traceback. It would also
+    warn of more workers than processors, which wait for disks more than they compute.
     """
+
+    def check_worker_number_rationality(self) -> None:
+        """Take as many as were asked for."""
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield batches.
