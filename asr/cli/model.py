@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from asr.files.find import is_audio_name
+from asr.files.find import has_audio, is_audio_name
 from asr.files.read import STDIN
 from asr.types import ConfigError
 
@@ -57,6 +57,4 @@ def _is_recording(path: str) -> bool:
     place = Path(path)
     if not place.is_dir():
         return path == STDIN or is_audio_name(path)
-    return not looks_like_bundle(place) and any(
-        is_audio_name(file.name) for file in place.rglob("*")
-    )
+    return not looks_like_bundle(place) and has_audio(path)

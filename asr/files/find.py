@@ -10,7 +10,7 @@ from pathlib import Path
 from asr.files.read import STDIN
 from asr.types import AudioError
 
-__all__ = ["Source", "files_below", "find_audio", "is_audio_name", "sources_of"]
+__all__ = ["Source", "files_below", "find_audio", "has_audio", "is_audio_name", "sources_of"]
 
 # In folders alone; a file that is named may be called anything.
 SUFFIXES = (
@@ -69,17 +69,25 @@ def _sources_below(folder: str, suffixes: Sequence[str]) -> list[Source]:
     return found
 
 
+def has_audio(folder: str) -> bool:
+    """Whether a recording is in or below ``folder``.
+
+    Raises:
+        AudioError: a folder cannot be read.
+    """
+    return any(True for _ in _audio_below(folder, SUFFIXES))
+
+
 def _audio_below(folder: str, suffixes: Sequence[str]) -> Iterator[Path]:
     """Hidden files and folders are no one's recordings."""
-
-    def complain(error: OSError) -> None:
-        raise AudioError(f"the folder cannot be read: {error.strerror}", where=str(error.filename))
-
-    for parent, folders, files in os.walk(folder, onerror=complain):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if name.lower().endswith(tuple(suffixes)) and not name.startswith("."):
-                yield Path(parent, name)
+    try:
+        for file in files_below(Path(folder)):
+            if file.name.lower().endswith(tuple(suffixes)):
+                yield file
+    except OSError as error:
+        raise AudioError(
+            f"the folder cannot be read: {error.strerror}", where=str(error.filename)
+        ) from None
 
 
 def files_below(folder: Path) -> Iterator[Path]:

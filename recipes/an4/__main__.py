@@ -4,11 +4,10 @@ import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from recipes.an4.corpus import FOLDS, TITLE, utterances
 from recipes.common.cli import main
-from recipes.common.corpus import Corpus
+from recipes.common.corpus import Corpus, add_corpus_option
 from recipes.common.metric import WER
 from recipes.common.prepare import read_split
 from recipes.common.recipe import Recipe
@@ -19,7 +18,7 @@ class Source:
 
     def add_options(self, part: ArgumentParser) -> None:
         """Add it to the command line."""
-        part.add_argument("--corpus", type=Path, required=True, help=f"folder of {TITLE}")
+        add_corpus_option(part, TITLE)
         part.add_argument(
             "--fold",
             type=int,

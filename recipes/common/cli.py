@@ -22,6 +22,7 @@ from asr.decoding import GreedyOptions
 from asr.files.write import check_target
 from asr.types import AsrError, ConfigError
 from recipes.common.compare import compare, metric_of, print_comparison
+from recipes.common.corpus import add_corpus_option
 from recipes.common.evaluate import EvaluateOptions, evaluate, names_in
 from recipes.common.export import (
     LanguageFiles,
@@ -29,7 +30,7 @@ from recipes.common.export import (
     bundle_from_checkpoint,
     export,
 )
-from recipes.common.prepare import prepare, prepare_corpus
+from recipes.common.prepare import PrepareOptions, prepare, prepare_corpus
 from recipes.common.prepare_options import add_text_options, chosen_text, chosen_units
 from recipes.common.recipe import Recipe
 from recipes.common.shards import Sharding
@@ -93,7 +94,7 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
     if recipe.source is not None:
         recipe.source.add_options(part)
     else:
-        _add_corpus(part, recipe, required=recipe.obtain is None)
+        add_corpus_option(part, recipe.title, required=recipe.obtain is None)
     part.add_argument("--data", type=Path, default=recipe.paths.data, help="folder to write")
     part.add_argument(
         *("--skip-bad", "--skip-broken"),
@@ -140,7 +141,7 @@ def _add_evaluation(part: argparse.ArgumentParser, recipe: Recipe) -> None:
     models = _add_model(part, recipe)
     models.add_argument("--bundle", type=Path, help="a model bundle in place of a checkpoint")
     if recipe.utterances is not None:
-        _add_corpus(part, recipe, required=False)
+        add_corpus_option(part, recipe.title, required=False)
     part.add_argument("--data", type=Path, default=recipe.paths.data, help="prepared folder")
     part.add_argument(
         "--split",
@@ -173,10 +174,6 @@ def _add_scoring(part: argparse.ArgumentParser, recipe: Recipe) -> None:
         )
 
 
-def _add_corpus(part: argparse.ArgumentParser, recipe: Recipe, *, required: bool) -> None:
-    part.add_argument("--corpus", type=Path, required=required, help=f"folder of {recipe.title}")
-
-
 def _add_model(part: argparse.ArgumentParser, recipe: Recipe) -> argparse._MutuallyExclusiveGroup:
     """The options that say which model; returns the group of those that exclude each other."""
     part.add_argument("--run", dest="run_dir", type=Path, default=recipe.paths.run)
@@ -200,21 +197,21 @@ def _sharding(arguments: argparse.Namespace) -> Sharding | None:
 
 
 def _prepare(recipe: Recipe, arguments: argparse.Namespace) -> None:
-    options = {
-        "skip_bad": arguments.skip_bad,
-        "text": chosen_text(recipe, arguments),
-        "units": chosen_units(recipe, arguments),
-        "sharding": _sharding(arguments),
-    }
+    options = PrepareOptions(
+        skip_bad=arguments.skip_bad,
+        text=chosen_text(recipe, arguments),
+        units=chosen_units(recipe, arguments),
+        sharding=_sharding(arguments),
+    )
     if recipe.source is not None:
         corpus = recipe.source.read(arguments)
-        prepare_corpus(recipe, corpus, arguments.data, **options)
+        prepare_corpus(recipe, corpus, arguments.data, options)
         return
     corpus = arguments.corpus
     if corpus is None and recipe.obtain is not None:
         corpus = recipe.paths.corpus
         recipe.obtain(corpus)
-    prepare(recipe, corpus, arguments.data, **options)
+    prepare(recipe, corpus, arguments.data, options)
 
 
 def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,14 @@ from asr.files.write import write_text
 from asr.types import CorpusError
 from recipes.common.manifests import Utterance
 
-__all__ = ["Corpus", "LeftOut", "save_left_out", "save_split_note", "split_note"]
+__all__ = [
+    "Corpus",
+    "LeftOut",
+    "add_corpus_option",
+    "save_left_out",
+    "save_split_note",
+    "split_note",
+]
 
 
 @dataclass(frozen=True)
@@ -95,3 +103,8 @@ def split_note(data: Path) -> str | None:
         raise CorpusError(
             "the note on the splits is damaged", where=str(path), remedy="run `prepare` again"
         ) from None
+
+
+def add_corpus_option(part: ArgumentParser, title: str, *, required: bool = True) -> None:
+    """Give a command the option that says where the corpus called ``title`` is."""
+    part.add_argument("--corpus", type=Path, required=required, help=f"folder of {title}")

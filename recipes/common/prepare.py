@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lhotse.cut import Cut
@@ -30,18 +30,31 @@ from recipes.common.recipe import Recipe
 from recipes.common.shards import Sharding, write_shards
 from recipes.common.units.options import UnitOptions
 
-__all__ = ["prepare", "prepare_corpus", "read_split"]
+__all__ = ["PrepareOptions", "prepare", "prepare_corpus", "read_split"]
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What can be chosen.
+
+    Attributes:
+        skip_bad: leave out what cannot be used, and list it in ``left_out.tsv``.
+        text: the form of texts; None for the recipe's.
+        units: what texts are made into; None for characters.
+        sharding: into which shards audio is copied, where the manifests then find it; None: none.
+    """
+
+    skip_bad: bool = False
+    text: TextOptions | None = None
+    units: UnitOptions | None = None
+    sharding: Sharding | None = None
 
 
 def prepare(
     recipe: Recipe,
     corpus: Path,
     data: Path,
-    *,
-    skip_bad: bool = False,
-    text: TextOptions | None = None,
-    units: UnitOptions | None = None,
-    sharding: Sharding | None = None,
+    options: PrepareOptions = PrepareOptions(),
 ) -> None:
     """Read ``corpus`` and write it as :func:`prepare_corpus` does.
 
@@ -49,28 +62,14 @@ def prepare(
         CorpusError: the corpus is not laid out as published, or see there.
     """
     splits = {split: read_split(recipe, corpus, split) for split in recipe.splits}
-    read = Corpus(str(corpus), splits)
-    options = {"skip_bad": skip_bad, "text": text, "units": units, "sharding": sharding}
-    prepare_corpus(recipe, read, data, **options)
+    prepare_corpus(recipe, Corpus(str(corpus), splits), data, options)
 
 
-def prepare_corpus(
-    recipe: Recipe,
-    corpus: Corpus,
-    data: Path,
-    *,
-    skip_bad: bool = False,
-    text: TextOptions | None = None,
-    units: UnitOptions | None = None,
-    sharding: Sharding | None = None,
-) -> None:
+def prepare_corpus(recipe: Recipe, corpus: Corpus, data: Path, options: PrepareOptions) -> None:
     """Write manifests and the token list of ``corpus`` to ``data``; prints a table.
 
-    Nothing is written before all texts and all audio have been read. With ``skip_bad``, what cannot
-    be used is named and left out; ``left_out.tsv`` lists it. Texts get the form ``text``, or the
-    recipe's, and are made into ``units``, or characters; what they are made of and what they lose
-    is listed as well. With ``sharding``, the audio is copied into shards, where the manifests then
-    find it.
+    Nothing is written before all texts and all audio have been read. What texts are made of, what
+    they lose and what is left out is listed beside the manifests.
 
     Raises:
         CorpusError: a text is missing, a speaker is in two splits, words have no pronunciation, or
@@ -83,14 +82,14 @@ def prepare_corpus(
         check_ids(manifest_path(data, split), utterances)
     if corpus.split_note is None:
         _check_speakers(corpus.splits, corpus.unions)
-    check_lexicons(data, units)
-    texts = prepare_texts(recipe, corpus, text or recipe.text, units)
+    check_lexicons(data, options.units)
+    texts = prepare_texts(recipe, corpus, options.text or recipe.text, options.units)
     corpus = replace(corpus, splits=texts.splits)
-    cuts, left_out = _usable(corpus, skip_bad=skip_bad)
+    cuts, left_out = _usable(corpus, skip_bad=options.skip_bad)
     for split in corpus.splits:
         placed = cuts[split]
-        if sharding is not None:
-            placed = write_shards(placed, data, split, sharding)
+        if options.sharding is not None:
+            placed = write_shards(placed, data, split, options.sharding)
         save_cuts(manifest_path(data, split), placed)
     texts.save(data)
     note = "\n".join(filter(None, (corpus.split_note, recipe.note(cuts)))) or None

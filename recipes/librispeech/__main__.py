@@ -3,11 +3,10 @@
 import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
-from pathlib import Path
 
 from asr.types import CorpusError
 from recipes.common.cli import main
-from recipes.common.corpus import Corpus
+from recipes.common.corpus import Corpus, add_corpus_option
 from recipes.common.metric import WER
 from recipes.common.prepare import read_split
 from recipes.common.recipe import Recipe
@@ -26,7 +25,7 @@ class Source:
 
     def add_options(self, part: ArgumentParser) -> None:
         """Add them to the command line."""
-        part.add_argument("--corpus", type=Path, required=True, help=f"folder of {TITLE}")
+        add_corpus_option(part, TITLE)
         for split, example in EXAMPLES.items():
             part.add_argument(
                 f"--{split}",

@@ -3,10 +3,9 @@
 import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
-from pathlib import Path
 
 from recipes.common.cli import main
-from recipes.common.corpus import Corpus
+from recipes.common.corpus import Corpus, add_corpus_option
 from recipes.common.prepare import read_split
 from recipes.common.recipe import Recipe
 from recipes.timit.corpus import TITLE, Reading, splits_of
@@ -20,7 +19,7 @@ class Source:
 
     def add_options(self, part: ArgumentParser) -> None:
         """Add them to the command line."""
-        part.add_argument("--corpus", type=Path, required=True, help=f"folder of {TITLE}")
+        add_corpus_option(part, TITLE)
         part.add_argument(
             "--labels",
             type=int,

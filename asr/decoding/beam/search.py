@@ -47,7 +47,7 @@ from asr.decoding.beam.tables import NODE, NONE, PREFIX, Records
 from asr.lm.trie import step
 from asr.tokens import BLANK_ID
 
-__all__ = ["add_logs", "find_likely", "search"]
+__all__ = ["add_blank", "add_logs", "find_likely", "grow", "search"]
 
 NEVER = -math.inf
 ROW = 0  # of the empty prefix in the tree
@@ -81,7 +81,7 @@ def search(
             return t, tree, np.empty(0, dtype=np.int32), np.empty((0, 3))
         count = find_likely(log_probs[t], options.token_min_log_prob, likely)
         if count == 0 and log_probs[t, BLANK_ID] > NEVER:
-            _add_blank(beam, size, log_probs[t, BLANK_ID])
+            add_blank(beam, size, log_probs[t, BLANK_ID])
             continue
         # Room for the worst case, in which every prefix is extended by every likely token.
         if len(children) < size:
@@ -102,7 +102,7 @@ def search(
         size = len(chosen)
         if len(beam) < size:
             beam = np.empty(2 * size, dtype=PREFIX)
-        tree = _grow_tree(tree, nodes, size)
+        tree = grow(tree, nodes, size)
         nodes = _keep_chosen(next_beam, chosen, beam, tree, nodes)
     rows, scores = _finish(beam, size, tree, options, grammar, boosts)
     return T, tree, rows, scores
@@ -133,12 +133,12 @@ def _start_tree() -> Records:
 
 
 @inlined
-def _grow_tree(tree: Records, nodes: int, more: int) -> Records:
-    """``tree``, or a longer copy if that many more rows do not fit."""
-    if nodes + more <= len(tree):
-        return tree
-    longer = np.empty(2 * (nodes + more), dtype=NODE)
-    longer[:nodes] = tree[:nodes]
+def grow(records: Records, used: int, more: int) -> Records:
+    """``records``, or a longer copy of those ``used`` if that many more do not fit."""
+    if used + more <= len(records):
+        return records
+    longer = np.empty(2 * (used + more), dtype=records.dtype)
+    longer[:used] = records[:used]
     return longer
 
 
@@ -205,7 +205,7 @@ def add_logs(a: float, b: float) -> float:
 
 
 @inlined
-def _add_blank(beam: Records, size: int, blank: float) -> None:
+def add_blank(beam: Records, size: int, blank: float) -> None:
     """A frame in which nothing but the blank is worth a try: all prefixes lose the same, so the
     beam stays as it is.
     """

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from asr.compiled import compiled, inlined
 from asr.decoding.beam.pruning import choose_rows
 from asr.decoding.beam.scoring import Options, WordBoosts, follow_phrases
-from asr.decoding.beam.search import add_logs, find_likely
+from asr.decoding.beam.search import add_blank, add_logs, find_likely, grow
 from asr.decoding.beam.tables import HISTORY, NONE, STEP, WORD_PREFIX, Records
 from asr.decoding.beam.tree import ROOT
 from asr.decoding.beam.words import SURPRISE, WordGrammar
@@ -81,7 +81,7 @@ def search_words(
             return t, histories, np.empty((0, 2), dtype=np.int32), np.empty((0, 3))
         count = find_likely(log_probs[t], options.token_min_log_prob, likely)
         if count == 0 and log_probs[t, BLANK_ID] > NEVER:
-            _add_blank(beam, size, log_probs[t, BLANK_ID])
+            add_blank(beam, size, log_probs[t, BLANK_ID])
             continue
         for k in likely[:count]:
             is_likely[k] = True
@@ -107,7 +107,7 @@ def search_words(
         size = len(chosen)
         if len(beam) < size:
             beam = np.empty(2 * size, dtype=WORD_PREFIX)
-        histories = _grow(histories, rows, size)
+        histories = grow(histories, rows, size)
         if len(places) < 2 * (rows + size):
             places = _more_places(histories, rows, size)
         rows = _keep_chosen(next_beam, chosen, beam, histories, places, rows)
@@ -136,16 +136,6 @@ def _start_histories() -> Records:
 
 
 @inlined
-def _grow(histories: Records, rows: int, more: int) -> Records:
-    """``histories``, or a longer copy if that many more rows do not fit."""
-    if rows + more <= len(histories):
-        return histories
-    longer = np.empty(2 * (rows + more), dtype=HISTORY)
-    longer[:rows] = histories[:rows]
-    return longer
-
-
-@inlined
 def _keep_chosen(
     next_beam: Records,
     chosen: NDArray[np.int32],
@@ -169,17 +159,31 @@ def _find_history(
     histories: Records, places: NDArray[np.int32], rows: int, parent: int, word: int
 ) -> int:
     """The row of ``parent`` with ``word``; a new one at the end if there is none."""
+    at = _place_of_history(histories, places, parent, word)
+    if places[at] == NONE:
+        places[at] = rows
+        histories[rows].parent, histories[rows].word = parent, word
+    return int(places[at])
+
+
+@inlined
+def _place_of_history(histories: Records, places: NDArray[np.int32], parent: int, word: int) -> int:
+    """Where in ``places`` that history is, or a free place for it."""
     mask = len(places) - 1
-    mixed = parent * 0x9E3779B1 + word * 0x85EBCA77
-    at = (mixed ^ (mixed >> 15)) & mask
+    at = _mix(parent, word, 0) & mask
     while places[at] != NONE:
         held = histories[places[at]]
         if held.parent == parent and held.word == word:
-            return int(places[at])
+            break
         at = (at + 1) & mask
-    places[at] = rows
-    histories[rows].parent, histories[rows].word = parent, word
-    return rows
+    return at
+
+
+@inlined
+def _mix(a: int, b: int, c: int) -> int:
+    """A number of many digits that three small ones rarely share with others."""
+    mixed = a * 0x9E3779B1 + b * 0x85EBCA77 + c * 0xC2B2AE3D
+    return mixed ^ (mixed >> 15)
 
 
 @compiled
@@ -191,22 +195,8 @@ def _more_places(histories: Records, rows: int, more: int) -> NDArray[np.int32]:
     places = np.full(size, NONE, dtype=np.int32)
     for row in range(1, rows):
         held = histories[row]
-        mixed = held.parent * 0x9E3779B1 + held.word * 0x85EBCA77
-        at = (mixed ^ (mixed >> 15)) & (size - 1)
-        while places[at] != NONE:
-            at = (at + 1) & (size - 1)
-        places[at] = row
+        places[_place_of_history(histories, places, held.parent, held.word)] = row
     return places
-
-
-@inlined
-def _add_blank(beam: Records, size: int, blank: float) -> None:
-    """A frame in which nothing but the blank is worth a try."""
-    for slot in range(size):
-        prefix = beam[slot]
-        prefix.log_total += blank
-        prefix.log_blank = prefix.log_total
-        prefix.log_token = NEVER
 
 
 @inlined
@@ -215,8 +205,7 @@ def _find_place(
 ) -> int:
     """Where in the ``table`` that prefix is, or a free place for it."""
     mask = len(table) - 1
-    mixed = parent * 0x9E3779B1 + word * 0x85EBCA77 + node * 0xC2B2AE3D
-    at = (mixed ^ (mixed >> 15)) & mask
+    at = _mix(parent, word, node) & mask
     while table[at, 0] == frame:
         held = prefixes[table[at, 1]]
         if held.lexicon_node == node and held.parent == parent and held.word == word:
@@ -231,13 +220,6 @@ def _take(table: Table, frame: int, prefixes: Records, index: int) -> None:
     new = prefixes[index]
     at = _find_place(table, frame, prefixes, new.parent, new.word, new.lexicon_node)
     table[at, 0], table[at, 1] = frame, index
-
-
-@compiled
-def _longer(prefixes: Records, count: int, need: int) -> Records:
-    longer = np.empty(2 * (count + need), dtype=WORD_PREFIX)
-    longer[:count] = prefixes[:count]
-    return longer
 
 
 @compiled
@@ -259,7 +241,7 @@ def _larger(prefixes: Records, count: int, need: int, frame: int) -> Table:
 @inlined
 def _step(cache: Records, trie: Trie, state: int, word: int) -> tuple[float, int]:
     """:func:`asr.lm.trie.step`, remembered: a word is asked for in frame after frame."""
-    held = cache[(state * 0x9E3779B1 + word * 0x85EBCA77) & (len(cache) - 1)]
+    held = cache[_mix(state, word, 0) & (len(cache) - 1)]
     if held.state != state or held.word != word:
         held.state, held.word = state, word
         held.log10, held.after = step(trie, state, word)
@@ -420,8 +402,7 @@ def _extend_all(
             begin, end = begins[node], begins[node + 1]
             need = children[node + 1] - children[node]
         need += 3 * len(likely) * (end - begin)
-        if len(next_beam) < count + need:
-            next_beam = _longer(next_beam, count, need)
+        next_beam = grow(next_beam, count, need)
         if len(table) < 2 * (count + need):
             table = _larger(next_beam, count, need, t)
         hope = prefix.lm_score + prefix.bonus + most
