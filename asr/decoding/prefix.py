@@ -117,13 +117,7 @@ def prefix_search(
         searches: list[Search] = ["exact" if i < proven else "cut" for i in range(len(found))]
         labellings = [labels for labels, _ in found]
     else:
-        labellings, complete = _search_sections(sections, count, max_expansions, stop, separator)
-        if len(labellings) < count and separator is not None:
-            # Of a section's labellings, four may be one text: with separators at either end.
-            labellings, complete = _search_sections(
-                sections, 4 * count, max_expansions, stop, separator
-            )
-            labellings = labellings[:count]
+        labellings, complete = _texts_of_sections(sections, count, max_expansions, stop, separator)
         searches = ["sectioned" if complete else "cut"] * len(labellings)
     results = [
         Found(labels, labelling_log_prob(log_probs, labels, stop, separator), search)
@@ -142,31 +136,56 @@ def _sections(
     return [log_probs[a:b] for _, a, b in path_spans(np.where(sure, BLANK_ID, BLANK_ID + 1))]
 
 
-def _search_sections(
+def _texts_of_sections(
     sections: Sequence[NDArray[np.float32]],
     count: int,
     max_expansions: int,
     stop: Stop,
     separator: int | None,
 ) -> tuple[list[Labels], bool]:
-    """Best joins of the sections' labellings, and whether each section was searched to the end.
+    """The best ``count`` texts, and whether each section was searched to the end.
+
+    Labellings of a section may be one text, with separators at either end or twice between words:
+    more of them are asked for until the texts are enough, or there are no more.
+    """
+    asked = count
+    while True:
+        labellings, complete, all_there_are = _search_sections(
+            sections, asked, max_expansions, stop, separator
+        )
+        if len(labellings) >= count or all_there_are:
+            return labellings[:count], complete
+        asked *= 4
+
+
+def _search_sections(
+    sections: Sequence[NDArray[np.float32]],
+    count: int,
+    max_expansions: int,
+    stop: Stop,
+    separator: int | None,
+) -> tuple[list[Labels], bool, bool]:
+    """Best joins of the sections' labellings; whether each section was searched to the end, and
+    whether these are all joins that were found.
 
     In a section a separator at either end counts: it may stand between words of two.
     """
     joined: dict[Labels, float] = {(): 0.0}
-    complete = True
+    complete = all_there_are = True
     for section in sections:
         found, proven = _Section(section, count, max_expansions, stop).run()
         complete = complete and proven == len(found)
+        all_there_are = all_there_are and len(found) < count
         longer: dict[Labels, float] = {}
         for left, left_score in joined.items():
             for right, right_score in found:  # blanks stand between: repeats do not merge
                 both = _squeezed(left + right, separator)
                 score = longer.get(both, -math.inf)
                 longer[both] = float(np.logaddexp(score, left_score + right_score))
+        all_there_are = all_there_are and len(longer) <= count
         joined = dict(sorted(longer.items(), key=lambda item: -item[1])[:count])
     ended = (labels[:-1] if labels[-1:] == (separator,) else labels for labels in joined)
-    return list(dict.fromkeys(ended)), complete
+    return list(dict.fromkeys(ended)), complete, all_there_are
 
 
 def _squeezed(labels: Labels, separator: int | None) -> Labels:

@@ -10,7 +10,7 @@ from asr.types import CorpusError
 from recipes.common.cli import main
 from recipes.common.corpus import Corpus
 from recipes.common.metric import Metric
-from recipes.common.prepare import prepare_corpus
+from recipes.common.prepare import PrepareOptions, prepare_corpus
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # Lightning's own
@@ -74,6 +74,6 @@ def test_a_union_shares_speakers_with_all_but_the_training_part(recipe, toy, tmp
     for held, unions in (("dev", ()), ("train", ("all",))):
         corpus = Corpus("", {**splits, "all": splits[held]}, unions=unions)
         with pytest.raises(CorpusError, match=f"both {held} and all"):
-            prepare_corpus(recipe, corpus, tmp_path / "data")
+            prepare_corpus(recipe, corpus, tmp_path / "data", PrepareOptions())
     corpus = Corpus("", {"all": splits["dev"], **splits}, unions=("all",))
-    prepare_corpus(recipe, corpus, tmp_path / "data")
+    prepare_corpus(recipe, corpus, tmp_path / "data", PrepareOptions())
