@@ -22,6 +22,7 @@ __all__ = ["GUESSED_FILE", "LEXICON_FILE", "Lexicon", "make_lexicon", "read_word
 
 LEXICON_FILE, GUESSED_FILE = "lexicon.txt", "guessed.txt"
 FEW = 10  # words in a message
+WORDS_OF_A_LETTER = "AIO"
 STRESSED = re.compile(r"([A-Z]+)[0-2]")
 
 Pronunciation = tuple[str, ...]
@@ -44,8 +45,29 @@ class Lexicon:
         return sorted({phone for ways in self.ways.values() for way in ways for phone in way})
 
     def spell(self, text: str) -> str:
-        """The phones of a text by the first pronunciation of each of its words."""
-        return " ".join(phone for word in text.split() for phone in self.ways[word][0])
+        """The phones of a text by the first pronunciation of each of its words.
+
+        In a spelled word, A B C, the letter A has its name: dictionaries have the article first.
+        """
+        words = text.split()
+        ways = [
+            _name_of_a(self.ways[word]) if _is_spelled(words, i) else self.ways[word][0]
+            for i, word in enumerate(words)
+        ]
+        return " ".join(phone for way in ways for phone in way)
+
+
+def _is_spelled(words: Sequence[str], i: int) -> bool:
+    """Whether the word there is an A beside a letter that is no word."""
+    beside = [*words[max(i - 1, 0) : i], *words[i + 1 : i + 2]]
+    return words[i].upper() == "A" and any(
+        len(word) == 1 and word.isalpha() and word.upper() not in WORDS_OF_A_LETTER
+        for word in beside
+    )
+
+
+def _name_of_a(ways: Sequence[Pronunciation]) -> Pronunciation:
+    return next((way for way in ways if _without_stress([way]) == [("EY",)]), ways[0])
 
 
 def make_lexicon(words: Mapping[str, str], options: UnitOptions) -> Lexicon:

@@ -1,0 +1,47 @@
+"""``python -m recipes.english prepare|fit|evaluate|export``: the model that ships."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from recipes.common.cli import main
+from recipes.common.corpus import Corpus
+from recipes.common.metric import WER
+from recipes.common.recipe import Recipe
+from recipes.english.corpus import CORPORA, DEV, TITLE, united
+
+
+class Source:
+    """The corpora whose folders are given."""
+
+    def add_options(self, part: ArgumentParser) -> None:
+        """Add an option for each to the command line."""
+        for name in CORPORA:
+            part.add_argument(
+                f"--{name}", type=Path, metavar="FOLDER", help="default: without this corpus"
+            )
+
+    def read(self, arguments: Namespace) -> Corpus:
+        """Return all splits.
+
+        Raises:
+            CorpusError: no folder is given, or one does not hold the corpus.
+        """
+        given = {name: getattr(arguments, name) for name in CORPORA}
+        folders = {name: folder for name, folder in given.items() if folder is not None}
+        where = ", ".join(map(str, folders.values()))
+        return Corpus(where, united(folders), unions=(DEV,))
+
+
+RECIPE = Recipe(
+    name="english",
+    title=TITLE,
+    utterances=None,
+    token_kind="characters",
+    metric=WER,
+    splits=("train", DEV),
+    source=Source(),
+)
+
+if __name__ == "__main__":
+    sys.exit(main(RECIPE))

@@ -1,0 +1,130 @@
+"""English speech from four free corpora, united: books, spelling, learners and digits.
+
+Each has speakers of its own for development: dev-clean-4 of LibriSpeech, the first fold of AN4, the
+part ``dev`` of speechocean762, and one speaker of the Free Spoken Digit Dataset. The official test
+parts of LibriSpeech, AN4 and speechocean762 are left alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+from asr.types import CorpusError
+from recipes.an4.corpus import utterances as an4
+from recipes.common.corpus import LeftOut
+from recipes.common.manifests import Utterance
+from recipes.custom.entries import ReadOptions
+from recipes.custom.kaldi import read_kaldi
+from recipes.custom.utterances import utterance_of
+from recipes.librispeech.corpus import subsets
+
+__all__ = ["CORPORA", "CORPUS", "DEV", "TITLE", "united"]
+
+TITLE = "English from four free corpora"
+CORPUS = "corpus"  # the field of an utterance that says which one it is from
+DEV = "dev"
+LIBRISPEECH = {"train": ["train-clean-5"], DEV: ["dev-clean-4"]}
+DIGITS = "ZERO ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE".split()
+DIGIT_FILE = re.compile(r"([0-9])_([a-z]+)_([0-9]+)")
+HELD_OUT = "yweweler"  # of those who speak digits
+
+# The share of its development part by which a corpus has a say in choosing the checkpoint: one
+# utterance in so many. Learners and digits are many short utterances, and would outvote the others.
+IN_COMMON = {"librispeech": 1, "an4": 1, "speechocean": 5, "fsdd": 20}
+
+
+def librispeech(corpus: Path, split: str) -> list[Utterance]:
+    """LibriSpeech's five hours for training, and four speakers for development.
+
+    Raises:
+        CorpusError: a subset is missing or damaged.
+    """
+    return subsets(corpus, LIBRISPEECH[split])
+
+
+def speechocean(corpus: Path, split: str) -> list[Utterance]:
+    """A part of speechocean762, a folder of Kaldi data directories.
+
+    Raises:
+        CorpusError: the directory is missing, or an utterance of it cannot be used.
+    """
+    directory = corpus / split
+    if not (directory / "wav.scp").is_file():
+        raise CorpusError(
+            "no Kaldi data directory here",
+            where=str(directory),
+            remedy="give the folder of speechocean762 that holds train/ and dev/",
+        )
+    found = read_kaldi(directory, ReadOptions())
+    read = [utterance_of(entry) for entry in found.entries]
+    bad = [*found.bad, *(item for item in read if isinstance(item, LeftOut))]
+    if bad:
+        raise CorpusError(str(bad[0]), where=str(directory), remedy="restore the corpus")
+    return [item for item in read if isinstance(item, Utterance)]
+
+
+def fsdd(corpus: Path, split: str) -> list[Utterance]:
+    """The Free Spoken Digit Dataset: files ``DIGIT_SPEAKER_TAKE``, ``.wav`` or ``.flac``.
+
+    Raises:
+        CorpusError: there are no such files.
+    """
+    found = []
+    for path in sorted([*corpus.glob("*.flac"), *corpus.glob("*.wav")]):
+        if match := DIGIT_FILE.fullmatch(path.stem):
+            digit, speaker, _ = match.groups()
+            if (speaker == HELD_OUT) == (split == DEV):
+                found.append(Utterance(path.stem, path, DIGITS[int(digit)], speaker))
+    if not found:
+        raise CorpusError(
+            f"no digits for {split} here",
+            where=str(corpus),
+            remedy="give the folder of recordings called DIGIT_SPEAKER_TAKE.wav",
+        )
+    return found
+
+
+CORPORA: Mapping[str, Callable[[Path, str], list[Utterance]]] = {
+    "librispeech": librispeech,
+    "an4": an4,
+    "speechocean": speechocean,
+    "fsdd": fsdd,
+}
+
+
+def united(folders: Mapping[str, Path]) -> dict[str, list[Utterance]]:
+    """All splits of the corpora whose folders are given, by name.
+
+    ``train`` has all that trains, ``dev`` what chooses the checkpoint, and ``dev-NAME`` all of a
+    corpus that is held out.
+
+    Raises:
+        CorpusError: none is given, or one is not laid out as published.
+    """
+    if not folders:
+        raise CorpusError("no corpus is given", remedy="give one at least, as --librispeech FOLDER")
+    train = [_of(name, folder, "train") for name, folder in folders.items()]
+    held_out = {name: _of(name, folder, DEV) for name, folder in folders.items()}
+    common = (held_out[name][:: IN_COMMON[name]] for name in folders)
+    return {
+        "train": list(chain(*train)),
+        DEV: list(chain(*common)),
+        **{f"{DEV}-{name}": found for name, found in held_out.items()},
+    }
+
+
+def _of(name: str, folder: Path, split: str) -> list[Utterance]:
+    """A split of one corpus; ids and speakers bear its name, since others may call theirs so."""
+    return [
+        replace(
+            utterance,
+            id=f"{name}-{utterance.id}",
+            speaker=f"{name}-{utterance.speaker}",
+            fields={**utterance.fields, CORPUS: name},
+        )
+        for utterance in CORPORA[name](folder, split)
+    ]
