@@ -90,6 +90,19 @@ class Streamer:
         """Return a session without audio."""
         return Session(self.extractor, self.model.initial_states(1))
 
+    def restart(self, session: Session) -> None:
+        """Let the next chunk begin with the states of a stream's beginning.
+
+        Statistics of the audio are kept: they are ``session.features.statistics``.
+        """
+        session.states = self.model.initial_states(1)
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples from one row of the log-probabilities to the next."""
+        config = self.extractor.config
+        return config.hop_length * config.subsample * self._stride * self._joined
+
     @property
     def latency(self) -> float:
         """Seconds from the beginning of a chunk to the end of the audio that it waits for."""

@@ -5,7 +5,7 @@ This module imports nothing of ours, so every layer may import it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:  # what only writes results down does without it
@@ -146,6 +146,10 @@ class TimedToken:
     end: float
     confidence: float
 
+    def shifted(self, seconds: float) -> TimedToken:
+        """The same, ``seconds`` later."""
+        return replace(self, start=self.start + seconds, end=self.end + seconds)
+
 
 @dataclass(frozen=True)
 class Word:
@@ -155,6 +159,10 @@ class Word:
     start: float
     end: float
     confidence: float
+
+    def shifted(self, seconds: float) -> Word:
+        """The same, ``seconds`` later."""
+        return replace(self, start=self.start + seconds, end=self.end + seconds)
 
 
 Search = Literal["exact", "sectioned", "cut"]
@@ -189,6 +197,14 @@ class Hypothesis:
     def acoustic_score(self) -> float:
         """What of the score is the acoustic model's."""
         return self.score - self.lm_score - self.bonus_score
+
+    def shifted(self, seconds: float) -> Hypothesis:
+        """The same, ``seconds`` later."""
+        return replace(
+            self,
+            tokens=tuple(token.shifted(seconds) for token in self.tokens),
+            words=tuple(word.shifted(seconds) for word in self.words),
+        )
 
     def timed_words(self) -> tuple[Word, ...]:
         """The words, or the tokens (say, phones) of a hypothesis that has no words.

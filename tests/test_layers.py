@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("decoding",),
     ("calibration",),
     ("bundle", "export", "stream"),
-    ("backends",),
+    ("backends", "live"),
     ("recognizer",),
     ("plots", "transcribe"),
     ("cli",),

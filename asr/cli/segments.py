@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from asr.audio import AudioLimits, probe, read_audio
 from asr.decoding.align import AlignConfig, align
 from asr.files.read import STDIN, Line, is_pipe, read_lines, read_text
 from asr.recognizer import Recognizer
-from asr.types import AsrError, ConfigError, Hypothesis, Transcript, Waveform
+from asr.types import AsrError, ConfigError, Transcript, Waveform
 
 __all__ = ["LIMITS", "Segment", "align_segments", "read_pairs", "read_segments", "text_beside"]
 
@@ -167,17 +167,4 @@ def _align(
         recognizer.seconds_per_frame,
         config,
     )
-    return Transcript((_shifted(aligned, segment.start),), waveform.duration)
-
-
-def _shifted(hypothesis: Hypothesis, seconds: float) -> Hypothesis:
-    """The same, ``seconds`` later."""
-    return replace(
-        hypothesis,
-        tokens=tuple(
-            replace(t, start=t.start + seconds, end=t.end + seconds) for t in hypothesis.tokens
-        ),
-        words=tuple(
-            replace(w, start=w.start + seconds, end=w.end + seconds) for w in hypothesis.words
-        ),
-    )
+    return Transcript((aligned.shifted(segment.start),), waveform.duration)

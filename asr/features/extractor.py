@@ -7,6 +7,7 @@ utterance's own edge frames, and statistics are those of the utterance, its spea
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from typing import TypeVar
 
 import torch
@@ -222,6 +223,15 @@ class RunningStatistics:
         prior = torch.stack([mean, variance + mean.square()]) * weight  # (2, F0)
         self.sums = prior.repeat(sequences, 1, 1, 1)  # (B, 1, 2, F0), of values and squares
         self.count = weight
+
+    def copy(self) -> RunningStatistics:
+        """The same, to go on from here apart."""
+        return copy(self)  # sums are replaced, never changed
+
+    def forget(self, frames: float) -> None:
+        """Let all that was heard so far weigh no more than so many frames."""
+        if self.count > frames:
+            self.sums, self.count = self.sums * (frames / self.count), frames
 
     def add(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Take in ``frames (B, T, F0)``; return mean and inverse deviation ``(B, T, F0)``."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import torch
 from torch import Tensor
 
-from asr.features.extractor import FeatureExtractor
+from asr.features.extractor import FeatureExtractor, RunningStatistics
 
 __all__ = ["DELTA_EDGE", "FeatureStream"]
 
@@ -27,19 +29,21 @@ class FeatureStream:
         self.config = extractor.config
         self.device = extractor.mean.device
         self._samples = torch.zeros(0)  # from the hop before the next frame
+        self._fresh: deque[Tensor] = deque()  # those after them, in the pieces that they came in
         self._skip = 0  # samples of that hop: none before the first frame
         self._count = 0  # samples that have come
         self._base = torch.zeros(0, self.config.frame_size // (1 + self.config.deltas))
         self._base_start = 0  # number of the first frame in _base
         self._done = 0  # frames with deltas that have been given
         self._ended = False
-        self._statistics = (
+        # Statistics of what was heard so far; whoever knows better may put others there.
+        self.statistics: RunningStatistics | None = (
             extractor.running_statistics(1) if extractor.has_running_statistics else None
         )
 
     def push(self, samples: Tensor) -> None:
         """Take in ``samples (N,)`` at the configured rate."""
-        self._samples = torch.cat([self._samples, samples.float()])
+        self._fresh.append(samples.float())
         self._count += len(samples)
 
     def end(self) -> None:
@@ -83,15 +87,32 @@ class FeatureStream:
             return
         hop, span = self.config.hop_length, self.config.frame_span
         count = end - have + (self._skip > 0)
-        samples = self._samples[: (count - 1) * hop + span]
+        samples = self._join((count - 1) * hop + span)
         fresh = self.extractor.base(samples[None].to(self.device), torch.tensor([len(samples)]))[0]
         self._base = torch.cat([self._base.to(self.device), fresh[int(self._skip > 0) :]])
         self._samples = self._samples[(count - 1) * hop :].clone()
         self._skip = hop
 
+    def _join(self, count: int) -> Tensor:
+        """The first ``count`` samples, or what there is of them.
+
+        Only these are copied: a piece may be a whole recording.
+        """
+        parts, have = [self._samples], len(self._samples)
+        while have < count and self._fresh:
+            parts.append(self._fresh.popleft())
+            have += len(parts[-1])
+        if have > count and len(parts) > 1:
+            whole = parts.pop()
+            kept = len(whole) - (have - count)
+            parts.append(whole[:kept])
+            self._fresh.appendleft(whole[kept:])
+        self._samples = torch.cat(parts)
+        return self._samples[:count]
+
     def _normalised(self, frames: Tensor) -> Tensor:
-        if self._statistics is None:
+        if self.statistics is None:
             mean, inv_std = self.extractor.fixed_statistics()
         else:
-            mean, inv_std = self._statistics.add(frames)
+            mean, inv_std = self.statistics.add(frames)
         return (frames - mean) * inv_std

@@ -21,6 +21,7 @@ from asr.types import ConfigError
 __all__ = ["ChunkedStack", "Chunking", "States", "run_chunks"]
 
 States = Sequence[tuple[Tensor, Tensor]]
+LONGEST_SECONDS = 5.0  # of a chunk or a look-ahead: text that comes later is not live
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,22 @@ class Chunking:
                 raise ConfigError(
                     f"{name} of chunks is {value!r}", remedy=f"give an integer from {least} up"
                 )
+
+    @classmethod
+    def of_seconds(cls, chunk: float, look_ahead: float, seconds_per_frame: float) -> Chunking:
+        """The nearest that frames of ``seconds_per_frame`` allow.
+
+        Raises:
+            ConfigError: one is no time from 0 to 5 s, or the chunk is 0.
+        """
+        for name, seconds in (("chunk", chunk), ("look-ahead", look_ahead)):
+            # Said the other way round, NaN would pass.
+            if not 0.0 <= seconds <= LONGEST_SECONDS or (name == "chunk" and seconds == 0.0):
+                raise ConfigError(
+                    f"the {name} is {seconds:g} s",
+                    remedy=f"give seconds from 0 to {LONGEST_SECONDS:g}, a chunk above 0",
+                )
+        return cls(max(1, round(chunk / seconds_per_frame)), round(look_ahead / seconds_per_frame))
 
 
 class ChunkedStack(Protocol):
