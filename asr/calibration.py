@@ -21,7 +21,7 @@ from asr.types import ConfigError, Hypothesis, TimedToken, Word
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from asr.decoding import Decoder, DecoderOptions, Stop
+    from asr.decoding import Decoder, DecoderOptions, DecoderStream, Partial, Stop
 
 __all__ = ["CalibratedDecoder", "Calibration", "fit_calibration", "read_calibrations"]
 
@@ -67,14 +67,15 @@ class Calibration:
         hypothesis without words keeps its own.
         """
         if hypothesis.words:
-            words = tuple(self._apply(word) for word in hypothesis.words)
+            words = tuple(self.adjust(word) for word in hypothesis.words)
             return replace(hypothesis, words=words, confidence=_mean(words))
         if hypothesis.tokens:
-            tokens = tuple(self._apply(token) for token in hypothesis.tokens)
+            tokens = tuple(self.adjust(token) for token in hypothesis.tokens)
             return replace(hypothesis, tokens=tokens, confidence=_mean(tokens))
         return hypothesis
 
-    def _apply(self, timed: Timed) -> Timed:
+    def adjust(self, timed: Timed) -> Timed:
+        """The same word or token with calibrated confidence."""
         return replace(timed, confidence=self(timed.confidence))
 
 
@@ -129,6 +130,12 @@ class CalibratedDecoder:
         """The decoder's."""
         return self._decoder.options
 
+    def begin(self, stop: Stop | None = None, *, first_frame: int = 0) -> CalibratedStream:
+        """As :meth:`asr.decoding.Decoder.begin`."""
+        return CalibratedStream(
+            self._decoder.begin(stop, first_frame=first_frame), self._calibration
+        )
+
     def decode(
         self, log_probs: Tensor, lengths: Tensor, stop: Stop | None = None
     ) -> list[list[Hypothesis]]:
@@ -137,6 +144,23 @@ class CalibratedDecoder:
             [self._calibration.apply(hypothesis) for hypothesis in nbest]
             for nbest in self._decoder.decode(log_probs, lengths, stop)
         ]
+
+
+class CalibratedStream:
+    """A decoder's stream whose confidences are calibrated."""
+
+    def __init__(self, stream: DecoderStream, calibration: Calibration) -> None:
+        self._stream = stream
+        self._calibration = calibration
+
+    def push(self, log_probs: Tensor, *, words: bool = False) -> Partial:
+        """As :meth:`asr.decoding.DecoderStream.push`."""
+        partial = self._stream.push(log_probs, words=words)
+        return replace(partial, words=tuple(map(self._calibration.adjust, partial.words)))
+
+    def finish(self) -> list[Hypothesis]:
+        """As :meth:`asr.decoding.DecoderStream.finish`."""
+        return [self._calibration.apply(hypothesis) for hypothesis in self._stream.finish()]
 
 
 def read_calibrations(values: Mapping[str, Any]) -> dict[str, Calibration]:

@@ -22,6 +22,7 @@ from asr.decoding.config import (
 from asr.decoding.greedy import GreedyDecoder
 from asr.decoding.prefix import PrefixDecoder
 from asr.decoding.stopping import Stop, StoppedError
+from asr.decoding.stream import DecoderStream, Partial
 from asr.decoding.wfst.decoder import WfstDecoder
 from asr.tokens import Tokenizer
 from asr.types import DecodingError, Hypothesis
@@ -36,7 +37,9 @@ __all__ = [
     "BeamOptions",
     "Decoder",
     "DecoderOptions",
+    "DecoderStream",
     "GreedyOptions",
+    "Partial",
     "Phrase",
     "PrefixOptions",
     "Stop",
@@ -55,6 +58,14 @@ class Decoder(Protocol):
     @property
     def options(self) -> DecoderOptions:
         """What it was made with."""
+        ...
+
+    def begin(self, stop: Stop | None = None, *, first_frame: int = 0) -> DecoderStream:
+        """Return a stream for one utterance that is decoded while it goes on.
+
+        A decoder has any number of streams at once. ``first_frame`` is the number of the
+        utterance's first frame among all that were heard: times count from frame 0.
+        """
         ...
 
     def decode(

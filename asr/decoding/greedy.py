@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.decoding.config import GreedyOptions
-from asr.decoding.inputs import check_possible, fitting_lengths
-from asr.decoding.spans import path_spans, spelled, squeeze
+from asr.decoding.inputs import check_piece, check_possible, fitting_lengths
+from asr.decoding.said import SaidTokens, StableText
+from asr.decoding.spans import Span, running_sum, spelled
+from asr.decoding.stability import STABILITY
 from asr.decoding.stopping import Stop
-from asr.tokens import Tokenizer
+from asr.decoding.stream import Partial, check_open
+from asr.tokens import BLANK_ID, Tokenizer
 from asr.types import Hypothesis
 
 if TYPE_CHECKING:
@@ -32,6 +35,10 @@ class GreedyDecoder:
     tokenizer: Tokenizer
     seconds_per_frame: float
 
+    def begin(self, stop: Stop | None = None, *, first_frame: int = 0) -> GreedyStream:
+        """See :meth:`asr.decoding.Decoder.begin`."""
+        return GreedyStream(self.tokenizer, self.seconds_per_frame, stop, first_frame)
+
     def decode(
         self, log_probs: Tensor, lengths: Tensor, stop: Stop | None = None
     ) -> list[list[Hypothesis]]:
@@ -49,22 +56,120 @@ class GreedyDecoder:
         scores, ids = best.float().cpu().numpy(), path.cpu().numpy()
         results = []
         for b, count in enumerate(counts):
-            if stop is not None:
-                stop.check()
-            check_possible(scores[b, :count], b)
-            results.append([self._hypothesis(scores[b, :count], ids[b, :count])])
+            check_possible(scores[b, :count], f"utterance {b} of the batch")
+            stream = self.begin(stop)
+            stream.take(scores[b, :count], ids[b, :count])
+            results.append(stream.finish())
         return results
 
-    def _hypothesis(self, best: NDArray[np.float32], path: NDArray[np.int64]) -> Hypothesis:
-        spans = squeeze(path_spans(path), self.tokenizer.word_separator)
-        # Of pieces from each edge to the next, every other one is a gap between spans.
-        edges = np.array([edge for _, start, end in spans for edge in (start, end)], dtype=np.int64)
-        peaks = np.maximum.reduceat(np.append(best, -np.inf), edges)[::2]
-        return spelled(
-            spans,
-            peaks.tolist(),
-            float(best.mean()) if len(best) else 0.0,  # asked for where all are blanks
-            float(best.sum(dtype=np.float64)),
-            self.tokenizer,
-            self.seconds_per_frame,
+
+class GreedyStream:
+    """An utterance that is decoded by pieces: see :class:`asr.decoding.stream.DecoderStream`.
+
+    All words but the last are stable, since a token once said is never taken back.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, seconds_per_frame: float, stop: Stop | None, first_frame: int
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._seconds_per_frame = seconds_per_frame
+        self._stop = stop or Stop()
+        self._first = first_frame
+        self._end = first_frame  # of the frames taken
+        self._score = 0.0
+        self._said = SaidTokens()
+        # A separator at the beginning, or after another, is no part of the text.
+        self._last_said = tokenizer.word_separator or BLANK_ID
+        self._run = BLANK_ID  # the token of the last frames, which may go on
+        self._run_start = first_frame
+        self._run_peak = -np.inf
+        self._stable = StableText(tokenizer)
+        self._finished = False
+
+    def push(self, log_probs: Tensor, *, words: bool = False) -> Partial:
+        """See :meth:`asr.decoding.stream.DecoderStream.push`."""
+        check_open(self._finished)
+        check_piece(log_probs, self._tokenizer.size)
+        best, path = log_probs.detach().max(dim=1)  # (T,) both; of equals, the first
+        scores = best.float().cpu().numpy()
+        check_possible(scores, "the stream", self._end - self._first)
+        self.take(scores, path.cpu().numpy())
+        return self._partial(words)
+
+    def finish(self) -> list[Hypothesis]:
+        """See :meth:`asr.decoding.stream.DecoderStream.finish`."""
+        check_open(self._finished)
+        self._stop.check()
+        self._finished = True
+        return [self._hypothesis()]
+
+    def take(self, best: NDArray[np.float32], path: NDArray[np.int64]) -> None:
+        """Take frames of which the best token ``path (T,)`` and its score ``best (T,)`` are known.
+
+        Raises:
+            StoppedError: see :meth:`asr.decoding.stream.DecoderStream.push`.
+        """
+        self._stop.check()
+        if not len(path):
+            return
+        self._score = running_sum(self._score, best)
+        edges = np.flatnonzero(np.diff(path, prepend=self._run))  # where runs begin
+        going_on = best[: edges[0]] if len(edges) else best
+        self._run_peak = max(self._run_peak, float(going_on.max(initial=-np.inf)))
+        if len(edges):
+            ids = np.append(self._run, path[edges])
+            starts = np.append(self._run_start, self._end + edges)
+            peaks = np.append(self._run_peak, np.maximum.reduceat(best, edges))
+            self._keep(ids[:-1], starts, peaks[:-1])
+            self._run, self._run_start = int(ids[-1]), int(starts[-1])
+            self._run_peak = float(peaks[-1])
+        self._end += len(path)
+
+    def _keep(
+        self, ids: NDArray[np.int64], edges: NDArray[np.int64], peaks: NDArray[np.float64]
+    ) -> None:
+        """Keep runs of tokens that have ended; ``edges`` has the end of the last one as well."""
+        said = ids != BLANK_ID
+        separator = self._tokenizer.word_separator
+        if separator is not None:
+            spoken = ids[said]
+            before = np.append(self._last_said, spoken[:-1])
+            said[said] = (spoken != separator) | (before != separator)
+            self._last_said = int(spoken[-1]) if len(spoken) else self._last_said
+        self._said.append(ids[said], edges[:-1][said], edges[1:][said], peaks[said])
+
+    def _spans(self) -> tuple[list[Span], list[float]]:
+        """All tokens of the text so far, and the logarithm of the confidence in each."""
+        spans, peaks = self._said.spans(), self._said.log_confidences.tolist()
+        separator = self._tokenizer.word_separator
+        if self._run not in (BLANK_ID, separator):
+            spans.append((self._run, self._run_start, self._end))
+            peaks.append(self._run_peak)
+        elif spans and spans[-1][0] == separator:
+            spans, peaks = spans[:-1], peaks[:-1]
+        return spans, peaks
+
+    def _hypothesis(self) -> Hypothesis:
+        spans, peaks = self._spans()
+        blank = self._score / max(1, self._end - self._first)  # asked for where all are blanks
+        return spelled(spans, peaks, blank, self._score, self._tokenizer, self._seconds_per_frame)
+
+    def _partial(self, words: bool) -> Partial:
+        fresh = self._said.ids[self._stable.tokens :].tolist()
+        quiet = self._end - self._said.ends[-1] if self._said else 0
+        again = self._run == self._tokenizer.word_separator == self._last_said
+        if self._run != BLANK_ID and not again:
+            quiet = 0
+            if self._stable.tokens <= len(self._said):  # else it is stable already
+                fresh.append(self._run)
+        text = self._stable.extend(fresh, len(fresh))
+        is_stable = len(text) == len(self._stable.text)
+        return Partial(
+            text,
+            self._stable.text,
+            1.0 if is_stable else STABILITY(1.0, quiet * self._seconds_per_frame),
+            self._end * self._seconds_per_frame,
+            self._hypothesis().timed_words() if words else (),
+            self._stable.words if words else 0,
         )

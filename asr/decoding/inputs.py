@@ -12,7 +12,7 @@ from asr.types import DecodingError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["check_possible", "checked", "fitting_lengths"]
+__all__ = ["check_piece", "check_possible", "checked", "fitting_lengths", "piece_frames"]
 
 
 def checked(log_probs: Tensor, lengths: Tensor, vocab_size: int) -> list[NDArray[np.float32]]:
@@ -26,7 +26,7 @@ def checked(log_probs: Tensor, lengths: Tensor, vocab_size: int) -> list[NDArray
     values = log_probs.detach().float().cpu().numpy()
     utterances = [values[b, :count] for b, count in enumerate(counts)]
     for b, frames in enumerate(utterances):
-        check_possible(frames.max(axis=1), b)
+        check_possible(frames.max(axis=1), f"utterance {b} of the batch")
     return utterances
 
 
@@ -52,8 +52,35 @@ def fitting_lengths(log_probs: Tensor, lengths: Tensor, vocab_size: int) -> list
     return counts
 
 
-def check_possible(best: NDArray[np.float32], utterance: int) -> None:
+def piece_frames(log_probs: Tensor, vocab_size: int, before: int) -> NDArray[np.float32]:
+    """The frames ``(T, V)`` of a stream's piece, ``before`` frames having come before.
+
+    Raises:
+        DecodingError: as :func:`checked` does.
+    """
+    check_piece(log_probs, vocab_size)
+    frames = log_probs.detach().float().cpu().numpy()
+    check_possible(frames.max(axis=1), "the stream", before)
+    return frames
+
+
+def check_piece(log_probs: Tensor, vocab_size: int) -> None:
+    """Check the shape of a stream's piece.
+
+    Raises:
+        DecodingError: it is not ``(T, V)``.
+    """
+    if log_probs.dim() != 2 or log_probs.shape[1] != vocab_size:
+        raise DecodingError(
+            f"a piece of log-probabilities has shape {tuple(log_probs.shape)}",
+            remedy=f"give (T, {vocab_size}), as many tokens as the vocabulary has",
+        )
+
+
+def check_possible(best: NDArray[np.float32], where: str, before: int = 0) -> None:
     """Check the highest log-probability of each frame, ``(T,)``; a maximum passes NaN on.
+
+    ``where`` and the number of frames ``before`` are for the message.
 
     Raises:
         DecodingError: a value is NaN or infinite.
@@ -61,7 +88,7 @@ def check_possible(best: NDArray[np.float32], utterance: int) -> None:
     broken = ~np.isfinite(best)
     if broken.any():
         raise DecodingError(
-            f"log-probabilities of utterance {utterance} of the batch are not numbers, or leave no "
-            f"token possible, at frame {int(broken.argmax())}",
+            f"log-probabilities of {where} are not numbers, or leave no token possible, at frame "
+            f"{before + int(broken.argmax())}",
             remedy="the model's weights or this utterance's audio are broken",
         )

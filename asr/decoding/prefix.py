@@ -25,6 +25,7 @@ from asr.decoding.config import BeamOptions, PrefixOptions
 from asr.decoding.inputs import checked
 from asr.decoding.spans import best_alignment, gap_states, hypothesis, path_spans, squeeze
 from asr.decoding.stopping import Stop
+from asr.decoding.stream import WholeStream
 from asr.tokens import BLANK_ID, Tokenizer
 from asr.types import Hypothesis, Search
 
@@ -59,6 +60,12 @@ class PrefixDecoder:
     options: PrefixOptions
     tokenizer: Tokenizer
     seconds_per_frame: float
+
+    def begin(self, stop: Stop | None = None, *, first_frame: int = 0) -> WholeStream:
+        """See :meth:`asr.decoding.Decoder.begin`: the stream decodes when it finishes."""
+        return WholeStream(
+            self._decode_one, self.tokenizer.size, self.seconds_per_frame, stop, first_frame
+        )
 
     def decode(
         self, log_probs: Tensor, lengths: Tensor, stop: Stop | None = None

@@ -19,6 +19,8 @@ __all__ = [
     "gap_states",
     "hypothesis",
     "path_spans",
+    "running_sum",
+    "silence",
     "spelled",
     "squeeze",
     "word_of",
@@ -149,14 +151,22 @@ def hypothesis(
     return spelled(
         spans,
         [float(log_probs[a:b, k].max()) for k, a, b in spans],
-        float(_silence(log_probs, silences).mean()) if len(log_probs) else 0.0,
+        running_sum(0.0, silence(log_probs, silences)) / max(1, len(log_probs)),
         score,
         tokenizer,
         seconds_per_frame,
     )
 
 
-def _silence(
+def running_sum(total: float, values: NDArray[np.floating]) -> float:
+    """``total`` and all ``values (T,)``, added up one after the other in float64.
+
+    So the sum over pieces is that over the whole, to the bit; numpy's own sum takes pairs.
+    """
+    return float(np.add.accumulate(np.append(total, values))[-1])
+
+
+def silence(
     log_probs: NDArray[np.float32], silences: Sequence[int] | NDArray[np.int32]
 ) -> NDArray[np.float32]:
     """Of each frame of ``log_probs (T, V)``, that of the blank, or of what says no more."""

@@ -18,6 +18,7 @@ from asr.decoding.beam.phrases import Phrase, build_boosts
 from asr.decoding.config import BeamOptions
 from asr.decoding.spans import best_alignment, hypothesis
 from asr.decoding.stopping import Stop, StoppedError
+from asr.decoding.stream import DecoderStream, WholeStream
 from asr.tokens import BLANK, Tokenizer
 from asr.types import Hypothesis
 
@@ -74,6 +75,12 @@ class BeamDecoder:
         """
         _ = self._inputs
 
+    def begin(self, stop: Stop | None = None, *, first_frame: int = 0) -> DecoderStream:
+        """See :meth:`asr.decoding.Decoder.begin`."""
+        return WholeStream(
+            self._decode_one, self.tokenizer.size, self.seconds_per_frame, stop, first_frame
+        )
+
     def decode(
         self, log_probs: Tensor, lengths: Tensor, stop: Stop | None = None
     ) -> list[list[Hypothesis]]:
@@ -87,10 +94,13 @@ class BeamDecoder:
         stop = stop or Stop()
 
         def decode_one(frames: NDArray[np.float32]) -> list[Hypothesis]:
-            found = self._search_texts(frames, stop)
-            return [self._hypothesis(frames, labelling, stop) for labelling in found]
+            return self._decode_one(frames, stop)
 
         return decode_all(decode_one, log_probs, lengths, self.tokenizer.size)
+
+    def _decode_one(self, frames: NDArray[np.float32], stop: Stop) -> list[Hypothesis]:
+        found = self._search_texts(frames, stop)
+        return [self._hypothesis(frames, labelling, stop) for labelling in found]
 
     def _search_texts(self, frames: NDArray[np.float32], stop: Stop) -> list[Labelling]:
         """The best labelling of each of the best texts: subwords spell one in several ways."""

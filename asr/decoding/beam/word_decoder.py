@@ -19,6 +19,7 @@ from asr.decoding.beam.phrases import Phrase, build_word_boosts
 from asr.decoding.config import BeamOptions
 from asr.decoding.spans import hypothesis, word_of
 from asr.decoding.stopping import Stop, StoppedError
+from asr.decoding.stream import DecoderStream, WholeStream
 from asr.lm.ngrams import UNKNOWN
 from asr.tokens import Tokenizer
 from asr.types import DecodingError, Hypothesis
@@ -78,6 +79,12 @@ class WordDecoder:
             )
         _ = self._inputs
 
+    def begin(self, stop: Stop | None = None, *, first_frame: int = 0) -> DecoderStream:
+        """See :meth:`asr.decoding.Decoder.begin`."""
+        return WholeStream(
+            self._decode_one, self.tokenizer.size, self.seconds_per_frame, stop, first_frame
+        )
+
     def decode(
         self, log_probs: Tensor, lengths: Tensor, stop: Stop | None = None
     ) -> list[list[Hypothesis]]:
@@ -91,10 +98,13 @@ class WordDecoder:
         stop = stop or Stop()
 
         def decode_one(frames: NDArray[np.float32]) -> list[Hypothesis]:
-            found = self.search(frames, self.options.nbest, stop)
-            return [self._hypothesis(frames, sentence, stop) for sentence in found]
+            return self._decode_one(frames, stop)
 
         return decode_all(decode_one, log_probs, lengths, self.tokenizer.size)
+
+    def _decode_one(self, frames: NDArray[np.float32], stop: Stop) -> list[Hypothesis]:
+        found = self.search(frames, self.options.nbest, stop)
+        return [self._hypothesis(frames, sentence, stop) for sentence in found]
 
     def search(self, frames: NDArray[np.float32], count: int, stop: Stop) -> list[Sentence]:
         """The best ``count`` sentences of ``frames (T, V)``, best first; none if none is possible.

@@ -19,6 +19,7 @@ from asr.decoding.inputs import checked
 from asr.decoding.lexicon import Lexicon
 from asr.decoding.spans import hypothesis, path_spans, squeeze, word_of
 from asr.decoding.stopping import Stop
+from asr.decoding.stream import WholeStream
 from asr.decoding.wfst.graph import Graph, load_graph
 from asr.decoding.wfst.kaldi import kaldi
 from asr.tokens import Tokenizer
@@ -73,6 +74,15 @@ class WfstDecoder:
         """The decoding graph."""
         return load_graph(self.options.graph, self.tokenizer)
 
+    def begin(self, stop: Stop | None = None, *, first_frame: int = 0) -> WholeStream:
+        """See :meth:`asr.decoding.Decoder.begin`: the stream decodes when it finishes."""
+
+        def decode_one(frames: NDArray[np.float32], stop: Stop) -> list[Hypothesis]:
+            return [self._hypothesis(frames, self._search(frames, "the stream", stop))]
+
+        size = self.tokenizer.size
+        return WholeStream(decode_one, size, self.seconds_per_frame, stop, first_frame)
+
     def decode(
         self, log_probs: Tensor, lengths: Tensor, stop: Stop | None = None
     ) -> list[list[Hypothesis]]:
@@ -85,11 +95,15 @@ class WfstDecoder:
         """
         utterances = checked(log_probs, lengths, self.tokenizer.size)
         return [
-            [self._hypothesis(frames, self._search(frames, b, stop or Stop()))]
+            [
+                self._hypothesis(
+                    frames, self._search(frames, f"utterance {b} of the batch", stop or Stop())
+                )
+            ]
             for b, frames in enumerate(utterances)
         ]
 
-    def _search(self, frames: NDArray[np.float32], utterance: int, stop: Stop) -> _Path:
+    def _search(self, frames: NDArray[np.float32], where: str, stop: Stop) -> _Path:
         """The best path through ``frames (T, V)``."""
         decoder, fst = kaldi("kaldi_decoder"), kaldi("kaldifst")
         config, graph = self.options, self.graph
@@ -109,7 +123,7 @@ class WfstDecoder:
         found, best = search.get_best_path()
         if not found:
             raise DecodingError(
-                f"no path through the graph is possible for utterance {utterance} of the batch",
+                f"no path through the graph is possible for {where}",
                 remedy="give log-probabilities above minus infinity",
             )
         _, heard, said, weight = fst.get_linear_symbol_sequence(best)

@@ -127,9 +127,10 @@ def frame_by_frame(log_probs, lengths):
     results = []
     for frames, count in zip(log_probs.float().numpy(), lengths.tolist(), strict=True):
         frames = frames[:count]
-        found, previous = [], 0
+        found, previous, score = [], 0, 0.0
         for t, frame in enumerate(frames):
             token = int(frame.argmax())
+            score += float(frame[token])
             if token and token == previous:
                 found[-1] = (token, found[-1][1], t + 1)
             elif token:
@@ -141,7 +142,6 @@ def frame_by_frame(log_probs, lengths):
             if (span[0], before[0]) != (1, 1)
         ]
         found = words[:-1] if words and words[-1][0] == 1 else words
-        score = float(frames.max(axis=1).sum(dtype=np.float64)) if count else 0.0
         results.append([hypothesis(frames, found, score, LETTERS, 0.02)])
     return results
 
