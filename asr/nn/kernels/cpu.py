@@ -23,7 +23,6 @@ from asr.nn.kernels.operator import (
     define,
     new_outputs,
     projection_gradient,
-    recurrent_gradient,
 )
 from asr.types import ModelError
 
@@ -62,7 +61,7 @@ def _backward(
     )  # fmt: skip
     return Gradients(
         grad_gates,
-        recurrent_gradient(grad_gates, hidden, h0, lengths),
+        weight_hh.new_empty(0),
         act.new_empty(0) if grad_peephole is None else grad_peephole,
         act.new_empty(0)
         if grad_projected is None

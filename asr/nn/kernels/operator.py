@@ -37,7 +37,6 @@ __all__ = [
     "define",
     "new_outputs",
     "projection_gradient",
-    "recurrent_gradient",
 ]
 
 NAMESPACE = "peephole_asr"
@@ -120,7 +119,8 @@ def define(kernel: str, forward: Forward, backward: Backward) -> Operator:
         kernel: name, part of the operator's.
         forward: computes the outputs; the flag asks to keep what backward needs.
         backward: gradients, from the gradients of ``hidden`` and ``c_n``. It finds an empty tensor
-            in the place of ``gates``, which are given up after forward.
+            in the place of ``gates``, which are given up after forward, and leaves one in the place
+            of the gradient of ``weight_hh``, which is made here of the others.
     """
     name = f"recurrence_{kernel}"
 
@@ -131,7 +131,12 @@ def define(kernel: str, forward: Forward, backward: Backward) -> Operator:
 
     def run_back(*values: Any) -> tuple[Tensor, ...]:
         arguments, outputs, grads = Arguments(*values[:8]), Outputs(*values[8:12]), values[12:]
-        return tuple(backward(arguments, outputs, *(grad.contiguous() for grad in grads)))
+        with torch.autocast(arguments[2].device.type, enabled=False):
+            found = backward(arguments, outputs, *(grad.contiguous() for grad in grads))
+        weight_hh = recurrent_gradient(
+            found.gates, outputs.hidden, arguments.h0, arguments.lengths
+        ).to(arguments.weight_hh.dtype)
+        return tuple(found._replace(weight_hh=weight_hh))
 
     _register(
         name, FORWARD, run, lambda *values: tuple(new_outputs(Arguments(*values[:8]), values[8]))
@@ -144,11 +149,18 @@ def define(kernel: str, forward: Forward, backward: Backward) -> Operator:
         if not training:
             raise RuntimeError("the recurrence was run for inference; it has no gradient")
         ctx.cell = cell
+        device = gates.device.type
+        ctx.autocast = {
+            "device_type": device,
+            "dtype": torch.get_autocast_dtype(device),
+            "enabled": torch.is_autocast_enabled(device),
+        }
         ctx.save_for_backward(gates.new_empty(0), *tensors, *output)
 
     def differentiate(ctx: Any, grad_hidden: Tensor, grad_c_n: Tensor, *_: Any) -> tuple[Any, ...]:
         saved = ctx.saved_tensors
-        grads = run_backward(ctx.cell, *saved, grad_hidden, grad_c_n)
+        with torch.autocast(**ctx.autocast):  # as forward ran
+            grads = run_backward(ctx.cell, *saved, grad_hidden, grad_c_n)
         present = (None if x is None else grad for x, grad in zip(saved, grads, strict=False))
         return None, *present, None, None
 
@@ -191,7 +203,8 @@ def new_outputs(arguments: Arguments, keep: bool) -> Outputs:
 def recurrent_gradient(d: Tensor, hidden: Tensor, h0: Tensor, lengths: Tensor) -> Tensor:
     """Gradient of ``weight_hh``: the errors ``d (T, B, D, G * H)`` by the hidden vectors before.
 
-    ``d`` and ``hidden (T, B, D, R)`` are 0 beyond the lengths.
+    ``d`` and ``hidden (T, B, D, R)`` are 0 beyond the lengths. Autocast makes it a product of its
+    type, as the gradient of any other weight.
 
     Returns:
         ``(D, G * H, R)``, one matrix product a direction over all steps.
@@ -206,7 +219,7 @@ def recurrent_gradient(d: Tensor, hidden: Tensor, h0: Tensor, lengths: Tensor) -
         later, earlier = (d[1:], hidden[:-1]) if direction == 0 else (d[:-1], hidden[1:])
         product = later[:, :, direction].flatten(0, 1).t() @ earlier[:, :, direction].flatten(0, 1)
         start = d[first[direction], here, direction]  # (B, G * H)
-        gradients.append(product.addmm_(start.t(), h0[direction]))
+        gradients.append(torch.addmm(product, start.t(), h0[direction]))
     return torch.stack(gradients)
 
 

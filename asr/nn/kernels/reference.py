@@ -20,7 +20,6 @@ from asr.nn.kernels.operator import (
     Outputs,
     define,
     projection_gradient,
-    recurrent_gradient,
 )
 
 __all__ = ["forward", "operator"]
@@ -89,7 +88,7 @@ def _backward(
     nothing = act.new_empty(0)
     return Gradients(
         errors.to(outputs.act.dtype),
-        recurrent_gradient(errors, hidden, h0, lengths).to(outputs.act.dtype),
+        nothing.clone(),
         nothing if peephole is None else _peephole_gradient(name, errors, before, cells),
         nothing.clone()
         if weight_hr is None

@@ -45,7 +45,6 @@ from asr.nn.kernels.operator import (
     Outputs,
     define,
     new_outputs,
-    recurrent_gradient,
 )
 from asr.types import ConfigError, ModelError
 
@@ -233,7 +232,7 @@ def backward(
     _check(arguments)
     arguments = _contiguous(arguments)
     cell, _, weight_hh, peephole, _, h0, c0, lengths = arguments
-    hidden, _, act, cells = outputs
+    _, _, act, cells = outputs
     G, H = _sizes(cell, weight_hh)
     T, B, D, _ = act.shape
     errors = torch.empty_like(act)
@@ -249,7 +248,7 @@ def backward(
     nothing = act.new_empty(0)
     return Gradients(
         errors,
-        recurrent_gradient(errors, hidden, h0, lengths),
+        weight_hh.new_empty(0),
         nothing if peephole is None else grad_peephole.sum(0),
         nothing.clone(),
         _gradient_h0(grad_h, errors, weight_hh, lengths).to(h0.dtype),

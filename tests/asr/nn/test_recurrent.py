@@ -285,6 +285,22 @@ def test_autocast_keeps_the_state_in_float32():
     assert (output.float() - exact).abs().max() < 8 * 2**-8
 
 
+def test_autocast_rounds_gradients_of_weights_and_no_more():
+    stack = stack_of("peephole")
+    x = torch.randn(3, 50, 4)
+    gradients = []
+    for half in (False, True):
+        stack.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            output, _ = stack(x)
+        output.float().square().sum().backward()
+        gradients.append({name: p.grad.clone() for name, p in stack.named_parameters()})
+    for name, exact in gradients[0].items():
+        rounded = gradients[1][name]
+        assert rounded.dtype == torch.float32
+        assert (rounded - exact).norm() < 4 * 2**-8 * exact.norm(), name
+
+
 DISTRIBUTED = """
 import sys
 import torch
