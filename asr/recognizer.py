@@ -10,16 +10,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from asr.audio import AudioLimits, resample
-from asr.backends import AUTO, choose_backend, make_backend
+from asr.backends import AUTO, TORCH, choose_backend, make_backend
 from asr.bundle import Bundle, load_bundle
 from asr.calibration import CalibratedDecoder
 from asr.decoding import Decoder, DecoderOptions, Phrase, make_decoder
 from asr.device import select_device
 from asr.gate import NO_WORDS, Gate
+from asr.nn.chunks import Chunking
+from asr.stream import Streamer, read_whole
 from asr.tokens import Tokenizer
-from asr.types import AudioError, DeviceMemoryError, Transcript, Waveform
+from asr.types import AudioError, ConfigError, DeviceMemoryError, Transcript, Waveform
 
 __all__ = ["PreparedWaveform", "Recognizer"]
 
@@ -45,7 +48,8 @@ class Recognizer:
 
     ``limits`` are what callers should decode audio with before they hand it over. ``backend`` is
     what computes the log-probabilities: ``"torch"``, ``"onnx"`` or ``"onnx-int8"``. ``gate`` says
-    which audio holds no words.
+    which audio holds no words. With ``chunking`` each utterance is read as a stream of it would be,
+    by chunks and normalised by what came before.
     """
 
     def __init__(
@@ -56,11 +60,15 @@ class Recognizer:
         backend: str = AUTO,
         limits: AudioLimits | None = None,
         gate: Gate | None = None,
+        chunking: Chunking | None = None,
     ) -> None:
         """Ready ``bundle`` on ``device``; ``backend`` as in :func:`asr.backends.choose_backend`.
 
+        By chunks torch computes where the choice is automatic.
+
         Raises:
-            ConfigError: there is no such device here, or the backend cannot run the model on it.
+            ConfigError: there is no such device here, or the backend cannot run the model on it, or
+                not by chunks.
             ModelError: the backend does not compute what torch does.
         """
         self.device = select_device(device)
@@ -69,8 +77,13 @@ class Recognizer:
         self.gate = gate or Gate()
         self._extractor = bundle.extractor.to(self.device).eval()
         model = bundle.model.to(self.device).eval()
-        self.backend = choose_backend(backend, model.config, self.device)
-        self._model = make_backend(self.backend, model)
+        self._streamer = None
+        if chunking is None:
+            self.backend = choose_backend(backend, model.config, self.device)
+            self._model = make_backend(self.backend, model)
+        else:
+            self.backend = _chunked_backend(backend)
+            self._streamer = Streamer(self._extractor, model, chunking)
         self._min_samples = self._shortest()
 
     @classmethod
@@ -108,8 +121,7 @@ class Recognizer:
     @property
     def seconds_per_frame(self) -> float:
         """Seconds from one row of the log-probabilities to the next."""
-        reduction = self.bundle.model.config.network.reduction
-        return self._extractor.config.seconds_per_frame * reduction
+        return self.bundle.seconds_per_frame
 
     def decoder(
         self,
@@ -180,6 +192,8 @@ class Recognizer:
         samples, lengths = _pad([waveform.samples for waveform in prepared])
         speakers = [waveform.speaker for waveform in prepared]
         try:
+            if self._streamer is not None:
+                return _join(read_whole(self._streamer, _cut(samples, lengths)))
             with torch.inference_mode():
                 features, frames = self._extractor(
                     samples.to(self.device), lengths.to(self.device), speakers
@@ -233,6 +247,20 @@ class Recognizer:
             else:
                 high = middle
         return high
+
+
+def _chunked_backend(name: str) -> str:
+    if name not in (AUTO, TORCH):
+        raise ConfigError(f"the backend {name} does not read by chunks", remedy="choose torch")
+    return TORCH
+
+
+def _cut(batch: Tensor, lengths: Tensor) -> list[Tensor]:
+    return [row[:length] for row, length in zip(batch, lengths.tolist(), strict=True)]
+
+
+def _join(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
+    return pad_sequence(rows, batch_first=True), torch.tensor([len(row) for row in rows])
 
 
 def _pad(rows: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:

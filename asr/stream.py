@@ -20,7 +20,7 @@ from asr.nn.chunks import Chunking
 from asr.nn.model import AcousticModel
 from asr.types import ConfigError
 
-__all__ = ["Session", "Streamer"]
+__all__ = ["Session", "Streamer", "read_whole"]
 
 
 class Session:
@@ -174,3 +174,19 @@ class Streamer:
         """Frames that so many stacked ones join."""
         config = self.extractor.config
         return max(0, (stacked - 1) * config.subsample + config.stack)
+
+
+def read_whole(streamer: Streamer, utterances: Sequence[Tensor]) -> list[Tensor]:
+    """Log-probabilities ``(T, V)`` of streams whose audio ``(N,)`` is all at hand, on the CPU.
+
+    Each has audio for one frame at least.
+    """
+    sessions = [streamer.begin() for _ in utterances]
+    for session, samples in zip(sessions, utterances, strict=True):
+        session.push(samples)
+        session.end()
+    found: dict[Session, list[Tensor]] = {session: [] for session in sessions}
+    while ready := [session for session in sessions if streamer.is_ready(session)]:
+        for session, log_probs in zip(ready, streamer.step(ready), strict=True):
+            found[session].append(log_probs)
+    return [torch.cat(found[session]) for session in sessions]

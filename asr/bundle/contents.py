@@ -76,6 +76,11 @@ class Bundle:
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     half: bool = False
 
+    @property
+    def seconds_per_frame(self) -> float:
+        """Seconds from one row of the log-probabilities to the next."""
+        return self.extractor.config.seconds_per_frame * self.model.config.network.reduction
+
 
 def parts_of(bundle: Bundle) -> dict[str, nn.Module]:
     """The modules whose tensors a bundle keeps, by the first part of their names."""

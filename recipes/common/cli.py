@@ -161,6 +161,12 @@ def _add_evaluation(part: argparse.ArgumentParser, recipe: Recipe) -> None:
         "--output", type=Path, help="file for each utterance's result alone (JSON lines)"
     )
     part.add_argument("--batch-seconds", type=float, default=60.0, help="audio in a batch")
+    part.add_argument(
+        "--chunk-ms", type=float, metavar="MS", help="decode as a stream is: by chunks of MS"
+    )
+    part.add_argument(
+        "--look-ahead-ms", type=float, metavar="MS", help="what chunks may read beyond their end"
+    )
     _add_scoring(part, recipe)
     add_recognition(part, "greedy, or the bundle's")
 
@@ -239,8 +245,25 @@ def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
             by=names_in(arguments.by, "field") if arguments.by is not None else (),
             nist=arguments.nist,
             scoring=scoring,
+            chunks_ms=_chunks_ms(arguments),
         ),
     )
+
+
+def _chunks_ms(arguments: argparse.Namespace) -> tuple[float, float] | None:
+    """Chunk and look-ahead, if they are asked for.
+
+    Raises:
+        ConfigError: one of the two is missing.
+    """
+    chunk, look_ahead = arguments.chunk_ms, arguments.look_ahead_ms
+    if chunk is None and look_ahead is None:
+        return None
+    if chunk is None or look_ahead is None:
+        raise ConfigError(
+            "--chunk-ms and --look-ahead-ms go together", remedy="give both, or neither"
+        )
+    return chunk, look_ahead
 
 
 def _with_scoring(recipe: Recipe, arguments: argparse.Namespace) -> Recipe:

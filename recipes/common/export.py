@@ -146,7 +146,5 @@ def export(
     if language is not None:
         bundle = language.add_to(bundle)
     options = decoder or bundle.decoder
-    reduction = bundle.model.config.network.reduction
-    seconds_per_frame = bundle.extractor.config.seconds_per_frame * reduction
-    make_decoder(options, bundle.tokenizer, seconds_per_frame, bundle.language)
+    make_decoder(options, bundle.tokenizer, bundle.seconds_per_frame, bundle.language)
     save_bundle(replace(bundle, decoder=options, half=half), output)

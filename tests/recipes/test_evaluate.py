@@ -8,11 +8,16 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from asr.bundle import load_bundle
+from asr.decoding import GreedyOptions, make_decoder
+from asr.nn.chunks import Chunking
 from asr.scoring import ErrorCounts
+from asr.stream import Streamer
 from asr.tokens import Tokenizer
 from asr.types import ConfigError, CorpusError, Hypothesis, Word
+from recipes.common.audio import load_samples
 from recipes.common.cli import main
 from recipes.common.data import manifest_path
 from recipes.common.evaluate import Scoring, names_in
@@ -21,6 +26,7 @@ from recipes.common.evaluate.scored import fields_of
 from recipes.common.evaluate.splits import find_splits
 from recipes.common.evaluate.tables import group_rates
 from recipes.common.evaluate.totals import total_scores
+from recipes.common.export import bundle_from_checkpoint
 from recipes.common.manifests import PHONES, Utterance, read_manifest, write_manifest
 from recipes.common.metric import WER, Metric
 from recipes.common.normaliser import TextOptions, save_text_options
@@ -219,6 +225,40 @@ def test_sclite_counts_what_evaluate_counts(evaluated, sctk, tmp_path):
         counts = [int(number) for number in re.findall(r"\d+", sums)]
         kinds = ("reference_length", "substitutions", "deletions", "insertions")
         assert [counts[1], *counts[3:6]] == [facts[name] for name in kinds]
+
+
+def test_by_chunks_the_model_says_what_it_says_of_a_stream(evaluated, run, data, tmp_path):
+    told = evaluated("--chunk-ms", 80, "--look-ahead-ms", 40)
+    assert "chunks of 80 ms, look-ahead 40 ms" in told
+    bundle = bundle_from_checkpoint(run / "checkpoints" / "best.ckpt", "toy")
+    chunking = Chunking.of_seconds(0.08, 0.04, bundle.seconds_per_frame)
+    streamer = Streamer(bundle.extractor, bundle.model, chunking)
+    decoder = make_decoder(GreedyOptions(), bundle.tokenizer, bundle.seconds_per_frame)
+    rows = rows_of(tmp_path / "dev.greedy.chunks-80-40.jsonl")
+    cuts = {cut.id: cut for cut in read_manifest(manifest_path(data, "dev"))}
+    assert len(rows) == len(cuts)
+    for row in rows:
+        session, pieces = streamer.begin(), []
+        session.push(torch.from_numpy(load_samples(cuts[row["id"]]).samples))
+        session.end()
+        while streamer.is_ready(session):
+            pieces += streamer.step([session])
+        log_probs = torch.cat(pieces)[None]
+        assert (
+            decoder.decode(log_probs, torch.tensor([log_probs.shape[1]]))[0][0].text
+            == row["hypothesis"]
+        )
+    evaluated()
+    whole = {row["id"]: row["hypothesis"] for row in rows_of(tmp_path / "dev.greedy.jsonl")}
+    assert any(row["hypothesis"] != whole[row["id"]] for row in rows)
+
+
+def test_chunks_that_cannot_be_are_refused(evaluated):
+    assert "go together" in evaluated("--chunk-ms", 80, code=2)
+    assert "go together" in evaluated("--look-ahead-ms", 80, code=2)
+    assert "from 0 to 5" in evaluated("--chunk-ms", -80, "--look-ahead-ms", 0, code=2)
+    told = evaluated("--chunk-ms", 80, "--look-ahead-ms", 0, "--backend", "onnx", code=2)
+    assert "choose torch" in told
 
 
 def test_results_do_not_replace_what_they_are_made_of(evaluated, data, tmp_path):

@@ -20,6 +20,7 @@ from rich.progress import track
 from asr.bundle import Bundle
 from asr.decoding import Decoder, DecoderOptions, Phrase, plain_values
 from asr.files.write import Guard, check_target, replace_text
+from asr.nn.chunks import Chunking
 from asr.recognizer import Recognizer
 from asr.transcribe import transcribe_utterances
 from asr.types import AsrError, ConfigError, CorpusError, Hypothesis, Waveform
@@ -72,6 +73,8 @@ class EvaluateOptions:
         by: fields of the corpus, for a table each.
         nist: also write what NIST's sclite reads.
         scoring: the name of the metric, where the recipe has several.
+        chunks_ms: chunk and look-ahead in milliseconds, to decode as streams are; None to read
+            whole utterances.
     """
 
     bundle: Bundle
@@ -90,6 +93,7 @@ class EvaluateOptions:
     by: tuple[str, ...] = ()
     nist: bool = False
     scoring: str | None = None
+    chunks_ms: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.output is not None and len(self.splits) > 1:
@@ -132,7 +136,11 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> dict[str, Result]:
     bundle = options.bundle
     if options.language is not None:
         bundle = options.language.add_to(bundle)
-    recognizer = Recognizer(bundle, options.device, backend=options.backend)
+    chunking = None
+    if options.chunks_ms is not None:
+        chunk, look_ahead = (length / 1000 for length in options.chunks_ms)
+        chunking = Chunking.of_seconds(chunk, look_ahead, bundle.seconds_per_frame)
+    recognizer = Recognizer(bundle, options.device, backend=options.backend, chunking=chunking)
     decoder = recognizer.decoder(options.decoder, options.phrases)
     told = bundle.metadata.get("text")
     form = None if told is None else TextOptions.from_dict(told)
@@ -150,6 +158,8 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> dict[str, Result]:
         for files in (part.files for part in parts if part.files is not None):
             release(files)
     title = f"{options.decoder.name}, {recognizer.backend}"
+    if options.chunks_ms is not None:
+        title += ", chunks of {:g} ms, look-ahead {:g} ms".format(*options.chunks_ms)
     _print(recipe, options, scoring, results, title, _note(recipe, options, splits))
     for part in parts:
         print(f"each utterance: {part.rows}")
@@ -199,6 +209,8 @@ def _labels(options: EvaluateOptions, recognizer: Recognizer, split: str) -> lis
     checkpoint = options.model.stem if options.model.is_file() else BEST
     unusual = [checkpoint if checkpoint != BEST else None, options.scoring]
     unusual += [INT8 if recognizer.backend == INT8 else None]
+    if options.chunks_ms is not None:
+        unusual.append("chunks-{:g}-{:g}".format(*options.chunks_ms))
     return [split, decoder, *filter(None, unusual)]
 
 
@@ -207,6 +219,7 @@ def _facts(
 ) -> dict[str, Any]:
     """What was evaluated and how, as plain values: the same give the same results."""
     language = options.language
+    by_chunks = {} if options.chunks_ms is None else {"chunks_ms": list(options.chunks_ms)}
     return {
         "corpus": str(options.corpus or options.data),
         "split": split,
@@ -220,6 +233,7 @@ def _facts(
         "metric": scoring.metric.name,
         "scoring": options.scoring,
         "scored_in": scoring.scored_in,
+        **by_chunks,
     }
 
 
