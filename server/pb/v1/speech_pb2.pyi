@@ -18,6 +18,11 @@ class AudioEncoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AUDIO_ENCODING_ALAW: _ClassVar[AudioEncoding]
     AUDIO_ENCODING_WAV: _ClassVar[AudioEncoding]
 
+class SpeechEventType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SPEECH_EVENT_TYPE_UNSPECIFIED: _ClassVar[SpeechEventType]
+    SPEECH_EVENT_TYPE_END_OF_SINGLE_UTTERANCE: _ClassVar[SpeechEventType]
+
 class SearchProof(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SEARCH_PROOF_UNSPECIFIED: _ClassVar[SearchProof]
@@ -32,6 +37,8 @@ AUDIO_ENCODING_OGG: AudioEncoding
 AUDIO_ENCODING_MULAW: AudioEncoding
 AUDIO_ENCODING_ALAW: AudioEncoding
 AUDIO_ENCODING_WAV: AudioEncoding
+SPEECH_EVENT_TYPE_UNSPECIFIED: SpeechEventType
+SPEECH_EVENT_TYPE_END_OF_SINGLE_UTTERANCE: SpeechEventType
 SEARCH_PROOF_UNSPECIFIED: SearchProof
 SEARCH_PROOF_EXACT: SearchProof
 SEARCH_PROOF_SECTIONED: SearchProof
@@ -100,30 +107,90 @@ class TranscribeChunksResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[SpeechRecognitionResult, _Mapping]]] = ...) -> None: ...
 
 class TranscribeStreamRequest(_message.Message):
-    __slots__ = ("config", "audio_content")
+    __slots__ = ("config", "audio_content", "streaming_config", "end_segment")
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     AUDIO_CONTENT_FIELD_NUMBER: _ClassVar[int]
+    STREAMING_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    END_SEGMENT_FIELD_NUMBER: _ClassVar[int]
     config: RecognitionConfig
     audio_content: bytes
-    def __init__(self, config: _Optional[_Union[RecognitionConfig, _Mapping]] = ..., audio_content: _Optional[bytes] = ...) -> None: ...
+    streaming_config: StreamingRecognitionConfig
+    end_segment: EndSegment
+    def __init__(self, config: _Optional[_Union[RecognitionConfig, _Mapping]] = ..., audio_content: _Optional[bytes] = ..., streaming_config: _Optional[_Union[StreamingRecognitionConfig, _Mapping]] = ..., end_segment: _Optional[_Union[EndSegment, _Mapping]] = ...) -> None: ...
+
+class StreamingRecognitionConfig(_message.Message):
+    __slots__ = ("config", "single_utterance", "interim_results", "look_ahead", "endpointing_config")
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    SINGLE_UTTERANCE_FIELD_NUMBER: _ClassVar[int]
+    INTERIM_RESULTS_FIELD_NUMBER: _ClassVar[int]
+    LOOK_AHEAD_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINTING_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    config: RecognitionConfig
+    single_utterance: bool
+    interim_results: bool
+    look_ahead: _duration_pb2.Duration
+    endpointing_config: EndpointingConfig
+    def __init__(self, config: _Optional[_Union[RecognitionConfig, _Mapping]] = ..., single_utterance: bool = ..., interim_results: bool = ..., look_ahead: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., endpointing_config: _Optional[_Union[EndpointingConfig, _Mapping]] = ...) -> None: ...
+
+class EndpointingConfig(_message.Message):
+    __slots__ = ("rule1_min_trailing_silence", "rule2_min_trailing_silence", "rule3_min_utterance_length")
+    RULE1_MIN_TRAILING_SILENCE_FIELD_NUMBER: _ClassVar[int]
+    RULE2_MIN_TRAILING_SILENCE_FIELD_NUMBER: _ClassVar[int]
+    RULE3_MIN_UTTERANCE_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    rule1_min_trailing_silence: _duration_pb2.Duration
+    rule2_min_trailing_silence: _duration_pb2.Duration
+    rule3_min_utterance_length: _duration_pb2.Duration
+    def __init__(self, rule1_min_trailing_silence: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., rule2_min_trailing_silence: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., rule3_min_utterance_length: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class EndSegment(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class TranscribeStreamResponse(_message.Message):
-    __slots__ = ("started", "result")
+    __slots__ = ("started", "result", "results")
     STARTED_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
     started: StreamStarted
     result: SpeechRecognitionResult
-    def __init__(self, started: _Optional[_Union[StreamStarted, _Mapping]] = ..., result: _Optional[_Union[SpeechRecognitionResult, _Mapping]] = ...) -> None: ...
+    results: StreamingRecognitionResults
+    def __init__(self, started: _Optional[_Union[StreamStarted, _Mapping]] = ..., result: _Optional[_Union[SpeechRecognitionResult, _Mapping]] = ..., results: _Optional[_Union[StreamingRecognitionResults, _Mapping]] = ...) -> None: ...
+
+class StreamingRecognitionResults(_message.Message):
+    __slots__ = ("results", "speech_event_type")
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    SPEECH_EVENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[StreamingRecognitionResult]
+    speech_event_type: SpeechEventType
+    def __init__(self, results: _Optional[_Iterable[_Union[StreamingRecognitionResult, _Mapping]]] = ..., speech_event_type: _Optional[_Union[SpeechEventType, str]] = ...) -> None: ...
+
+class StreamingRecognitionResult(_message.Message):
+    __slots__ = ("alternatives", "is_final", "stability", "result_end_time", "segment_start_time")
+    ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
+    IS_FINAL_FIELD_NUMBER: _ClassVar[int]
+    STABILITY_FIELD_NUMBER: _ClassVar[int]
+    RESULT_END_TIME_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_START_TIME_FIELD_NUMBER: _ClassVar[int]
+    alternatives: _containers.RepeatedCompositeFieldContainer[SpeechRecognitionAlternative]
+    is_final: bool
+    stability: float
+    result_end_time: _duration_pb2.Duration
+    segment_start_time: _duration_pb2.Duration
+    def __init__(self, alternatives: _Optional[_Iterable[_Union[SpeechRecognitionAlternative, _Mapping]]] = ..., is_final: bool = ..., stability: _Optional[float] = ..., result_end_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., segment_start_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class StreamStarted(_message.Message):
-    __slots__ = ("model", "answers_at_end", "max_audio")
+    __slots__ = ("model", "answers_at_end", "max_audio", "look_ahead", "chunk")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ANSWERS_AT_END_FIELD_NUMBER: _ClassVar[int]
     MAX_AUDIO_FIELD_NUMBER: _ClassVar[int]
+    LOOK_AHEAD_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
     model: str
     answers_at_end: bool
     max_audio: _duration_pb2.Duration
-    def __init__(self, model: _Optional[str] = ..., answers_at_end: bool = ..., max_audio: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    look_ahead: _duration_pb2.Duration
+    chunk: _duration_pb2.Duration
+    def __init__(self, model: _Optional[str] = ..., answers_at_end: bool = ..., max_audio: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., look_ahead: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., chunk: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()

@@ -82,10 +82,13 @@ class SpeechServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def TranscribeStream(self, request_iterator, context):
-        """Transcribes audio while it is recorded. The client sends what TranscribeChunks takes: one
-        message with `config`, then messages with `audio_content`, and closes its side where the audio
-        ends. The server sends `started` as soon as it has read the configuration, then results. A
-        bidirectional model hears the whole utterance before it says anything; `started` says so.
+        """Transcribes audio while it is recorded. The client sends its configuration, then messages with
+        `audio_content`, and closes its side where the audio ends. The server sends `started` as soon as
+        it has read the configuration, then results.
+
+        Begun with `streaming_config` the stream is live: `results` come while somebody speaks, segment
+        after segment. Begun with `config`, as before there was the other, one `result` comes after the
+        audio's end. `started.answers_at_end` says which of the two it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
