@@ -148,6 +148,23 @@ class Recognizer:
             return decoder
         return CalibratedDecoder(decoder, calibration)
 
+    @property
+    def can_stream(self) -> bool:
+        """Whether :meth:`streamer` can be had of this model."""
+        try:
+            self.streamer(Chunking(1, 0))
+        except ConfigError:
+            return False
+        return True
+
+    def streamer(self, chunking: Chunking) -> Streamer:
+        """What reads speech that is still going on, by ``chunking``.
+
+        Raises:
+            ConfigError: the model cannot be run by chunks.
+        """
+        return Streamer(self._extractor, self.bundle.model, chunking)
+
     def prepare(self, waveform: Waveform, speaker: str | None = None) -> PreparedWaveform:
         """``waveform`` at the model's rate, known to be usable.
 

@@ -12,11 +12,13 @@ from pathlib import Path
 from asr.audio import AudioLimits
 from asr.recognizer import Recognizer
 from asr.types import AsrError
+from server.api.live import LiveCalls
 from server.api.pipeline import Pipeline
 from server.api.service import SpeechService
 from server.audio.pool import AudioWorkers
 from server.engine.admission import Admission
 from server.engine.batching import Batcher
+from server.engine.live import LiveStreams
 from server.engine.models import Loaded, Models, ModelSource
 from server.engine.search_pool import Searches
 from server.limits import AUDIO_BYTES, AUDIO_SECONDS, MAX_CHANNELS, MAX_RATE, MIN_RATE
@@ -67,7 +69,10 @@ class Application:
         # Loading has a thread of its own, so that calls go on meanwhile.
         self._model_threads = ThreadPoolExecutor(options.batch.parallel, thread_name_prefix="model")
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
-        self.admission = _admission(capacity)
+        # Live streams do not wait behind batches of long recordings.
+        self._live_threads = ThreadPoolExecutor(options.stream.parallel, thread_name_prefix="live")
+        self.live = LiveStreams(self._live_threads, options.stream, self.metrics.observe_live)
+        self.admission = _admission(capacity, options.stream.streams)
         slots = asyncio.Semaphore(options.batch.parallel)  # of all models together
         self.models = Models(
             source,
@@ -84,10 +89,13 @@ class Application:
             capacity.audio_processes, LIMITS, on_restart=self.metrics.observe_restart
         )
         self._searches = Searches(capacity.search_threads)
+        pipeline = Pipeline(self.models, self._audio, self._searches)
+        idle = capacity.idle_seconds
         self.service = SpeechService(
-            Pipeline(self.models, self._audio, self._searches),
+            pipeline,
+            LiveCalls(pipeline, self.live, self._audio, self._searches, idle),
             self.admission,
-            capacity.idle_seconds,
+            idle,
         )
         self.call_log = CallLog((log_call, self.metrics.observe, self.tracing.observe))
         self._watch_queues()
@@ -99,6 +107,8 @@ class Application:
         self.metrics.watch_queue("working", lambda: admission.working)
         self.metrics.watch_queue("batch", lambda: sum(len(model.batcher) for model in models.all()))
         self.metrics.watch_queue("search", lambda: len(self._searches))
+        self.metrics.watch_queue("streams", lambda: admission.streams)
+        self.metrics.watch_queue("chunks", lambda: len(self.live))
 
     async def start(self) -> None:
         """Start the processes and load the models.
@@ -144,12 +154,12 @@ class Application:
         """Stop processes, and threads that have nothing to do."""
         await self._audio.close()
         self._searches.close()
-        for executor in (self._model_threads, self._loader):
+        for executor in (self._model_threads, self._live_threads, self._loader):
             executor.shutdown(wait=False, cancel_futures=True)
         self.tracing.stop()
 
 
-def _admission(capacity: CapacityOptions) -> Admission:
+def _admission(capacity: CapacityOptions, streams: int) -> Admission:
     mark = capacity.memory_mark
     if mark is None:
         mark = int(MEMORY_SHARE * available_bytes())
@@ -157,5 +167,6 @@ def _admission(capacity: CapacityOptions) -> Admission:
         capacity.running,
         capacity.waiting,
         upload_bytes=capacity.upload_bytes,
+        streams=streams,
         memory_mark=mark or None,
     )

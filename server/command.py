@@ -23,7 +23,13 @@ from server.application import LIMITS
 from server.engine.models import ModelSource, Repository, SingleBundle
 from server.lifecycle import Signals, serve
 from server.limits import DEFAULT_PORT
-from server.options import BatchOptions, CapacityOptions, ListenOptions, ServerOptions
+from server.options import (
+    BatchOptions,
+    CapacityOptions,
+    ListenOptions,
+    ServerOptions,
+    StreamOptions,
+)
 from server.resources import processors
 from server.signals import SignalInbox
 from server.telemetry.logs import setup_logging
@@ -135,6 +141,7 @@ def _add_listening(parser: ArgumentParser) -> None:
 def _add_capacity(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("capacity")
     capacity, batch, whole = CapacityOptions(), BatchOptions(), ServerOptions()
+    stream = StreamOptions()
     numbers: list[tuple[str, type, object, str, str]] = [
         ("--running", int, capacity.running, "C", "calls that work at a time"),
         ("--waiting", int, capacity.waiting, "Q", "further calls taken in; the next is refused"),
@@ -151,6 +158,8 @@ def _add_capacity(parser: ArgumentParser) -> None:
         ("--parallel-batches", int, None, "N", "at a time (default: processors and one; cuda: 1)"),
         ("--batch-seconds", float, batch.batch_seconds, "S", "audio in one batch"),
         ("--batch-wait", float, batch.wait_seconds, "S", "wait for calls on their way"),
+        ("--streams", int, stream.streams, "N", "live streams at a time; the next is refused"),
+        ("--stream-chunk", float, stream.chunk_seconds, "S", "audio between results of a stream"),
         ("--grace-seconds", float, whole.grace_seconds, "S", "how long a stop waits for calls"),
     ]
     for name, kind, default, metavar, text in numbers:
@@ -205,6 +214,7 @@ def _server_options(options: Namespace) -> ServerOptions:
             search_threads=options.search_threads,
         ),
         batch=BatchOptions(_parallel(options), options.batch_seconds, options.batch_wait),
+        stream=StreamOptions(streams=options.streams, chunk_seconds=options.stream_chunk),
         grace_seconds=options.grace_seconds,
         metrics_host=options.metrics_host,
         metrics_port=options.metrics_port,

@@ -28,6 +28,8 @@ __all__ = ["Signals", "serve"]
 
 log = logging.getLogger(__name__)
 
+DRAIN_SECONDS = 5.0  # in which live streams may come to the end of a segment
+
 
 @dataclass(frozen=True)
 class Signals:
@@ -124,6 +126,7 @@ async def _drain(application: Application, server: grpc.aio.Server, grace_second
     """
     application.health.drain()
     application.admission.close()
+    application.live.drain(min(DRAIN_SECONDS, grace_seconds / 2))
     waiting = application.admission.accepted > 0
     begun = time.monotonic()
     await server.stop(grace_seconds)

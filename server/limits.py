@@ -6,22 +6,29 @@ __all__ = [
     "ALTERNATIVE_SECONDS",
     "AUDIO_BYTES",
     "AUDIO_SECONDS",
+    "DEFAULT_LOOK_AHEAD",
     "DEFAULT_PORT",
     "MAX_ALTERNATIVES",
     "MAX_BEAM_WIDTH",
     "MAX_BOOST",
     "MAX_CHANNELS",
+    "MAX_LOOK_AHEAD",
     "MAX_PHRASES",
     "MAX_PHRASE_CHARACTERS",
     "MAX_RATE",
+    "MAX_RULE_SECONDS",
+    "MAX_SEGMENT_SECONDS",
     "MESSAGE_LIMIT",
     "METADATA_BYTES",
+    "MIN_LOOK_AHEAD",
     "MIN_RATE",
+    "MIN_RULE_SECONDS",
     "PHRASE_CHARACTERS",
     "PREFIX_ALTERNATIVES",
     "PREFIX_EXPANSIONS",
     "PREFIX_SECONDS",
     "REQUEST_ID_CHARACTERS",
+    "STREAM_BYTES",
     "UPLOAD_BYTES_PER_SECOND",
     "UPLOAD_SECONDS",
 ]
@@ -43,6 +50,15 @@ UPLOAD_BYTES_PER_SECOND = 250
 
 # An upload that takes longer loses it as well: twice the time in which the longest audio is spoken.
 UPLOAD_SECONDS = 1200.0
+
+# A live stream: bytes as sent, 37 hours of 16 kHz LINEAR16, and seconds that the model may hear ahead.
+STREAM_BYTES = 4 * 1024 * 1024 * 1024
+MIN_LOOK_AHEAD, MAX_LOOK_AHEAD = 0.1, 2.0
+DEFAULT_LOOK_AHEAD = 0.6
+
+# Of the rules that end its segments: seconds of silence, and of the longest segment.
+MIN_RULE_SECONDS, MAX_RULE_SECONDS = 0.1, 600.0
+MAX_SEGMENT_SECONDS = 60.0
 
 # Hypotheses in one answer; of those about long audio, as many as fit into MESSAGE_LIMIT.
 MAX_ALTERNATIVES = 30

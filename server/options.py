@@ -17,6 +17,7 @@ __all__ = [
     "CapacityOptions",
     "ListenOptions",
     "ServerOptions",
+    "StreamOptions",
 ]
 
 MIB = 1024 * 1024
@@ -120,6 +121,36 @@ class CapacityOptions:
 
 
 @dataclass(frozen=True)
+class StreamOptions:
+    """How live streams are taken in, and joined into batches.
+
+    Attributes:
+        streams: live streams at a time; the next is refused.
+        chunk_seconds: audio that is computed at a time, beside the look-ahead. Shorter ones answer
+            sooner and cost more, for each computes its look-ahead as well.
+        parallel: batches of chunks that are computed at a time, each by a thread.
+        batch_streams: chunks in one batch at most.
+        wait_seconds: how long a chunk waits for those of others.
+        buffer_seconds: audio of one stream that waits to be computed; its client waits to send more.
+    """
+
+    streams: int = field(default_factory=lambda: 30 * processors())
+    chunk_seconds: float = 0.24
+    parallel: int = field(default_factory=processors)
+    batch_streams: int = 32
+    wait_seconds: float = 0.01
+    buffer_seconds: float = 4.0
+
+    def __post_init__(self) -> None:
+        _check("live streams", self.streams, 0, 100_000)
+        _check("the chunk of live streams", self.chunk_seconds, 0.02, 2.0)
+        _check("batches of live streams at a time", self.parallel, 1, 1024)
+        _check("live streams in a batch", self.batch_streams, 1, 1024)
+        _check("the wait for a batch of live streams", self.wait_seconds, 0.0, 1.0)
+        _check("the buffer of a live stream", self.buffer_seconds, 0.1, 60.0)
+
+
+@dataclass(frozen=True)
 class ServerOptions:
     """All of them. ``grace_seconds`` is how long a stop waits for accepted calls.
 
@@ -130,6 +161,7 @@ class ServerOptions:
     listen: ListenOptions = field(default_factory=ListenOptions)
     capacity: CapacityOptions = field(default_factory=CapacityOptions)
     batch: BatchOptions = field(default_factory=BatchOptions)
+    stream: StreamOptions = field(default_factory=StreamOptions)
     grace_seconds: float = 60.0
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = None

@@ -12,10 +12,13 @@ from asr.audio.decode import (
 )
 from asr.audio.local import check_file, probe_file, read_file
 from asr.audio.sndfile import encode_flac, recode
+from asr.audio.stream import PcmStream, WavStream
 
 __all__ = [
     "AudioInfo",
     "AudioLimits",
+    "PcmStream",
+    "WavStream",
     "check_file",
     "decode_audio",
     "decode_pcm",

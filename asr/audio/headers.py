@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from asr.types import AudioError
 
-__all__ = ["Field", "Layout", "closed_header", "layout_of"]
+__all__ = ["Field", "Layout", "PcmFormat", "closed_header", "layout_of", "pcm_format"]
 
 MOST_CHUNKS = 1_000  # before the samples; real files have a handful
 NIST_BYTES = 65_536  # of a header; all that are met have 1,024
@@ -29,6 +29,7 @@ OTHER_WAV_CODECS = {0x14: "G.723 ADPCM", 0x22: "TrueSpeech", 0x42: "G.723.1", 0x
 OTHER_WAV_CODECS |= {0x50: "MPEG", 0x55: "MP3", 0x64: "G.726", 0x65: "G.722", 0x83: "G.729"}
 OTHER_WAV_CODECS |= {0xFF: "AAC", 0x111: "G.723.1", 0x133: "G.729", 0x140: "G.726"}
 OTHER_WAV_CODECS |= {0x161: "WMA", 0x1600: "AAC", 0xA109: "Speex", 0x674F: "Vorbis"}
+PCM_ENCODINGS = {(1, 16): "LINEAR16", (3, 32): "FLOAT", (6, 8): "ALAW", (7, 8): "MULAW"}
 AIFF_CODECS = {b"NONE", b"sowt", b"twos", b"raw ", b"fl32", b"FL32", b"fl64", b"FL64", b"in24"}
 AIFF_CODECS |= {b"in32", b"ulaw", b"ULAW", b"alaw", b"ALAW", b"ima4", b"GSM "}
 CAF_CODECS = {b"lpcm", b"ulaw", b"alaw"}
@@ -70,6 +71,14 @@ class Layout:
     fields: tuple[Field, ...] = ()
 
 
+class PcmFormat(NamedTuple):
+    """Samples that need no codec, as ``decode_pcm`` takes them."""
+
+    encoding: str
+    sample_rate: int
+    channels: int
+
+
 class Chunk(NamedTuple):
     name: bytes
     body: int
@@ -102,6 +111,23 @@ def closed_header(view: memoryview, layout: Layout) -> bytes:
         most = 2 ** (8 * struct.calcsize(field.form) - 1) - 2
         struct.pack_into(field.form, head, field.offset, min(max(value, 0), most))
     return bytes(head)
+
+
+def pcm_format(view: memoryview) -> PcmFormat | None:
+    """What the samples of the WAV file are whose header ``view`` holds.
+
+    None: they need a codec, are of another width, or have their large end first.
+    """
+    if bytes(view[:4]) == b"RIFX":
+        return None
+    for chunk in _chunks(view, 12, "<4sI", 2):
+        if chunk.name == b"fmt ":
+            tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", view, chunk.body)
+            if tag == 0xFFFE and chunk.size >= 26:
+                (tag,) = struct.unpack_from("<H", view, chunk.body + 24)
+            encoding = PCM_ENCODINGS.get((tag, bits))
+            return PcmFormat(encoding, rate, channels) if encoding else None
+    return None
 
 
 def _wav(view: memoryview) -> Layout | None:

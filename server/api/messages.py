@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from google.protobuf.duration_pb2 import Duration
@@ -55,18 +56,18 @@ __all__ = [
     "read_job",
     "read_options",
     "read_phrases",
+    "write_alternatives",
+    "write_duration",
     "write_model",
     "write_result",
     "write_started",
+    "write_word",
 ]
 
 # What clients may ask for; others need more than a request can bring.
 DECODERS = ("greedy", "beam", "prefix")
 
 FRAME_BYTES = 32  # more than what stands around a part of a message: tag, length, the result's end
-
-# Both directions of the recurrent layers read the whole utterance.
-ANSWERS_AT_END = True
 
 RAW = {
     AUDIO_ENCODING_LINEAR16: "LINEAR16",
@@ -226,6 +227,20 @@ def read_job(config: RecognitionConfig, target_rate: int) -> AudioJob:
 def write_result(transcript: Transcript, *, words: bool) -> SpeechRecognitionResult:
     """``transcript`` as a message; ``words`` adds words with their times.
 
+    Raises:
+        DecodingError: see :func:`write_alternatives`.
+    """
+    return SpeechRecognitionResult(
+        alternatives=write_alternatives(transcript.hypotheses, words=words),
+        result_end_time=write_duration(transcript.duration),
+    )
+
+
+def write_alternatives(
+    hypotheses: Sequence[Hypothesis], *, words: bool
+) -> list[SpeechRecognitionAlternative]:
+    """``hypotheses`` as messages; ``words`` adds words with their times.
+
     Alternatives beyond what fits into a message are left out: the client could not receive them.
     Ten minutes of phones with their times take a third of a megabyte, and a third of a second, for
     each alternative: not for the event loop.
@@ -235,7 +250,7 @@ def write_result(transcript: Transcript, *, words: bool) -> SpeechRecognitionRes
     """
     alternatives: list[SpeechRecognitionAlternative] = []
     room = MESSAGE_LIMIT - FRAME_BYTES
-    for hypothesis in transcript.hypotheses:
+    for hypothesis in hypotheses:
         alternative = _alternative(hypothesis, words)
         room -= alternative.ByteSize() + FRAME_BYTES
         if room < 0:
@@ -246,15 +261,13 @@ def write_result(transcript: Transcript, *, words: bool) -> SpeechRecognitionRes
             f"the answer has more than the {MESSAGE_LIMIT} bytes of a message",
             remedy="cut the audio into shorter pieces, or leave the times of words out",
         )
-    return SpeechRecognitionResult(
-        alternatives=alternatives, result_end_time=_duration(transcript.duration)
-    )
+    return alternatives
 
 
 def write_started(model: ServedModel) -> StreamStarted:
-    """What a stream that asks for ``model`` is told at its start."""
+    """What a stream that is answered after its end is told at its start."""
     return StreamStarted(
-        model=model.name, answers_at_end=ANSWERS_AT_END, max_audio=_duration(AUDIO_SECONDS)
+        model=model.name, answers_at_end=True, max_audio=write_duration(AUDIO_SECONDS)
     )
 
 
@@ -265,9 +278,9 @@ def write_model(model: ServedModel, default: str) -> Model:
         name=model.name,
         is_default=model.name == default,
         sample_rate_hertz=recognizer.sample_rate,
-        answers_at_end=ANSWERS_AT_END,
+        answers_at_end=not recognizer.can_stream,
         vocabulary_size=recognizer.tokenizer.size - 1,  # without the blank
-        frame_step=_duration(recognizer.seconds_per_frame),
+        frame_step=write_duration(recognizer.seconds_per_frame),
         default_decoder=recognizer.bundle.decoder.name,
         decoders=DECODERS,
         fingerprint=model.fingerprint,
@@ -279,7 +292,7 @@ def _alternative(hypothesis: Hypothesis, words: bool) -> SpeechRecognitionAltern
     return SpeechRecognitionAlternative(
         transcript=hypothesis.text,
         confidence=hypothesis.confidence,
-        words=[_word(word) for word in hypothesis.timed_words()] if words else [],
+        words=[write_word(word) for word in hypothesis.timed_words()] if words else [],
         score=hypothesis.score,
         search_proof=PROOFS[hypothesis.search],
         acoustic_score=hypothesis.acoustic_score,
@@ -288,16 +301,18 @@ def _alternative(hypothesis: Hypothesis, words: bool) -> SpeechRecognitionAltern
     )
 
 
-def _word(word: Word) -> WordInfo:
+def write_word(word: Word) -> WordInfo:
+    """``word`` as a message."""
     return WordInfo(
-        start_time=_duration(word.start),
-        end_time=_duration(word.end),
+        start_time=write_duration(word.start),
+        end_time=write_duration(word.end),
         word=word.text,
         confidence=word.confidence,
     )
 
 
-def _duration(seconds: float) -> Duration:
+def write_duration(seconds: float) -> Duration:
+    """``seconds`` as a message, to the nanosecond."""
     duration = Duration()
     duration.FromNanoseconds(round(seconds * 1e9))
     return duration

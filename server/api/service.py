@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from server.api.calls import Call, Context
+from server.api.live import LiveCalls
 from server.api.messages import write_model, write_started
 from server.api.pipeline import Pipeline
 from server.api.upload import Upload
@@ -14,6 +15,7 @@ from server.pb.v1.speech_pb2 import (
     GetModelResponse,
     ListModelsRequest,
     ListModelsResponse,
+    RecognitionConfig,
     TranscribeChunksRequest,
     TranscribeChunksResponse,
     TranscribeRequest,
@@ -27,10 +29,13 @@ __all__ = ["SpeechService"]
 
 
 class SpeechService(SpeechServicer):
-    """Transcribes by ``pipeline`` what ``admission`` takes in."""
+    """Transcribes by ``pipeline`` or, while it comes, by ``live`` what ``admission`` takes in."""
 
-    def __init__(self, pipeline: Pipeline, admission: Admission, idle_seconds: float) -> None:
+    def __init__(
+        self, pipeline: Pipeline, live: LiveCalls, admission: Admission, idle_seconds: float
+    ) -> None:
         self._pipeline = pipeline
+        self._live = live
         self._admission = admission
         self._idle_seconds = idle_seconds
 
@@ -58,16 +63,23 @@ class SpeechService(SpeechServicer):
 
     async def TranscribeStream(  # noqa: N802
         self, requests: AsyncIterator[TranscribeStreamRequest], context: Context
-    ) -> AsyncIterator[TranscribeStreamResponse]:
-        """Audio in pieces, with a word at once on what is made of the configuration."""
+    ) -> None:
+        """Audio in pieces, with a word at once on what is made of the configuration.
+
+        It is answered while it comes, or after its end, as the configuration asks.
+        """
         async with Call(context) as record:
             with self._admission.place() as place:
                 upload = Upload(requests, place, self._idle_seconds)
-                plan = await self._pipeline.plan(await upload.config(), record)
-                yield TranscribeStreamResponse(started=write_started(plan.model))
+                config = await upload.any_config()
+                if not isinstance(config, RecognitionConfig):
+                    await self._live.run(config, upload, place, context, record)
+                    return
+                plan = await self._pipeline.plan(config, record)
+                await context.write(TranscribeStreamResponse(started=write_started(plan.model)))
                 audio = await upload.audio()
                 result = await self._pipeline.transcribe(plan, audio, place, record)
-            yield TranscribeStreamResponse(result=result)
+            await context.write(TranscribeStreamResponse(result=result))
 
     async def ListModels(  # noqa: N802
         self, request: ListModelsRequest, context: Context

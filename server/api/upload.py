@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator
 
@@ -11,9 +12,10 @@ import grpc
 from asr.types import AudioError, ConfigError
 from server.engine.admission import Place
 from server.errors import Refusal
-from server.limits import AUDIO_BYTES, UPLOAD_BYTES_PER_SECOND, UPLOAD_SECONDS
+from server.limits import AUDIO_BYTES, STREAM_BYTES, UPLOAD_BYTES_PER_SECOND, UPLOAD_SECONDS
 from server.pb.v1.speech_pb2 import (
     RecognitionConfig,
+    StreamingRecognitionConfig,
     TranscribeChunksRequest,
     TranscribeStreamRequest,
 )
@@ -27,8 +29,9 @@ Message = TranscribeChunksRequest | TranscribeStreamRequest
 class Upload:
     """The messages of one stream. ``place`` is asked for room before audio is kept.
 
-    A stream that is slower than ``UPLOAD_BYTES_PER_SECOND``, taken over ``idle_seconds``, is ended:
-    it would keep others out. So is one that takes more than ``UPLOAD_SECONDS`` in all.
+    A stream that is slower than ``UPLOAD_BYTES_PER_SECOND``, taken over ``idle_seconds`` in which the
+    server waits for it, is ended: it would keep others out. So is one that takes more than
+    ``UPLOAD_SECONDS`` in all, but for a live one.
     """
 
     def __init__(self, messages: AsyncIterator[Message], place: Place, idle_seconds: float) -> None:
@@ -36,7 +39,7 @@ class Upload:
         self._place = place
         self._idle_seconds = idle_seconds
         self._ends = time.monotonic() + UPLOAD_SECONDS
-        self._window_ends = time.monotonic() + idle_seconds
+        self._patience = idle_seconds  # what is left of it, to be waited for the window's bytes
         self._in_window = 0
 
     async def config(self) -> RecognitionConfig:
@@ -46,12 +49,23 @@ class Upload:
             ConfigError: it is not.
             Refusal: it did not come in time.
         """
+        config = await self.any_config()
+        if not isinstance(config, RecognitionConfig):
+            raise _no_config()
+        return config
+
+    async def any_config(self) -> RecognitionConfig | StreamingRecognitionConfig:
+        """The first message, which must be the configuration, of a live stream or another.
+
+        Raises:
+            ConfigError, Refusal: see :meth:`config`.
+        """
         message = await self._next()
-        if message is None or message.WhichOneof("streaming_request") != "config":
-            raise ConfigError(
-                "the stream does not begin with its configuration",
-                remedy="send a message with config first, then audio_content",
-            )
+        kind = None if message is None else message.WhichOneof("streaming_request")
+        if isinstance(message, TranscribeStreamRequest) and kind == "streaming_config":
+            return message.streaming_config
+        if message is None or kind != "config":
+            raise _no_config()
         return message.config
 
     async def audio(self) -> bytearray:
@@ -65,10 +79,7 @@ class Upload:
         audio = bytearray()
         while (message := await self._next()) is not None:
             if message.WhichOneof("streaming_request") != "audio_content":
-                raise ConfigError(
-                    "a message of the stream holds no audio",
-                    remedy="after the configuration, which is sent once, send audio_content only",
-                )
+                raise _no_audio("audio_content only")
             piece = message.audio_content
             if len(audio) + len(piece) > AUDIO_BYTES:
                 raise AudioError(
@@ -79,13 +90,41 @@ class Upload:
             self._count(len(piece))
         return audio
 
+    async def live(self) -> AsyncIterator[bytes | None]:
+        """The audio of the remaining messages, as it comes; None for the end of a segment.
+
+        Raises:
+            ConfigError: a message holds neither.
+            AudioError: there are more than ``STREAM_BYTES``.
+            Refusal: the upload is too slow.
+        """
+        self._ends = math.inf
+        total = 0
+        while (message := await self._next()) is not None:
+            kind = message.WhichOneof("streaming_request")
+            if kind == "end_segment":
+                yield None
+                continue
+            if kind != "audio_content":
+                raise _no_audio("audio_content and end_segment only")
+            total += len(message.audio_content)
+            if total > STREAM_BYTES:
+                raise AudioError(
+                    f"the audio has more than {STREAM_BYTES} bytes", remedy="begin another stream"
+                )
+            yield message.audio_content
+            self._count(len(message.audio_content))
+
     async def _next(self) -> Message | None:
         """The next message; None at the end."""
+        begun = time.monotonic()
         try:
-            left = min(self._window_ends, self._ends) - time.monotonic()
+            left = min(self._patience, self._ends - begun)
             return await within(left, anext(self._messages, None))
         except asyncio.TimeoutError:
             raise self._too_slow() from None
+        finally:
+            self._patience -= time.monotonic() - begun
 
     def _too_slow(self) -> Refusal:
         if time.monotonic() >= self._ends:
@@ -103,4 +142,18 @@ class Upload:
         self._in_window += count
         if self._in_window >= UPLOAD_BYTES_PER_SECOND * self._idle_seconds:
             self._in_window = 0
-            self._window_ends = time.monotonic() + self._idle_seconds
+            self._patience = self._idle_seconds
+
+
+def _no_config() -> ConfigError:
+    return ConfigError(
+        "the stream does not begin with its configuration",
+        remedy="send a message with config first, then audio_content",
+    )
+
+
+def _no_audio(what: str) -> ConfigError:
+    return ConfigError(
+        "a message of the stream holds no audio",
+        remedy=f"after the configuration, which is sent once, send {what}",
+    )

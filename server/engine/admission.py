@@ -27,7 +27,8 @@ class Admission:
 
     A call beyond these is refused at once: whoever waits without hope costs others their time. So
     is one that comes while the process holds more than ``memory_mark`` bytes (None: no mark), or
-    after :meth:`close`. Uploads together hold at most ``upload_bytes``.
+    after :meth:`close`. Uploads together hold at most ``upload_bytes``. A call that turns out to be a
+    live stream gives its place to others and takes one of ``streams``: it may last for hours.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Admission:
         waiting: int,
         *,
         upload_bytes: int,
+        streams: int = 0,
         memory_mark: int | None = None,
         resident: Callable[[], int] = resident_bytes,
         give_back: Callable[[], None] = give_back,
@@ -43,18 +45,24 @@ class Admission:
         self._places = running + waiting
         self._turns = asyncio.Semaphore(running)
         self._upload_bytes = upload_bytes
+        self._stream_places = streams
         self._memory_mark = memory_mark
         self._resident = resident
         self._give_back = give_back
         self._gave_back = -GIVE_BACK_SECONDS
         self._closed = False
-        self._taken = self._working = 0
+        self._taken = self._working = self._streams = 0
         self._held = 0  # bytes
 
     @property
     def accepted(self) -> int:
-        """Calls that have a place."""
-        return self._taken
+        """Calls that have a place, live streams counted."""
+        return self._taken + self._streams
+
+    @property
+    def streams(self) -> int:
+        """Live streams."""
+        return self._streams
 
     @property
     def working(self) -> int:
@@ -78,7 +86,10 @@ class Admission:
         try:
             yield place
         finally:
-            self._taken -= 1
+            if place.is_stream:
+                self._streams -= 1
+            else:
+                self._taken -= 1
             self._held -= place.held
             if place.has_turn:
                 self._working -= 1
@@ -117,6 +128,18 @@ class Admission:
             raise _exhausted("memory", "the server holds as much audio as it can")
         self._held += count
 
+    def stream(self) -> None:
+        """Count a call that was accepted as a live stream from now on.
+
+        Raises:
+            Refusal: there are as many as there may be.
+        """
+        if self._streams >= self._stream_places:
+            there = f"the server has {self._stream_places} live streams, as many as it takes"
+            raise _exhausted("full", there)
+        self._taken -= 1
+        self._streams += 1
+
     async def turn(self) -> None:
         """Wait to be one of those who work; first come, first served."""
         await self._turns.acquire()
@@ -130,6 +153,7 @@ class Place:
         self._admission = admission
         self.held = 0  # bytes
         self.has_turn = False
+        self.is_stream = False
 
     def hold(self, count: int) -> None:
         """Take room for ``count`` more bytes of this call's audio, until the place is given up.
@@ -139,6 +163,15 @@ class Place:
         """
         self._admission.hold(count)
         self.held += count
+
+    def stream(self) -> None:
+        """Exchange it for the place of a live stream.
+
+        Raises:
+            Refusal: there is none.
+        """
+        self._admission.stream()
+        self.is_stream = True
 
     async def turn(self) -> None:
         """Wait for this call's turn to work; it lasts until the place is given up."""

@@ -6,17 +6,20 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import grpc
 import numpy as np
+import torch
 from torch import Tensor
 
 from asr.bundle.contents import CONFIG
 from asr.decoding import BeamOptions
+from asr.nn.chunks import Chunking
 from asr.recognizer import PreparedWaveform, Recognizer
+from asr.stream import Streamer
 from asr.types import AsrError, BundleError, ConfigError, Waveform
 from server.engine.batching import Batcher
 from server.errors import Refusal
@@ -50,6 +53,17 @@ class ServedModel:
     recognizer: Recognizer
     fingerprint: str
     batcher: Batcher[Tensor]
+    _streamers: dict[Chunking, Streamer] = field(default_factory=dict)
+
+    def streamer(self, chunking: Chunking) -> Streamer:
+        """What reads live streams, the same one for all of the same ``chunking``.
+
+        Raises:
+            ConfigError: the model cannot be run by chunks.
+        """
+        if chunking not in self._streamers:
+            self._streamers[chunking] = self.recognizer.streamer(chunking)
+        return self._streamers[chunking]
 
 
 @dataclass(frozen=True)
@@ -287,13 +301,20 @@ def _report(errors: Mapping[str, Exception], before: Mapping[str, ServedModel]) 
 def _warm_up(recognizer: Recognizer) -> None:
     """Recognise a second of faint noise: the first call would find everything slow.
 
-    By beam search as well, which is compiled where it has not been compiled before.
+    By beam search as well, which is compiled where it has not been compiled before, and by chunks
+    where the model can be read so.
     """
     count = int(WARM_UP_SECONDS * recognizer.sample_rate)
     noise = np.random.default_rng(0).normal(scale=1e-3, size=count).astype(np.float32)
     for options in (None, BeamOptions()):
         decoder = recognizer.decoder(options)
         recognizer.recognize([Waveform(noise, recognizer.sample_rate)], decoder)
+    if recognizer.can_stream:
+        streamer = recognizer.streamer(Chunking(1, 0))
+        session = streamer.begin()
+        session.push(torch.from_numpy(noise))
+        while streamer.is_ready(session):
+            streamer.step([session])
 
 
 def _changes(before: Mapping[str, ServedModel], after: Mapping[str, ServedModel]) -> list[str]:

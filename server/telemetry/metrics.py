@@ -72,6 +72,18 @@ class Metrics:
         self._batch_seconds = Histogram(
             "asr_batch_seconds", "Time of one batch", buckets=SECONDS, registry=registry
         )
+        self._live_size = Histogram(
+            "asr_live_batch_size",
+            "Live streams in one batch of chunks",
+            buckets=SIZES,
+            registry=registry,
+        )
+        self._live_seconds = Histogram(
+            "asr_live_batch_seconds",
+            "Time of one batch of chunks of live streams",
+            buckets=SECONDS,
+            registry=registry,
+        )
         self._in_progress = Gauge("asr_calls_in_progress", "Calls under way", registry=registry)
         self._queue = Gauge(
             "asr_queue_length", "Calls that wait, by queue", ["queue"], registry=registry
@@ -116,6 +128,11 @@ class Metrics:
         """Count a batch of ``size`` calls that the network took ``seconds`` for."""
         self._batch_size.observe(size)
         self._batch_seconds.observe(seconds)
+
+    def observe_live(self, size: int, seconds: float) -> None:
+        """Count a batch of chunks of ``size`` live streams that took ``seconds``."""
+        self._live_size.observe(size)
+        self._live_seconds.observe(seconds)
 
     def observe_reload(self, *, ok: bool) -> None:
         """Count an attempt to load models anew."""

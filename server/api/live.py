@@ -1,0 +1,239 @@
+"""One live stream, from its configuration to its last result."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Protocol
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.audio import PcmStream, WavStream
+from asr.decoding import Stop
+from asr.live import Event, Interim, LiveOptions, LiveStream
+from asr.nn.chunks import Chunking
+from server.api.calls import Context
+from server.api.live_messages import (
+    check_decoder,
+    read_chunking,
+    read_live_options,
+    write_final,
+    write_interim,
+    write_live_started,
+)
+from server.api.pipeline import Pipeline, Plan
+from server.api.upload import Upload
+from server.audio.pool import AudioJob, AudioWorkers
+from server.engine.admission import Place
+from server.engine.live import Hearing, LiveStreams
+from server.engine.search_pool import Searches
+from server.errors import Refusal
+from server.pb.v1.speech_pb2 import (
+    StreamingRecognitionConfig,
+    StreamingRecognitionResults,
+    TranscribeStreamResponse,
+)
+from server.telemetry.records import CallRecord
+from server.timeout import within
+
+__all__ = ["LiveCalls"]
+
+SLICE_BYTES = 64 * 1024  # of a message, between two looks at other calls
+READ_WHOLE = ("", "FLAC", "OGG")  # files that are decoded when all of them is there
+
+
+@dataclass(frozen=True)
+class LivePlan:
+    """What a live stream asks for, known to be possible before its audio comes."""
+
+    plan: Plan
+    options: LiveOptions
+    chunking: Chunking
+    has_interim: bool
+
+    @property
+    def is_read_whole(self) -> bool:
+        """Whether its audio is a file that is decoded after its end."""
+        return self.plan.job.encoding in READ_WHOLE
+
+
+class Source(Protocol):
+    """What makes samples of bytes."""
+
+    def push(self, data: bytes) -> NDArray[np.float32]: ...
+
+    def end(self) -> NDArray[np.float32]: ...
+
+
+class LiveCalls:
+    """Serves live streams: two sides that run at their own pace, the upload's and the results'.
+
+    A client that does not read its results for ``idle_seconds`` loses its place.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        streams: LiveStreams,
+        audio: AudioWorkers,
+        searches: Searches,
+        idle_seconds: float,
+    ) -> None:
+        self._pipeline = pipeline
+        self._streams = streams
+        self._audio = audio
+        self._searches = searches
+        self._idle_seconds = idle_seconds
+
+    async def run(
+        self,
+        config: StreamingRecognitionConfig,
+        upload: Upload,
+        place: Place,
+        context: Context,
+        record: CallRecord,
+    ) -> None:
+        """Answer one stream to its end.
+
+        Raises:
+            Refusal: there is no place, the client is too slow, or the server stops.
+            AsrError: its options or its audio cannot be used.
+        """
+        live = await self._plan(config, record)
+        place.stream()
+        hearing = self._open(live)
+        try:
+            await self._write(context, TranscribeStreamResponse(started=self._started(live)))
+            feeding = asyncio.create_task(self._feed(live, upload, hearing, record))
+            try:
+                await self._tell(live, hearing, context)
+            finally:
+                feeding.cancel()
+                await asyncio.wait({feeding})
+        finally:
+            self._streams.close(hearing)
+            record.spent("batch", hearing.waited)
+            record.spent("model", hearing.computed)
+        if hearing.is_drained:
+            raise Refusal(
+                grpc.StatusCode.UNAVAILABLE,
+                "draining",
+                "the server is stopping; results are complete up to the last one, "
+                "go on with another stream",
+            )
+
+    async def _plan(self, config: StreamingRecognitionConfig, record: CallRecord) -> LivePlan:
+        options = read_live_options(config)
+        plan = await self._pipeline.plan(config.config, record)
+        check_decoder(plan.decoder.options)
+        recognizer = plan.model.recognizer
+        chunking = read_chunking(
+            config, self._streams.options.chunk_seconds, recognizer.seconds_per_frame
+        )
+        plan.model.streamer(chunking)  # or it cannot be read by chunks
+        return LivePlan(plan, options, chunking, config.interim_results)
+
+    def _started(self, live: LivePlan) -> object:
+        model = live.plan.model
+        return write_live_started(
+            model.name,
+            live.plan.job,
+            live.chunking,
+            model.recognizer.seconds_per_frame,
+            at_end=live.is_read_whole,
+        )
+
+    def _open(self, live: LivePlan) -> Hearing:
+        recognizer, stop = live.plan.model.recognizer, Stop()
+        streamer = live.plan.model.streamer(live.chunking)
+        stream = LiveStream(
+            streamer,
+            live.plan.decoder,
+            recognizer.tokenizer,
+            live.options,
+            recognizer.gate,
+            stop,
+        )
+        return self._streams.open(streamer, stream, recognizer.sample_rate, stop)
+
+    # Audio
+
+    async def _feed(
+        self, live: LivePlan, upload: Upload, hearing: Hearing, record: CallRecord
+    ) -> None:
+        """Hand the client's audio to ``hearing``; an error is told there."""
+        try:
+            if live.is_read_whole:
+                await self._feed_whole(live, upload, hearing, record)
+            else:
+                await self._feed_pieces(live, upload, hearing, record)
+            await hearing.finish()
+        except Exception as error:
+            hearing.fail(error)
+
+    async def _feed_whole(
+        self, live: LivePlan, upload: Upload, hearing: Hearing, record: CallRecord
+    ) -> None:
+        audio = await upload.audio()
+        record.audio_bytes = len(audio)
+        with record.stage("audio"):
+            waveform, record.audio_seconds = await self._audio.decode(live.plan.job, audio)
+        await hearing.push(waveform.samples)
+
+    async def _feed_pieces(
+        self, live: LivePlan, upload: Upload, hearing: Hearing, record: CallRecord
+    ) -> None:
+        source, rate = _source(live.plan.job), live.plan.model.recognizer.sample_rate
+
+        async def push(samples: NDArray[np.float32]) -> None:
+            record.audio_seconds += len(samples) / rate
+            if len(samples):
+                await hearing.push(samples)
+
+        async for piece in upload.live():
+            if piece is None:
+                await hearing.force_end()
+                continue
+            record.audio_bytes += len(piece)
+            for start in range(0, len(piece), SLICE_BYTES):
+                await push(source.push(piece[start : start + SLICE_BYTES]))
+                if len(piece) > SLICE_BYTES:
+                    await asyncio.sleep(0)
+        await push(source.end())
+
+    # Results
+
+    async def _tell(self, live: LivePlan, hearing: Hearing, context: Context) -> None:
+        """Write what ``hearing`` has to say, to its end."""
+        async for events in hearing.events():
+            for event in events:
+                if live.has_interim or not isinstance(event, Interim):
+                    results = await self._results(live, event)
+                    await self._write(context, TranscribeStreamResponse(results=results))
+
+    async def _results(self, live: LivePlan, event: Event) -> StreamingRecognitionResults:
+        words = live.plan.with_words
+        if isinstance(event, Interim):
+            return write_interim(event, words=words)
+        single = live.options.single_utterance
+        return await self._searches.run(
+            lambda _: write_final(event, words=words, single_utterance=single)
+        )
+
+    async def _write(self, context: Context, message: TranscribeStreamResponse) -> None:
+        try:
+            await within(self._idle_seconds, context.write(message))
+        except asyncio.TimeoutError:
+            raise Refusal(
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+                "idle",
+                f"results were not read for {self._idle_seconds:g} s (read them as they come)",
+            ) from None
+
+
+def _source(job: AudioJob) -> Source:
+    if job.encoding == "WAV":
+        return WavStream(job.sample_rate, job.channel, job.target_rate)
+    return PcmStream(job.encoding, job.sample_rate, job.channels, job.channel, job.target_rate)
