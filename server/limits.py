@@ -51,7 +51,7 @@ UPLOAD_BYTES_PER_SECOND = 250
 # An upload that takes longer loses it as well: twice the time in which the longest audio is spoken.
 UPLOAD_SECONDS = 1200.0
 
-# A live stream: bytes as sent, 37 hours of 16 kHz LINEAR16, and seconds that the model may hear ahead.
+# A live stream: bytes as sent, 37 hours of 16 kHz LINEAR16; seconds that the model may hear ahead.
 STREAM_BYTES = 4 * 1024 * 1024 * 1024
 MIN_LOOK_AHEAD, MAX_LOOK_AHEAD = 0.1, 2.0
 DEFAULT_LOOK_AHEAD = 0.6

@@ -131,7 +131,7 @@ class StreamOptions:
         parallel: batches of chunks that are computed at a time, each by a thread.
         batch_streams: chunks in one batch at most.
         wait_seconds: how long a chunk waits for those of others.
-        buffer_seconds: audio of one stream that waits to be computed; its client waits to send more.
+        buffer_seconds: audio of one stream that waits to be computed; its client then has to wait.
     """
 
     streams: int = field(default_factory=lambda: 30 * processors())

@@ -29,8 +29,8 @@ Message = TranscribeChunksRequest | TranscribeStreamRequest
 class Upload:
     """The messages of one stream. ``place`` is asked for room before audio is kept.
 
-    A stream that is slower than ``UPLOAD_BYTES_PER_SECOND``, taken over ``idle_seconds`` in which the
-    server waits for it, is ended: it would keep others out. So is one that takes more than
+    A stream that is slower than ``UPLOAD_BYTES_PER_SECOND``, taken over ``idle_seconds`` in which
+    the server waits for it, is ended: it would keep others out. So is one that takes more than
     ``UPLOAD_SECONDS`` in all, but for a live one.
     """
 

@@ -12,28 +12,45 @@ from server.client.aio import AsyncClient, AsyncStream
 from server.client.channel import DEFAULT_ADDRESS, Security, read_token
 from server.client.errors import ClientError
 from server.client.requests import DEFAULT_TIMEOUT
-from server.client.results import Hypothesis, Model, StreamStarted, Transcription, Word
+from server.client.results import (
+    Hypothesis,
+    LiveResult,
+    Model,
+    StreamStarted,
+    Transcription,
+    Word,
+)
 from server.client.retries import DEFAULT_RETRIES, MAX_RETRIES
-from server.client.streams import Stream
+from server.client.streams import END_OF_SEGMENT, LivePiece, Stream
 from server.client.sync import Client
-from server.pb.v1.speech_pb2 import RecognitionConfig, SpeechContext
+from server.pb.v1.speech_pb2 import (
+    EndpointingConfig,
+    RecognitionConfig,
+    SpeechContext,
+    StreamingRecognitionConfig,
+)
 
 __all__ = [
     "DEFAULT_ADDRESS",
     "DEFAULT_RETRIES",
     "DEFAULT_TIMEOUT",
+    "END_OF_SEGMENT",
     "MAX_RETRIES",
     "AsyncClient",
     "AsyncStream",
     "Client",
     "ClientError",
+    "EndpointingConfig",
     "Hypothesis",
+    "LivePiece",
+    "LiveResult",
     "Model",
     "RecognitionConfig",
     "Security",
     "SpeechContext",
     "Stream",
     "StreamStarted",
+    "StreamingRecognitionConfig",
     "Transcription",
     "Word",
     "read_token",

@@ -7,17 +7,22 @@ import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar
 
 import grpc
 
 from server.client.channel import DEFAULT_ADDRESS, Connection, Security, name_call
 from server.client.errors import ClientError, explain
 from server.client.requests import DEFAULT_TIMEOUT, Audio
-from server.client.results import Model, Transcription, read_model, read_results
+from server.client.results import LiveResult, Model, Transcription, read_model, read_results
 from server.client.retries import DEFAULT_RETRIES, RetryPolicy
-from server.client.streams import Cancel, Stream, StreamCalls
-from server.pb.v1.speech_pb2 import GetModelRequest, ListModelsRequest, RecognitionConfig
+from server.client.streams import Cancel, LivePiece, Said, Stream, StreamCalls
+from server.pb.v1.speech_pb2 import (
+    GetModelRequest,
+    ListModelsRequest,
+    RecognitionConfig,
+    StreamingRecognitionConfig,
+)
 from server.pb.v1.speech_pb2_grpc import SpeechStub
 
 __all__ = ["AsyncClient", "AsyncStream"]
@@ -26,6 +31,7 @@ __all__ = ["AsyncClient", "AsyncStream"]
 MAX_STREAMS = 256
 
 Result = TypeVar("Result")
+Piece = TypeVar("Piece", bound=LivePiece)
 
 
 class AsyncClient:
@@ -113,8 +119,8 @@ class AsyncClient:
         config: RecognitionConfig | None = None,
         *,
         request_id: str | None = None,
-    ) -> AsyncStream:
-        """Transcribe audio while ``pieces`` of it, of any size, are recorded.
+    ) -> AsyncStream[Transcription]:
+        """Transcribe, at its end, audio that is sent while its ``pieces``, of any size, are recorded.
 
         Returns once the server has taken the stream up. The pieces are asked for from then on, in
         another task. Where ``pieces`` raises, the call ends, and the stream raises the same.
@@ -124,6 +130,24 @@ class AsyncClient:
         audio, cancel = _FromLoop(pieces), Cancel()
         stream = await self._in_thread(
             cancel, self._streams.open, audio, config, request_id, cancel
+        )
+        return AsyncStream(stream, audio, self._in_thread)
+
+    async def live(
+        self,
+        pieces: AsyncIterable[LivePiece],
+        config: StreamingRecognitionConfig,
+        *,
+        request_id: str | None = None,
+    ) -> AsyncStream[LiveResult]:
+        """Transcribe audio while ``pieces`` of it, of any size, are recorded.
+
+        See :meth:`~server.client.sync.Client.live`, and :meth:`stream`.
+        """
+        request_id = name_call(request_id)
+        audio, cancel = _FromLoop(pieces), Cancel()
+        stream = await self._in_thread(
+            cancel, self._streams.open_live, audio, config, request_id, cancel
         )
         return AsyncStream(stream, audio, self._in_thread)
 
@@ -162,14 +186,16 @@ class AsyncClient:
             raise
 
 
-class AsyncStream(AsyncIterator[Transcription]):
-    """The results of :meth:`AsyncClient.stream`; ``started`` is what the server said of it.
-
-    A bidirectional model (``started.answers_at_end``) gives one result, after the audio's end.
+class AsyncStream(AsyncIterator[Said], Generic[Said]):
+    """The results of :meth:`AsyncClient.stream`, or :meth:`AsyncClient.live`; ``started`` is what
+    the server said of it.
     """
 
     def __init__(
-        self, stream: Stream, audio: _FromLoop, in_thread: Callable[..., Awaitable[Any]]
+        self,
+        stream: Stream[Said],
+        audio: _FromLoop[Any],
+        in_thread: Callable[..., Awaitable[Any]],
     ) -> None:
         self.started = stream.started
         self.request_id = stream.request_id
@@ -177,11 +203,9 @@ class AsyncStream(AsyncIterator[Transcription]):
         self._audio = audio
         self._in_thread = in_thread
 
-    async def __anext__(self) -> Transcription:
+    async def __anext__(self) -> Said:
         try:
-            result: Transcription | None = await self._in_thread(
-                self.cancel, next, self._stream, None
-            )
+            result: Said | None = await self._in_thread(self.cancel, next, self._stream, None)
         except BaseException:
             self._audio.close()
             raise
@@ -196,16 +220,16 @@ class AsyncStream(AsyncIterator[Transcription]):
         self._stream.cancel()
 
 
-class _FromLoop(Iterator[bytes]):
+class _FromLoop(Iterator[Piece]):
     """The pieces of the event loop's ``pieces``, for another thread."""
 
-    def __init__(self, pieces: AsyncIterable[bytes]) -> None:
+    def __init__(self, pieces: AsyncIterable[Piece]) -> None:
         self._pieces = aiter(pieces)
         self._loop = asyncio.get_running_loop()
-        self._next: Future[bytes | None] | None = None
+        self._next: Future[Piece | None] | None = None
         self._closed = False
 
-    def __next__(self) -> bytes:
+    def __next__(self) -> Piece:
         if self._closed:
             raise StopIteration
         self._next = asyncio.run_coroutine_threadsafe(self._step(), self._loop)
@@ -222,7 +246,7 @@ class _FromLoop(Iterator[bytes]):
         if self._next is not None:
             self._next.cancel()
 
-    async def _step(self) -> bytes | None:
+    async def _step(self) -> Piece | None:
         return await anext(self._pieces, None)
 
 

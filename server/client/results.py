@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,11 +13,13 @@ from server.pb.v1 import speech_pb2 as pb
 
 __all__ = [
     "Hypothesis",
+    "LiveResult",
     "Model",
     "StreamStarted",
     "Transcription",
     "Word",
     "read_first",
+    "read_live",
     "read_model",
     "read_result",
     "read_results",
@@ -76,14 +78,50 @@ class Transcription:
 
 
 @dataclass(frozen=True)
+class LiveResult:
+    """What was said in one segment of a live stream: so far, or finally.
+
+    Attributes:
+        hypotheses: best first, never empty; before the final result there is one.
+        is_final: the segment has ended. The next result is of the next segment.
+        settled: the beginning of the text that no later result of the segment takes back; all of it
+            where the result is final.
+        stability: how probable it is that the rest of the text stays as it is, 0 to 1.
+        start, end: of the audio that this is about, in seconds from the beginning of the stream.
+        is_last: the stream was to end with this segment (``single_utterance``), and has.
+    """
+
+    hypotheses: tuple[Hypothesis, ...]
+    is_final: bool
+    settled: str
+    stability: float
+    start: float
+    end: float
+    is_last: bool = False
+
+    @property
+    def text(self) -> str:
+        """The text of the best hypothesis."""
+        return self.hypotheses[0].text
+
+
+@dataclass(frozen=True)
 class StreamStarted:
-    """What the server makes of a stream: the ``model`` that listens, whether it
-    ``answers_at_end`` of the audio only, and the longest audio, ``max_audio`` seconds.
+    """What the server makes of a stream.
+
+    Attributes:
+        model: the one that listens.
+        answers_at_end: results come after the audio's end only.
+        max_audio: seconds of the longest audio; 0 where only the audio's header can tell.
+        look_ahead: seconds that the model hears beyond what it writes down, of a live stream.
+        chunk: seconds from one result of a live stream to the next.
     """
 
     model: str
     answers_at_end: bool
     max_audio: float
+    look_ahead: float = 0.0
+    chunk: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -124,6 +162,40 @@ def read_result(result: pb.SpeechRecognitionResult) -> Transcription:
     )
 
 
+def read_live(results: pb.StreamingRecognitionResults) -> LiveResult:
+    """What a live stream says of a segment.
+
+    Raises:
+        ClientError: nothing, which the service promises not to.
+    """
+    parts = results.results
+    if not parts or not all(part.alternatives for part in parts):
+        raise ClientError("the server answered without a result")
+    event = results.speech_event_type
+    if parts[0].is_final:
+        hypotheses = tuple(_hypothesis(alternative) for alternative in parts[0].alternatives)
+        settled, stability = hypotheses[0].text, 1.0
+    else:
+        hypotheses = (_joined([part.alternatives[0] for part in parts]),)
+        settled = "".join(p.alternatives[0].transcript for p in parts if p.stability == 1.0)
+        stability = min(part.stability for part in parts)
+    return LiveResult(
+        hypotheses,
+        parts[0].is_final,
+        settled,
+        stability,
+        start=_seconds(parts[0].segment_start_time),
+        end=_seconds(parts[0].result_end_time),
+        is_last=event == pb.SPEECH_EVENT_TYPE_END_OF_SINGLE_UTTERANCE,
+    )
+
+
+def _joined(parts: Sequence[pb.SpeechRecognitionAlternative]) -> Hypothesis:
+    """The text that follows itself in ``parts``."""
+    words = tuple(_word(word) for part in parts for word in part.words)
+    return Hypothesis("".join(part.transcript for part in parts), 0.0, 0.0, words)
+
+
 def read_first(response: pb.TranscribeStreamResponse | None, request_id: str) -> StreamStarted:
     """The first message of a stream, None where there was none.
 
@@ -133,7 +205,13 @@ def read_first(response: pb.TranscribeStreamResponse | None, request_id: str) ->
     if response is None or response.WhichOneof("streaming_response") != "started":
         raise ClientError("the server's stream does not begin with `started`", None, request_id)
     started = response.started
-    return StreamStarted(started.model, started.answers_at_end, _seconds(started.max_audio))
+    return StreamStarted(
+        started.model,
+        started.answers_at_end,
+        _seconds(started.max_audio),
+        _seconds(started.look_ahead),
+        _seconds(started.chunk),
+    )
 
 
 def read_model(model: pb.Model) -> Model:

@@ -11,7 +11,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from enum import Enum
+from typing import Any, Final, Generic, TypeVar
 
 import grpc
 
@@ -19,24 +20,39 @@ from server.client.channel import Connection
 from server.client.errors import ClientError, explain
 from server.client.requests import Audio, split, stream_timeout
 from server.client.results import (
+    LiveResult,
     StreamStarted,
     Transcription,
     read_first,
+    read_live,
     read_result,
     read_results,
 )
 from server.client.retries import Attempts
 from server.pb.v1.speech_pb2 import (
+    EndSegment,
     RecognitionConfig,
+    StreamingRecognitionConfig,
     TranscribeChunksRequest,
     TranscribeStreamRequest,
     TranscribeStreamResponse,
 )
 from server.pb.v1.speech_pb2_grpc import SpeechStub
 
-__all__ = ["Cancel", "Stream", "StreamCalls", "open_channel"]
+__all__ = ["END_OF_SEGMENT", "Cancel", "LivePiece", "Said", "Stream", "StreamCalls", "open_channel"]
 
 Message = TypeVar("Message")
+Said = TypeVar("Said")
+
+
+class Mark(Enum):
+    """What may stand between two pieces of audio."""
+
+    END_OF_SEGMENT = "the segment ends here"
+
+
+END_OF_SEGMENT: Final = Mark.END_OF_SEGMENT
+LivePiece = bytes | Mark
 
 
 def open_channel(connection: Connection, *, retrying: bool) -> grpc.Channel:
@@ -123,18 +139,43 @@ class StreamCalls:
 
     def open(
         self, pieces: Iterable[bytes], config: RecognitionConfig, request_id: str, cancel: Cancel
-    ) -> Stream:
-        """Begin a stream. When this returns, the server has taken it up.
+    ) -> Stream[Transcription]:
+        """Begin a stream that is answered after its end. When this returns, the server has taken it
+        up.
 
         Raises:
             ClientError: it has not.
         """
+        first = TranscribeStreamRequest(config=config)
+        timeout = stream_timeout(self._timeout)
+        return self._open(first, pieces, timeout, _read_at_end, request_id, cancel)
+
+    def open_live(
+        self,
+        pieces: Iterable[LivePiece],
+        config: StreamingRecognitionConfig,
+        request_id: str,
+        cancel: Cancel,
+    ) -> Stream[LiveResult]:
+        """Begin a live stream, which may last for as long as somebody speaks; see :meth:`open`."""
+        first = TranscribeStreamRequest(streaming_config=config)
+        return self._open(first, pieces, None, _read_live, request_id, cancel)
+
+    def _open(
+        self,
+        first: TranscribeStreamRequest,
+        pieces: Iterable[LivePiece],
+        timeout: float | None,
+        read: Callable[[TranscribeStreamResponse], Said],
+        request_id: str,
+        cancel: Cancel,
+    ) -> Stream[Said]:
         attempts = Attempts(self._connection.policy, self._timeout)
         with self._known(cancel):
             while True:
                 taken_up: Future[bool] = Future()
-                requests = _Requests(_stream_messages(config, pieces, taken_up))
-                method, timeout = self._stub.TranscribeStream, stream_timeout(self._timeout)
+                requests = _Requests(_stream_messages(first, pieces, taken_up))
+                method = self._stub.TranscribeStream
                 call = self._begin(method, requests, timeout, request_id, cancel)
                 try:
                     started = read_first(next(call, None), request_id)
@@ -146,7 +187,7 @@ class StreamCalls:
                     self._pause_or_raise(attempts, call, request_id, cancel)
                     continue
                 taken_up.set_result(True)
-                return Stream(started, call, requests, self, request_id)
+                return Stream(started, call, requests, self, request_id, read)
 
     def explain(self, call: object, request_id: str) -> ClientError:
         """Why ``call`` has failed."""
@@ -166,7 +207,7 @@ class StreamCalls:
         self,
         method: Callable[..., Any],
         requests: _Requests[Any],
-        timeout: float,
+        timeout: float | None,
         request_id: str,
         cancel: Cancel,
     ) -> Any:
@@ -185,10 +226,11 @@ class StreamCalls:
             raise self.explain(call, request_id) from None
 
 
-class Stream(Iterator[Transcription]):
+class Stream(Iterator[Said], Generic[Said]):
     """The results of a stream; ``started`` is what the server said of it.
 
-    A bidirectional model (``started.answers_at_end``) gives one result, after the audio's end.
+    They are of the kind :class:`~server.client.LiveResult` where the stream is live, else one
+    :class:`~server.client.Transcription`, after the audio's end.
     """
 
     def __init__(
@@ -198,20 +240,22 @@ class Stream(Iterator[Transcription]):
         requests: _Requests[TranscribeStreamRequest],
         calls: StreamCalls,
         request_id: str,
+        read: Callable[[TranscribeStreamResponse], Said],
     ) -> None:
         self.started = started
         self.request_id = request_id
         self._call = call
         self._requests = requests
         self._calls = calls
+        self._read = read
 
-    def __next__(self) -> Transcription:
+    def __next__(self) -> Said:
         try:
             response: TranscribeStreamResponse = next(self._call)
         except grpc.RpcError:
             self._requests.raise_error()
             raise self._calls.explain(self._call, self.request_id) from None
-        return read_result(response.result)
+        return self._read(response)
 
     def cancel(self) -> None:
         """End the call without the results that are still to come."""
@@ -253,12 +297,23 @@ def _chunk_messages(
         yield TranscribeChunksRequest(audio_content=piece)
 
 
+def _read_at_end(response: TranscribeStreamResponse) -> Transcription:
+    return read_result(response.result)
+
+
+def _read_live(response: TranscribeStreamResponse) -> LiveResult:
+    return read_live(response.results)
+
+
 def _stream_messages(
-    config: RecognitionConfig, pieces: Iterable[bytes], taken_up: Future[bool]
+    first: TranscribeStreamRequest, pieces: Iterable[LivePiece], taken_up: Future[bool]
 ) -> Iterator[TranscribeStreamRequest]:
     """No piece is asked for until the server has taken the stream up: none gets lost if not."""
-    yield TranscribeStreamRequest(config=config)
+    yield first
     if taken_up.result():
         for piece in pieces:
+            if isinstance(piece, Mark):
+                yield TranscribeStreamRequest(end_segment=EndSegment())
+                continue
             for part in split(piece):
                 yield TranscribeStreamRequest(audio_content=part)

@@ -12,10 +12,15 @@ import grpc
 from server.client.channel import DEFAULT_ADDRESS, Connection, Security, name_call
 from server.client.errors import ClientError, explain
 from server.client.requests import DEFAULT_TIMEOUT, Audio
-from server.client.results import Model, Transcription, read_model, read_results
+from server.client.results import LiveResult, Model, Transcription, read_model, read_results
 from server.client.retries import DEFAULT_RETRIES, RetryPolicy
-from server.client.streams import Cancel, Stream, StreamCalls, open_channel
-from server.pb.v1.speech_pb2 import GetModelRequest, ListModelsRequest, RecognitionConfig
+from server.client.streams import Cancel, LivePiece, Stream, StreamCalls, open_channel
+from server.pb.v1.speech_pb2 import (
+    GetModelRequest,
+    ListModelsRequest,
+    RecognitionConfig,
+    StreamingRecognitionConfig,
+)
 from server.pb.v1.speech_pb2_grpc import SpeechStub
 
 __all__ = ["Client"]
@@ -118,14 +123,29 @@ class Client:
         config: RecognitionConfig | None = None,
         *,
         request_id: str | None = None,
-    ) -> Stream:
-        """Transcribe audio while ``pieces`` of it, of any size, are recorded.
+    ) -> Stream[Transcription]:
+        """Transcribe, at its end, audio that is sent while its ``pieces``, of any size, are recorded.
 
         Returns once the server has taken the stream up. The pieces are asked for from then on, in
         another thread. Where ``pieces`` raises, the call ends, and the stream raises the same.
         """
         config = config or RecognitionConfig()
         return self._streams.open(pieces, config, name_call(request_id), Cancel())
+
+    def live(
+        self,
+        pieces: Iterable[LivePiece],
+        config: StreamingRecognitionConfig,
+        *,
+        request_id: str | None = None,
+    ) -> Stream[LiveResult]:
+        """Transcribe audio while ``pieces`` of it, of any size, are recorded.
+
+        ``END_OF_SEGMENT`` among them ends a segment. The stream gives results as they become known,
+        interim ones where ``config.interim_results`` asks for them. It may last for hours, so no
+        timeout ends it. Otherwise as :meth:`stream`.
+        """
+        return self._streams.open_live(pieces, config, name_call(request_id), Cancel())
 
     def list_models(self, *, request_id: str | None = None) -> tuple[Model, ...]:
         """The server's models, by name."""

@@ -10,7 +10,7 @@ import grpc
 from asr.files.find import Source
 from server.client import ClientError, Transcription
 
-__all__ = ["SkippedError", "transcribe_all"]
+__all__ = ["SkippedError", "is_fatal", "transcribe_all"]
 
 Outcome = Transcription | ClientError
 
@@ -64,7 +64,7 @@ def transcribe_all(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def is_fatal(outcome: Outcome) -> bool:
+def is_fatal(outcome: Outcome | None) -> bool:
     """True if the files after this one would fare no better."""
     return isinstance(outcome, ClientError) and outcome.code in FATAL
 

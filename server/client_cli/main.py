@@ -6,7 +6,7 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 # gRPC's core prints what it thinks of a connection. The command says it in one line of its own.
 # Read when grpc is imported.
@@ -17,6 +17,7 @@ from server.signals import interrupt_quietly
 with interrupt_quietly():  # a traceback out of an import helps nobody
     from asr.cli.results import open_results
     from asr.cli.terminal import FAILURE, complain, run_command
+    from asr.cli.writers import Result
     from asr.files.find import Source, find_audio
     from asr.files.read import STDIN
     from asr.types import AsrError
@@ -34,6 +35,7 @@ with interrupt_quietly():  # a traceback out of an import helps nobody
         read_token,
     )
     from server.client_cli.batch import SkippedError, transcribe_all
+    from server.client_cli.live import live_config, stream_files, tell
     from server.client_cli.microphone import Microphone, on_interrupt
     from server.client_cli.output import FORMATS, models_text, result_of
 
@@ -59,7 +61,7 @@ def _run(options: argparse.Namespace) -> int:
                 return 0
             if options.microphone:
                 return _listen(client, options)
-            return _transcribe(client, options)
+            return (_stream if options.stream else _transcribe)(client, options)
     finally:
         _show_progress("")
 
@@ -82,6 +84,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     tasks = [bool(options.files), options.microphone, options.list_models]
     if sum(tasks) != 1:
         parser.error("give either files, or --microphone, or --list-models")
+    if options.stream and options.list_models:
+        parser.error("--stream is for files and --microphone")
+    if options.stream and options.parallel > 1:
+        parser.error("--stream takes one file after the other: leave --parallel out")
+    if not options.stream and (options.look_ahead is not None or options.single_utterance):
+        parser.error("--look-ahead and --single-utterance are for --stream")
     return options
 
 
@@ -92,6 +100,19 @@ def _add_task(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="transcribe what is said now; Ctrl-C ends the recording",
     )
+    add(
+        "--stream",
+        action="store_true",
+        help="transcribe while the audio is sent: text grows on a terminal, and a result is written "
+        "for each segment when it has ended",
+    )
+    add(
+        "--look-ahead",
+        type=_seconds,
+        metavar="S",
+        help="for --stream: audio that the model hears ahead, 0.1 to 2 (default: the server's)",
+    )
+    add("--single-utterance", action="store_true", help="for --stream: end with the first segment")
     add("--list-models", action="store_true", help="write which models the server has")
     add(
         "--format",
@@ -262,6 +283,28 @@ def _files(options: argparse.Namespace) -> list[str | None]:
     return [options.tls_ca, options.tls_certificate, options.tls_key, options.token_file]
 
 
+def _stream(client: Client, options: argparse.Namespace) -> int:
+    """Files one after the other, as if they were spoken now."""
+    sources = find_audio(options.files, raw=options.encoding is not None)
+    kind = FORMATS[options.format]
+    with open_results(kind, sources, options.output, _files(options)) as write:
+        outcomes = stream_files(
+            client,
+            sources,
+            lambda head: live_config(_config(options), options, head),
+            write,
+            at_once=kind.of_one,
+        )
+    failures = 0
+    for source, error in zip(sources, outcomes, strict=True):
+        failures += error is not None
+        if error is not None and not isinstance(error, SkippedError):
+            complain(f"{source.path}: {error}", NAME)
+    if failures and len(sources) > 1:
+        complain(f"{failures} of {len(sources)} files could not be transcribed", NAME)
+    return FAILURE if failures else 0
+
+
 # The microphone
 
 
@@ -269,6 +312,7 @@ def _listen(client: Client, options: argparse.Namespace) -> int:
     rate = options.sample_rate or client.get_model(options.model).sample_rate
     options.encoding, options.sample_rate, options.channels = "LINEAR16", rate, 1
     microphone = Microphone(rate)
+    config = _config(options)
     sources = [Source("microphone", "microphone")]
     with (
         open_results(FORMATS[options.format], sources, options.output, _files(options)) as write,
@@ -276,17 +320,33 @@ def _listen(client: Client, options: argparse.Namespace) -> int:
     ):
         _show_progress("recording; Ctrl-C ends it")
         try:
-            parts = client.stream(microphone, _config(options))
-            microphone.limit(parts.started.max_audio)
-            for part in parts:
+            for result in _heard(client, microphone, config, options):
                 _show_progress("")
-                write(0, [result_of(part)])
+                write(0, [result])
         finally:
             microphone.stop()
             _show_progress("")
     if microphone.overflows:
         print("asr-client: this machine was too slow: parts are missing", file=sys.stderr)
     return 0
+
+
+def _heard(
+    client: Client,
+    microphone: Microphone,
+    config: RecognitionConfig,
+    options: argparse.Namespace,
+) -> Iterator[Result]:
+    """What is said, at the end or, for --stream, segment by segment."""
+    if options.stream:
+        live = client.live(microphone, live_config(config, options))
+        microphone.limit(live.started.max_audio)
+        yield from tell(live)
+        return
+    parts = client.stream(microphone, config)
+    microphone.limit(parts.started.max_audio)
+    for part in parts:
+        yield result_of(part)
 
 
 # What a person sees

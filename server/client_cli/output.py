@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
+from typing import Any
 
 from asr.cli.writers import (
     CtmWriter,
@@ -14,17 +15,25 @@ from asr.cli.writers import (
     TextWriter,
     VttWriter,
 )
+from asr.files.find import Source
 from asr.types import AsrError, Hypothesis, Transcript, Word
 from server import client
-from server.client import ClientError, Model, Transcription
+from server.client import ClientError, LiveResult, Model, Transcription
 
 __all__ = ["FORMATS", "models_text", "result_of"]
 
 
 class _JsonWriter(JsonWriter):
-    """Without tokens, which the server does not send."""
+    """Without tokens, which the server does not send; with the times of a stream's segments."""
 
     tokens = False
+
+    def values(self, source: Source, result: Result) -> dict[str, Any]:
+        """See :class:`asr.cli.writers.JsonWriter`."""
+        values = super().values(source, result)
+        if result.end is not None:
+            values |= {"start": round(result.start, 3), "end": round(result.end, 3)}
+        return values
 
 
 FORMATS = {
@@ -36,11 +45,14 @@ FORMATS = {
 }
 
 
-def result_of(outcome: Transcription | ClientError) -> Result:
+def result_of(outcome: Transcription | LiveResult | ClientError) -> Result:
     """What the server said, as the toolkit's writers take it."""
     if isinstance(outcome, ClientError):
         return Result(AsrError(str(outcome)))
     hypotheses = tuple(_hypothesis(hypothesis) for hypothesis in outcome.hypotheses)
+    if isinstance(outcome, LiveResult):
+        transcript = Transcript(hypotheses, outcome.end - outcome.start)
+        return Result(transcript, outcome.start, outcome.end)
     return Result(Transcript(hypotheses, outcome.duration))
 
 

@@ -27,8 +27,8 @@ class Admission:
 
     A call beyond these is refused at once: whoever waits without hope costs others their time. So
     is one that comes while the process holds more than ``memory_mark`` bytes (None: no mark), or
-    after :meth:`close`. Uploads together hold at most ``upload_bytes``. A call that turns out to be a
-    live stream gives its place to others and takes one of ``streams``: it may last for hours.
+    after :meth:`close`. Uploads together hold at most ``upload_bytes``. A call that turns out to be
+    a live stream gives its place to others and takes one of ``streams``: it may last for hours.
     """
 
     def __init__(

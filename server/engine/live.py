@@ -44,8 +44,8 @@ class Hearing:
     events that nobody takes, an interim result makes place for the next one, and final ones, when
     they are many, keep the stream from being computed any further.
 
-    It is made by :meth:`LiveStreams.open`, belongs to one event loop, and holds nothing that another
-    stream could see.
+    It is made by :meth:`LiveStreams.open`, belongs to one event loop, and holds nothing that
+    another stream could see.
     """
 
     def __init__(
@@ -223,9 +223,10 @@ class Hearing:
 class LiveStreams:
     """All live streams of a server; up to ``options.parallel`` batches of them at a time.
 
-    A batch is the next chunk of the stream that has been ready for longest, and those of others that
-    its network can compute with it. It waits for others for ``options.wait_seconds`` at most, so no
-    stream waits for another's audio. ``observe`` is told the size of each batch and its seconds.
+    A batch is the next chunk of the stream that has been ready for longest, and those of others
+    that its network can compute with it. It waits for others for ``options.wait_seconds`` at most,
+    so no stream waits for another's audio. ``observe`` is told the size of each batch and its
+    seconds.
     """
 
     def __init__(

@@ -1,8 +1,9 @@
-"""Live streams side by side, with stand-ins for model and streams, in time that nobody waits for."""
+"""Live streams side by side, with stand-ins for model and streams, in virtual time."""
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ WAIT = 0.01
 
 
 class Talk:
-    """Stands for a live stream: it tells the sum of its samples, chunk by chunk; -1 ends a segment."""
+    """Stands for a live stream: it tells the sum of its samples; below 0 it ends a segment."""
 
     def __init__(self) -> None:
         self.session = self
@@ -149,7 +150,7 @@ def test_a_chunk_waits_for_others_for_a_bounded_time(virtually, instantly):
         loop = asyncio.get_running_loop()
         for count, waited in ((1, WAIT), (2, WAIT), (3, 0.0)):
             began: list[float] = []
-            network = Network(lambda: began.append(loop.time()))
+            network = Network(partial(lambda times: times.append(loop.time()), began))
             streams = LiveStreams(instantly(), options(batch_streams=3))
             hearings = [begin(streams, network) for _ in range(count)]
             start = loop.time()

@@ -1,0 +1,195 @@
+"""Live streams of the command: their audio, and text that grows where a person sees it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
+
+from asr.cli.results import Write
+from asr.cli.writers import Result
+from asr.files.find import Source
+from asr.files.read import STDIN
+from server.client import (
+    Client,
+    ClientError,
+    LiveResult,
+    RecognitionConfig,
+    StreamingRecognitionConfig,
+)
+from server.client_cli.batch import SkippedError, is_fatal
+from server.client_cli.output import result_of
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+__all__ = ["Partials", "Pieces", "live_config", "stream_files", "tell"]
+
+PIECE_BYTES = 8 * 1024
+WAV_MARKS = (b"RIFF", b"RF64")
+WAV = "AUDIO_ENCODING_WAV"
+
+
+class Pieces(Iterable[bytes]):
+    """The bytes of a file, or of standard input, in pieces; ``head`` is the first of them.
+
+    Raises:
+        ClientError: it cannot be read; also while iterating.
+    """
+
+    def __init__(self, path: str) -> None:
+        with _readable():
+            self._file: BinaryIO = sys.stdin.buffer if path == STDIN else open(path, "rb")  # noqa: SIM115
+        self.head = self._read()
+
+    def __enter__(self) -> Pieces:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        piece = self.head
+        while piece:
+            yield piece
+            piece = self._read()
+
+    def _read(self) -> bytes:
+        with _readable():
+            return self._file.read(PIECE_BYTES)
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ClientError(f"the file cannot be read: {error.strerror or error}") from None
+
+
+def stream_files(
+    client: Client,
+    sources: Sequence[Source],
+    configure: Callable[[bytes], StreamingRecognitionConfig],
+    write: Write,
+    *,
+    at_once: bool,
+) -> list[ClientError | None]:
+    """Send files one after the other, as if they were spoken now; what became of each.
+
+    Args:
+        configure: makes the configuration of a file that begins with these bytes.
+        write: is given each segment's result, or ``at_once`` those of a file, or its error.
+    """
+    outcomes: list[ClientError | None] = []
+    reason: ClientError | None = None
+    for index, source in enumerate(sources):
+        if reason is not None:
+            outcomes.append(SkippedError(f"not tried: {reason}"))
+        else:
+            outcomes.append(_stream_file(client, source, configure, partial(write, index), at_once))
+        error = outcomes[-1]
+        if error is not None:
+            write(index, [result_of(error)])
+            reason = error if reason is None and is_fatal(error) else reason
+    return outcomes
+
+
+def _stream_file(
+    client: Client,
+    source: Source,
+    configure: Callable[[bytes], StreamingRecognitionConfig],
+    write: Callable[[Sequence[Result]], None],
+    at_once: bool,
+) -> ClientError | None:
+    results: list[Result] = []
+    try:
+        with Pieces(source.path) as pieces:
+            for result in tell(client.live(pieces, configure(pieces.head))):
+                results.append(result)
+                if not at_once:
+                    write([result])
+    except ClientError as error:
+        return error
+    if at_once:
+        write(results)
+    return None
+
+
+def live_config(
+    config: RecognitionConfig, options: argparse.Namespace, head: bytes = b""
+) -> StreamingRecognitionConfig:
+    """What the command's options ask of a live stream whose audio begins with ``head``.
+
+    WAV is named where it is sent, for then the server does not wait for its end.
+    """
+    if options.encoding is None and head[:4] in WAV_MARKS and head[8:12] == b"WAVE":
+        config.encoding = RecognitionConfig(encoding=WAV).encoding  # type: ignore[arg-type]
+    live = StreamingRecognitionConfig(
+        config=config,
+        interim_results=_is_terminal(),
+        single_utterance=options.single_utterance,
+    )
+    if options.look_ahead is not None:
+        live.look_ahead.FromNanoseconds(round(1e9 * options.look_ahead))
+    return live
+
+
+def tell(results: Iterable[LiveResult]) -> Iterator[Result]:
+    """The final ones of ``results``; the others are shown on a terminal until they are final."""
+    with Partials() as partials:
+        for result in results:
+            partials.show("" if result.is_final else result.text)
+            if result.is_final and result.text:
+                yield result_of(result)
+
+
+class Partials:
+    """Text in one place of a terminal, on standard error; nothing where there is no terminal."""
+
+    def __init__(self) -> None:
+        self._live: Live | None = None
+
+    def __enter__(self) -> Partials:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.show("")
+
+    def show(self, text: str) -> None:
+        """Put ``text`` in the place of the last one; an empty one leaves the terminal as it was."""
+        if not _is_terminal():
+            return
+        if not text:
+            if self._live is not None:
+                self._live.stop()
+            self._live = None
+            return
+        from rich.text import Text  # it takes a while, and only here is it needed
+
+        if self._live is None:
+            self._live = _begin()
+        self._live.update(Text(text, style="dim"), refresh=True)
+
+
+def _begin() -> Live:
+    from rich.console import Console
+    from rich.live import Live
+
+    # What is too long for the terminal shows its end; nothing is drawn but what is told to be.
+    live = Live(
+        console=Console(stderr=True),
+        auto_refresh=False,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    live.start()
+    return live
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
