@@ -120,7 +120,7 @@ class AsyncClient:
         *,
         request_id: str | None = None,
     ) -> AsyncStream[Transcription]:
-        """Transcribe, at its end, audio that is sent while its ``pieces``, of any size, are recorded.
+        """Send audio while its ``pieces``, of any size, are recorded, and transcribe it at its end.
 
         Returns once the server has taken the stream up. The pieces are asked for from then on, in
         another task. Where ``pieces`` raises, the call ends, and the stream raises the same.

@@ -103,7 +103,7 @@ def _add_task(group: argparse._ArgumentGroup) -> None:
     add(
         "--stream",
         action="store_true",
-        help="transcribe while the audio is sent: text grows on a terminal, and a result is written "
+        help="transcribe while audio is sent: text grows on a terminal, and a result is written "
         "for each segment when it has ended",
     )
     add(
