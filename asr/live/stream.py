@@ -5,45 +5,26 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asr.decoding import Stop
+from asr.decoding import Decoder, Partial, Stop
 from asr.gate import Gate
 from asr.live.endpoint import Endpointer, Reason
 from asr.live.events import Event, Final, Interim, LiveOptions
 from asr.live.levels import FrameLevels
 from asr.stream import Session, Streamer
 from asr.tokens import BLANK_ID, Tokenizer
-from asr.types import AudioError, ConfigError, Hypothesis, Word
+from asr.types import AudioError, ConfigError
 
 __all__ = ["LiveStream", "step"]
 
 MEMORY_SECONDS = 60.0  # of speech that statistics remember: a voice or a room may change
 MUTE_SECONDS = 0.5  # of silence after which nothing is said any more
 IMPOSSIBLE = -100.0  # the log-probability of what is not said
-
-
-class Partial(Protocol):
-    text: str
-    stable: str
-    stability: float
-    words: tuple[Word, ...]
-    stable_words: int
-
-
-class DecoderStream(Protocol):
-    def push(self, log_probs: Tensor, *, words: bool = False) -> Partial: ...
-
-    def finish(self) -> list[Hypothesis]: ...
-
-
-class Decoder(Protocol):
-    def begin(self, stop: Stop | None = None) -> DecoderStream: ...
 
 
 class LiveStream:

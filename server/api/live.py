@@ -33,6 +33,7 @@ from server.errors import Refusal
 from server.pb.v1.speech_pb2 import (
     StreamingRecognitionConfig,
     StreamingRecognitionResults,
+    StreamStarted,
     TranscribeStreamResponse,
 )
 from server.telemetry.records import CallRecord
@@ -135,7 +136,7 @@ class LiveCalls:
         plan.model.streamer(chunking)  # or it cannot be read by chunks
         return LivePlan(plan, options, chunking, config.interim_results)
 
-    def _started(self, live: LivePlan) -> object:
+    def _started(self, live: LivePlan) -> StreamStarted:
         model = live.plan.model
         return write_live_started(
             model.name,

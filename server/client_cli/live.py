@@ -127,7 +127,7 @@ def live_config(
     WAV is named where it is sent, for then the server does not wait for its end.
     """
     if options.encoding is None and head[:4] in WAV_MARKS and head[8:12] == b"WAVE":
-        config.encoding = RecognitionConfig(encoding=WAV).encoding  # type: ignore[arg-type]
+        config.encoding = RecognitionConfig(encoding=WAV).encoding
     live = StreamingRecognitionConfig(
         config=config,
         interim_results=_is_terminal(),

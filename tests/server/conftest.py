@@ -74,6 +74,7 @@ class StandIn:
 
     sample_rate = 16_000
     seconds_per_frame = 0.02
+    can_stream = False
     tokenizer = Tokenizer(TOKENS)
     gate = Gate()
 
