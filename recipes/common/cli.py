@@ -1,4 +1,4 @@
-"""The commands of every recipe: prepare, fit, evaluate, compare, export."""
+"""The commands of every recipe: prepare, fit, evaluate, compare, ablation, export."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from asr.cli.terminal import FAILURE, run_command
 from asr.decoding import GreedyOptions
 from asr.files.write import check_target
 from asr.types import AsrError, ConfigError
+from recipes.common.ablation.command import Ablation
 from recipes.common.compare import compare, metric_of, print_comparison
 from recipes.common.corpus import add_corpus_option
 from recipes.common.evaluate import EvaluateOptions, evaluate, names_in
@@ -37,7 +38,7 @@ from recipes.common.shards import Sharding
 
 __all__ = ["main", "prepare", "run_guarded"]
 
-COMMANDS = ("prepare", "fit", "evaluate", "compare", "export")
+COMMANDS = ("prepare", "fit", "evaluate", "compare", "ablation", "export")
 
 
 def main(recipe: Recipe, argv: Sequence[str] | None = None) -> int:
@@ -82,10 +83,11 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m recipes.{recipe.name}", description=recipe.title
     )
-    names = ",".join((*recipe.commands, *COMMANDS))
+    further = {"ablation": Ablation(), **recipe.commands}
+    names = ",".join(dict.fromkeys((*recipe.commands, *COMMANDS)))
     commands = parser.add_subparsers(required=True, metavar=f"{{{names}}}")
 
-    for name, command in recipe.commands.items():
+    for name, command in further.items():
         part = commands.add_parser(name, help=command.help)
         command.add_options(part)
         part.set_defaults(run=command.run)

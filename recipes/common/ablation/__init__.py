@@ -1,0 +1,1 @@
+"""The command ``ablation``: one option after another, beside the same training without it."""

@@ -1,0 +1,148 @@
+"""Trains and evaluates the runs of an ablation, one after another; goes on where it was ended."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asr.files.write import write_text
+from asr.types import ConfigError
+from recipes.common.ablation.plan import Job, arguments
+from recipes.common.data import tokens_path
+
+__all__ = ["Driver", "in_a_process", "result_of"]
+
+RESULTS, STATE, LOG = "ablation", "ablation.json", "log.txt"
+
+Command = Callable[[Sequence[str], Path], int]
+
+
+def in_a_process(recipe: str) -> Command:
+    """Runs a command of ``recipe`` in a process of its own, its output appended to a file."""
+
+    def run(words: Sequence[str], log: Path) -> int:
+        with log.open("ab") as file:
+            command = [sys.executable, "-m", f"recipes.{recipe}", *words]
+            return subprocess.run(command, stdout=file, stderr=file, check=False).returncode
+
+    return run
+
+
+def result_of(job: Job) -> Path | None:
+    """The rows of a finished run; None of any other."""
+    found = sorted((job.run / RESULTS).glob("*.jsonl"))
+    return found[0] if found else None
+
+
+@dataclass(frozen=True)
+class Driver:
+    """Does what is left of a job.
+
+    Attributes:
+        command: runs a command of the recipe, with a file for what it prints.
+        corpus: options of ``prepare`` that say where the corpus is.
+    """
+
+    command: Command
+    corpus: tuple[str, ...]
+
+    def check(self, job: Job) -> None:
+        """Refuse a run that was begun with other options.
+
+        Raises:
+            ConfigError: it was.
+        """
+        before = _read(job.run / STATE)
+        if not before:
+            return
+        made = {"prepare": job.run, "fit": job.run}
+        if result_of(job) is not None:
+            made["evaluate"] = job.run / RESULTS
+        for part, folder in made.items():
+            now = _plain(getattr(job, part))
+            if before[part] != now:
+                raise ConfigError(
+                    f"this was made with other options of {part}: {before[part]}, now {now}",
+                    where=str(folder),
+                    remedy="move it away to make it anew, or give the row another name",
+                )
+
+    def perform(self, job: Job) -> str | None:
+        """Prepare, train and evaluate; returns what failed, if anything, and where it is told.
+
+        Raises:
+            OSError: a folder cannot be written.
+        """
+        if result_of(job) is not None:
+            return None
+        job.run.mkdir(parents=True, exist_ok=True)
+        for name, step in (
+            ("prepare", self._prepare),
+            ("fit", self._fit),
+            ("evaluate", self._evaluate),
+        ):
+            started = time.monotonic()
+            if step(job):
+                return f"{job}: {name} failed, see {job.run / LOG}"
+            if (seconds := time.monotonic() - started) >= 1.0:
+                print(f"{job}: {name} took {seconds / 60:.1f} min", flush=True)
+        return None
+
+    def _prepare(self, job: Job) -> int:
+        done = job.data / STATE
+        if tokens_path(job.data).exists() and _read(done) == _plain(job.prepare):
+            return 0
+        words = ["prepare", *self.corpus, "--data", str(job.data), *arguments(job.prepare)]
+        code = self.command(words, job.run / LOG)
+        if not code:
+            write_text(done, json.dumps(_plain(job.prepare)) + "\n")
+        return code
+
+    def _fit(self, job: Job) -> int:
+        if (_read(job.run / STATE) or {}).get("trained"):
+            return 0
+        _write_state(job, trained=False)
+        given = {
+            "data.data_dir": str(job.data),
+            "run_dir": str(job.run),
+            "seed_everything": job.seed,
+            "trainer.enable_progress_bar": False,
+            "resume": (job.run / "checkpoints" / "last.ckpt").exists(),
+        }
+        words = ["fit", *arguments({**given, **job.fit}, yaml_values=True)]
+        code = self.command(words, job.run / LOG)
+        if not code:
+            _write_state(job, trained=True)
+        return code
+
+    def _evaluate(self, job: Job) -> int:
+        _write_state(job, trained=True)
+        places = ["--run", str(job.run), "--data", str(job.data)]
+        places += ["--results", str(job.run / RESULTS)]
+        return self.command(["evaluate", *places, *arguments(job.evaluate)], job.run / LOG)
+
+
+def _write_state(job: Job, *, trained: bool) -> None:
+    """Keep what the run was made with beside it."""
+    options = {part: getattr(job, part) for part in ("prepare", "fit", "evaluate")}
+    state = {**options, "trained": trained}
+    write_text(job.run / STATE, json.dumps(state, indent=2) + "\n")
+
+
+def _plain(values: Any) -> Any:
+    """Values as they come out of JSON."""
+    return json.loads(json.dumps(values))
+
+
+def _read(path: Path) -> Any:
+    """What is in a file of state; None where there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

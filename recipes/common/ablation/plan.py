@@ -1,0 +1,196 @@
+"""What an ablation trains: a YAML file of rows and seeds."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from asr.files.read import read_text
+from asr.options import from_values
+from asr.types import ConfigError
+
+__all__ = ["Job", "Plan", "Row", "arguments", "jobs", "read_plan"]
+
+PLACE = re.compile(r"\{(\w+)\}")
+NAME = re.compile(r"[\w.-]+")
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: options of the three commands beside those of all rows.
+
+    Attributes:
+        says: what is different, for the table.
+        prepare: options of ``prepare``; rows with the same ones share a data folder.
+        fit: options of ``fit``, with dots in their names.
+        evaluate: options of ``evaluate``.
+    """
+
+    says: str = ""
+    prepare: Values = field(default_factory=dict)
+    fit: Values = field(default_factory=dict)
+    evaluate: Values = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All rows, the first of which the others are compared with.
+
+    Attributes:
+        seeds: each row is trained with each of them.
+        rows: by name.
+        prepare, fit, evaluate: options of all rows, unless a row says otherwise.
+    """
+
+    seeds: tuple[int, ...]
+    rows: Mapping[str, Row]
+    prepare: Values = field(default_factory=dict)
+    fit: Values = field(default_factory=dict)
+    evaluate: Values = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row with one seed, its options filled in."""
+
+    row: str
+    seed: int
+    run: Path
+    data: Path
+    prepare: Values
+    fit: Values
+    evaluate: Values
+
+    def __str__(self) -> str:
+        return f"{self.row}, seed {self.seed}"
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a plan.
+
+    Raises:
+        ConfigError: the file is no such YAML, a key is unknown, or a name cannot be a folder's.
+    """
+    try:
+        values = yaml.safe_load(read_text(path, ConfigError, remedy="name the plan's file"))
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"this is no YAML: {' '.join(str(error).split())}", where=str(path)
+        ) from None
+    try:
+        plan = from_values(Plan, values, "ablation", ConfigError)
+        if not isinstance(plan.rows, Mapping) or not plan.rows:
+            raise ConfigError("there are no rows", remedy="name one row at least under `rows`")
+        if not _are_seeds(plan.seeds):
+            raise ConfigError(f"seeds are {plan.seeds!r}", remedy="give a list such as [0, 1, 2]")
+        rows = {
+            str(name): from_values(Row, options or {}, f"{name}'s", ConfigError)
+            for name, options in dict[Any, Any](plan.rows).items()
+        }
+        _check_options("all rows", plan)
+        for name, row in rows.items():
+            if not NAME.fullmatch(name):
+                raise ConfigError(
+                    f"{name!r} cannot name a row", remedy="use letters, digits, hyphens and dots"
+                )
+            _check_options(name, row)
+    except ConfigError as error:
+        raise error.at(str(path)) from None
+    return Plan(tuple(plan.seeds), rows, plan.prepare, plan.fit, plan.evaluate)
+
+
+def _are_seeds(values: object) -> bool:
+    return (
+        isinstance(values, Sequence)
+        and bool(values)
+        and len(set(values)) == len(values)
+        and all(isinstance(seed, int) for seed in values)
+    )
+
+
+def _check_options(name: str, part: Plan | Row) -> None:
+    """Refuse options that are no values by name.
+
+    Raises:
+        ConfigError: there are some.
+    """
+    for command in ("prepare", "fit", "evaluate"):
+        if not isinstance(getattr(part, command), Mapping):
+            raise ConfigError(
+                f"options of {command} for {name} are {getattr(part, command)!r}",
+                remedy="give values by name",
+            )
+
+
+def jobs(plan: Plan, root: Path, places: Mapping[str, str]) -> list[Job]:
+    """All runs of ``plan``: every row with the first seed, then with the next.
+
+    Args:
+        root: the folder that all of them are in.
+        places: texts for names in braces, ``{noise}`` for one. ``{seed}``, ``{data}`` and
+            ``{run}`` are those of the run.
+
+    Raises:
+        ConfigError: a name in braces has no text.
+    """
+    return [_job(plan, root, places, name, seed) for seed in plan.seeds for name in plan.rows]
+
+
+def _job(plan: Plan, root: Path, places: Mapping[str, str], name: str, seed: int) -> Job:
+    row = plan.rows[name]
+    run = root / name / f"seed-{seed}"
+    known = {**places, "seed": str(seed), "run": str(run)}
+    prepare = _filled({**plan.prepare, **row.prepare}, known, name)
+    data = root / "data" / (_label(prepare) or "as-it-comes")
+    known["data"] = str(data)
+    fit, evaluate = (
+        _filled(options, known, name)
+        for options in ({**plan.fit, **row.fit}, {**plan.evaluate, **row.evaluate})
+    )
+    return Job(name, seed, run, data, prepare, fit, evaluate)
+
+
+def _label(options: Values) -> str:
+    """A folder's name that tells the options."""
+    told = "-".join(f"{name}-{value}" for name, value in options.items())
+    return re.sub(r"[^\w.]+", "-", told).strip("-")
+
+
+def _filled(value: Any, places: Mapping[str, str], row: str) -> Any:
+    """``value`` with texts in the place of names in braces."""
+    if isinstance(value, Mapping):
+        return {name: _filled(each, places, row) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_filled(each, places, row) for each in value]
+    if not isinstance(value, str):
+        return value
+    for name in PLACE.findall(value):
+        if name not in places:
+            raise ConfigError(
+                f"row {row} asks for {{{name}}}", remedy=f"say what it is: --set {name}=..."
+            )
+    return PLACE.sub(lambda found: places[found.group(1)], value)
+
+
+def arguments(options: Values, *, yaml_values: bool = False) -> list[str]:
+    """Options as words of a command line.
+
+    A list is several words, and ``true`` is the name alone; with ``yaml_values`` every value is one
+    word, as `fit` reads it.
+    """
+    words: list[str] = []
+    for name, value in options.items():
+        words.append(f"--{name}")
+        if yaml_values:
+            words.append(value if isinstance(value, str) else json.dumps(value))
+        elif value is not True:
+            words += map(str, value if isinstance(value, list) else [value])
+    return words

@@ -1,0 +1,142 @@
+"""What the runs of several seeds gave: mean, spread, intervals and differences by speaker."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from asr.scoring import ErrorCounts, bootstrap_difference, bootstrap_interval
+from asr.types import ConfigError
+from recipes.common.compare import metric_of, read_rows
+from recipes.common.evaluate.totals import groups_of
+from recipes.common.metric import Metric
+
+__all__ = ["Difference", "Outcome", "Seeds", "difference", "percent", "read_outcome", "wall_time"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The errors of a run by utterance: ``(id, speaker)``, and the metric's name."""
+
+    metric: str
+    errors: Mapping[tuple[str, str | None], ErrorCounts]
+
+    @property
+    def rate(self) -> float:
+        """The error rate of all of them."""
+        return sum(self.errors.values(), ErrorCounts()).rate
+
+
+def read_outcome(rows: Path, usual: Metric) -> Outcome:
+    """Read a file of rows that `evaluate` wrote.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    metric = metric_of([rows], usual)
+    return Outcome(
+        metric.name,
+        {
+            (name, row.speaker): metric.count(row.reference, row.hypothesis)
+            for name, row in read_rows(rows).items()
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The same training with several seeds: their outcomes by seed, one at least.
+
+    The seeds may have the same development speakers, or speakers of their own.
+
+    Raises:
+        ConfigError: they were not scored by one metric.
+    """
+
+    outcomes: Mapping[int, Outcome]
+
+    def __post_init__(self) -> None:
+        if len({outcome.metric for outcome in self.outcomes.values()}) != 1:
+            raise ConfigError(
+                "some of the results are in words and others in phones",
+                remedy="evaluate all of them in one way",
+            )
+
+    @property
+    def metric(self) -> str:
+        """The metric's name."""
+        return next(iter(self.outcomes.values())).metric
+
+    @property
+    def rates(self) -> dict[int, float]:
+        """The error rate of each seed."""
+        return {seed: outcome.rate for seed, outcome in self.outcomes.items()}
+
+    @property
+    def mean(self) -> float:
+        """Of the seeds' error rates."""
+        return statistics.mean(self.rates.values())
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation of the seeds' error rates; none of one seed."""
+        return statistics.stdev(self.rates.values()) if len(self.outcomes) > 1 else None
+
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """The error rate's 95 % interval over speakers, all seeds together."""
+        keys = [key for outcome in self.outcomes.values() for key in outcome.errors]
+        errors = [count for outcome in self.outcomes.values() for count in outcome.errors.values()]
+        return bootstrap_interval(errors, groups_of(keys)[0])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much more one training errs than another: by seed, and the 95 % interval of all."""
+
+    by_seed: Mapping[int, float]
+    low: float
+    high: float
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds."""
+        return statistics.mean(self.by_seed.values())
+
+
+def difference(one: Seeds, base: Seeds) -> Difference | None:
+    """``one`` less ``base``, over the seeds that both have; None where they cannot be compared.
+
+    Each seed's utterances are paired, and the interval is drawn by speaker.
+    """
+    if one.metric != base.metric:
+        return None
+    common = [seed for seed in one.outcomes if seed in base.outcomes]
+    pairs = [(one.outcomes[seed].errors, base.outcomes[seed].errors) for seed in common]
+    if not common or any(first.keys() != second.keys() for first, second in pairs):
+        return None
+    keys = [key for first, _ in pairs for key in first]
+    errors = [count for first, _ in pairs for count in first.values()]
+    others = [second[key] for first, second in pairs for key in first]
+    boot = bootstrap_difference(errors, others, groups_of(keys)[0])
+    by_seed = {seed: one.rates[seed] - base.rates[seed] for seed in common}
+    return Difference(by_seed, boot.low, boot.high)
+
+
+def wall_time(run: Path) -> float | None:
+    """Seconds that a run has trained, as its curves say; None where they do not."""
+    try:
+        with (run / "curves.csv").open(encoding="utf-8", newline="") as file:
+            *_, last = csv.DictReader(file)
+        return float(last["seconds"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def percent(rate: float, sign: str = "") -> str:
+    """A rate in percent, two digits behind the point."""
+    return f"{100 * rate:{sign}.2f}"

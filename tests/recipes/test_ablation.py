@@ -1,0 +1,214 @@
+"""One option after another: all runs of a plan, and what is said of them."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from asr.audio import write_wav
+from asr.tokens import Tokenizer
+from asr.types import ConfigError, Waveform
+from recipes.an4.__main__ import RECIPE as AN4
+from recipes.common.ablation.command import Ablation
+from recipes.common.ablation.plan import arguments, jobs, read_plan
+from recipes.common.cli import main
+from recipes.common.compare import compare
+from recipes.common.data import tokens_path
+from recipes.common.fit_cli import SpeechCLI
+from recipes.common.metric import WER
+from recipes.common.outcomes import Outcome, Seeds, difference, read_outcome
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*")  # Lightning's advice
+
+PLAN = """
+seeds: [0, 1]
+fit: {trainer.max_epochs: 1}
+rows:
+  base:
+  same: {says: the same again}
+  wide: {says: more cells, fit: {model.network.hidden_size: "{cells}"}}
+"""
+
+
+class Commands:
+    """The toy's commands in this process; ``fails`` says which of them do, by their words."""
+
+    def __init__(self, toy, fails=lambda words: False):
+        self.recipe = replace(toy.recipe(), commands={})
+        self.options = toy.OPTIONS
+        self.fails = fails
+        self.done = []
+
+    def __call__(self, words, log):
+        words = list(words)
+        given = self.options if words[0] == "fit" else []
+        options = [*given, *words[1:]] if given else words[1:]
+        if self.fails(words):
+            return 2
+        self.done.append(words)
+        return main(self.recipe, [words[0], *options])
+
+
+def ablation(commands, tmp_path, plan, *more):
+    """Run the command; returns its exit code."""
+    (tmp_path / "plan.yaml").write_text(plan)
+    recipe = replace(commands.recipe, commands={"ablation": Ablation(commands)})
+    where = ["--corpus", str(tmp_path / "corpus"), "--root", str(tmp_path / "root")]
+    given = [str(tmp_path / "plan.yaml"), *where, "--set", "cells=20", *more]
+    return main(recipe, ["ablation", *given])
+
+
+def steps(commands):
+    """How often each of the recipe's commands was run."""
+    names = [words[0] for words in commands.done]
+    return {name: names.count(name) for name in dict.fromkeys(names)}
+
+
+def test_all_rows_are_trained_once_and_what_failed_is_done_later(toy, tmp_path, capsys):
+    broken = Commands(toy, lambda words: words[0] == "fit" and any("wide" in w for w in words))
+    assert ablation(broken, tmp_path, PLAN) == 2
+    told = capsys.readouterr()
+    assert steps(broken) == {"prepare": 1, "fit": 4, "evaluate": 4}
+    assert "2 of 6 runs failed: wide, seed 0: fit failed" in told.err
+    assert "log.txt" in told.err
+    assert "| wide |" not in told.out
+
+    # What was not finished is, and nothing else is done again.
+    rest = Commands(toy)
+    assert ablation(rest, tmp_path, PLAN) == 0
+    assert steps(rest) == {"fit": 2, "evaluate": 2}
+    table = capsys.readouterr().out.splitlines()[-5:]
+    assert (tmp_path / "root" / "table.md").read_text().splitlines() == table
+    rows = {line.split("|")[1].strip(): [c.strip() for c in line.split("|")] for line in table}
+    assert list(rows)[2:] == ["base", "same", "wide"]
+    assert rows["same"][6:8] == ["+0.00, +0.00", "+0.00 (+0.00 to +0.00)"]
+    assert rows["base"][3:6] == rows["same"][3:6]
+    assert int(rows["wide"][3].replace(",", "")) > int(rows["base"][3].replace(",", ""))
+    again = Commands(toy)
+    assert ablation(again, tmp_path, PLAN, "--table") == 0
+    assert capsys.readouterr().out.splitlines() == table
+    assert again.done == []
+
+    # An interrupted run goes on: its folder has a last checkpoint and no result.
+    run = tmp_path / "root" / "same" / "seed-1"
+    state = json.loads((run / "ablation.json").read_text())
+    (run / "ablation.json").write_text(json.dumps({**state, "trained": False}))
+    (run / "ablation").rename(tmp_path / "earlier")
+    on = Commands(toy)
+    assert ablation(on, tmp_path, PLAN) == 0
+    assert steps(on) == {"fit": 1, "evaluate": 1}
+    assert on.done[0][on.done[0].index("--resume") + 1] == "true"
+    capsys.readouterr()
+
+    # A row with other options than its runs were made with is refused before any training.
+    other = PLAN.replace("base:", "base: {fit: {model.network.dropout: 0.5}}")
+    assert ablation(Commands(toy), tmp_path, other) == 2
+    assert "other options of fit" in capsys.readouterr().err
+
+
+def test_options_reach_the_commands_as_they_read_them():
+    fit = {"a.b": [2, 1], "c": None, "d": True, "e": {"folder": "x"}, "f": "torch-lstm"}
+    words = arguments(fit, yaml_values=True)
+    assert words[:6] == ["--a.b", "[2, 1]", "--c", "null", "--d", "true"]
+    assert words[6:] == ["--e", '{"folder": "x"}', "--f", "torch-lstm"]
+    prepare = {"units": "phones", "lexicon": ["a.txt", "cmudict"], "skip-bad": True}
+    assert arguments(prepare) == [
+        *("--units", "phones", "--lexicon", "a.txt", "cmudict", "--skip-bad")
+    ]
+
+
+def test_rows_with_the_same_data_share_a_folder(tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text("""
+seeds: [3, 4]
+prepare: {fold: "{seed}"}
+evaluate: {split: dev}
+rows:
+  base:
+  subwords: {prepare: {units: subwords}, evaluate: {checkpoint: "{run}/{name}.ckpt"}}
+  ema: {fit: {ema: 0.99}}
+""")
+    made = {(j.row, j.seed): j for j in jobs(read_plan(path), tmp_path, {"name": "average"})}
+    assert made["base", 3].data == made["ema", 3].data != made["base", 4].data
+    assert made["subwords", 3].prepare == {"fold": "3", "units": "subwords"}
+    assert made["subwords", 3].data not in (made["base", 3].data, made["subwords", 4].data)
+    assert made["subwords", 4].evaluate == {
+        "split": "dev",
+        "checkpoint": f"{tmp_path}/subwords/seed-4/average.ckpt",
+    }
+    # All rows have one seed before any has two.
+    assert [seed for _, seed in made] == [3, 3, 3, 4, 4, 4]
+    with pytest.raises(ConfigError, match=r"subwords asks for \{name\} .*--set name="):
+        jobs(read_plan(path), tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("seeds: [0]\nrows: {}", "no rows"),
+        ("seeds: []\nrows: {a: }", r"seeds are \[\]"),
+        ("seeds: [0, 0]\nrows: {a: }", "seeds are"),
+        ("seeds: [0]\nrows: {a: {fitt: {}}}", "unknown a's options fitt"),
+        ("seeds: [0]\nrows: {a: {fit: [1]}}", "options of fit for a"),
+        ("seeds: [0]\nrows: {a/b: }", "'a/b' cannot name a row"),
+        ("seeds: [0", "no YAML"),
+        ("", "give values by name"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(tmp_path, text, told):
+    path = tmp_path / "plan.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=told) as caught:
+        read_plan(path)
+    assert caught.value.where == str(path)
+
+
+def outcome(path, wrong):
+    """Forty sentences of eight speakers, the first so many of them with an error of five words."""
+    said, heard = "one two three four five", "one two tree four five"
+    rows = [
+        {"id": f"u{n}", "speaker": f"s{n % 8}", "reference": said}
+        | {"hypothesis": heard if n < wrong else said}
+        for n in range(40)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_the_difference_of_one_seed_is_that_of_compare(tmp_path):
+    one, other = (outcome(tmp_path / f"{n}.jsonl", n) for n in (20, 4))
+    found = difference(Seeds({0: read_outcome(one, WER)}), Seeds({0: read_outcome(other, WER)}))
+    boot = compare(WER, one, other).bootstrap
+    assert found.mean == pytest.approx(16 / 200)
+    assert (found.low, found.high) == (boot.low, boot.high)
+
+
+def test_seeds_are_paired_and_what_has_no_pair_is_not_compared(tmp_path):
+    files = {n: outcome(tmp_path / f"{n}.jsonl", n) for n in (20, 10, 4)}
+    read = {n: read_outcome(path, WER) for n, path in files.items()}
+    seeds, base = Seeds({0: read[20], 1: read[10]}), Seeds({0: read[10], 2: read[4]})
+    assert seeds.mean == pytest.approx(0.075)
+    assert seeds.spread == pytest.approx(0.025 * 2**0.5)
+    assert difference(seeds, base).by_seed == pytest.approx({0: 0.05})
+    assert difference(Seeds({5: read[4]}), base) is None
+    assert difference(Seeds({0: Outcome("PER", read[4].errors)}), base) is None
+
+
+@pytest.mark.parametrize("part", ["structure", "augmentation"])
+def test_the_options_of_the_plan_of_an4_exist(part, tmp_path):
+    plan = read_plan(AN4.config.parent / "ablation.yaml")
+    Tokenizer.from_texts(["a b"], "characters").save(tokens_path(tmp_path))
+    noise = tmp_path / "noise"
+    noise.mkdir()
+    write_wav(noise / "hiss.wav", Waveform(np.full(16_000, 0.1, "f4"), 16_000))
+    made = {j.row: j.fit for j in jobs(plan, tmp_path, {"noise": str(noise)})}
+    changed = {row for row, fit in made.items() if any(".augment." in name for name in fit)}
+    assert len(changed) == 9
+    rows = [made[row] for row in made.keys() - changed]
+    if part == "augmentation":
+        rows = [{name: value for row in changed for name, value in made[row].items()}]
+    for options in rows:
+        where = {"data.data_dir": str(tmp_path), "run_dir": str(tmp_path / "run")}
+        cli = SpeechCLI(AN4, arguments({**where, **options}, yaml_values=True))
+        assert cli.config.model.network.hidden_size == 128
