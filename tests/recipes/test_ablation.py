@@ -1,6 +1,7 @@
 """One option after another: all runs of a plan, and what is said of them."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -196,9 +197,11 @@ def test_seeds_are_paired_and_what_has_no_pair_is_not_compared(tmp_path):
 
 
 @pytest.mark.parametrize("part", ["structure", "augmentation"])
-def test_the_options_of_the_plan_of_an4_exist(part, tmp_path):
+def test_the_options_of_the_plan_of_an4_exist(part, toy_data, tmp_path):
     plan = read_plan(AN4.config.parent / "ablation.yaml")
-    Tokenizer.from_texts(["a b"], "characters").save(tokens_path(tmp_path))
+    data = tmp_path / "data"
+    shutil.copytree(toy_data, data)
+    Tokenizer.from_texts(["a b"], "characters").save(tokens_path(data))
     noise = tmp_path / "noise"
     noise.mkdir()
     write_wav(noise / "hiss.wav", Waveform(np.full(16_000, 0.1, "f4"), 16_000))
@@ -209,6 +212,6 @@ def test_the_options_of_the_plan_of_an4_exist(part, tmp_path):
     if part == "augmentation":
         rows = [{name: value for row in changed for name, value in made[row].items()}]
     for options in rows:
-        where = {"data.data_dir": str(tmp_path), "run_dir": str(tmp_path / "run")}
+        where = {"data.data_dir": str(data), "run_dir": str(tmp_path / "run")}
         cli = SpeechCLI(AN4, arguments({**where, **options}, yaml_values=True))
         assert cli.config.model.network.hidden_size == 128
