@@ -273,7 +273,7 @@ class _Muting:
 
     def __call__(self, log_probs: Tensor, levels: NDArray[np.float64]) -> Tensor:
         """``log_probs (T, V)``, with nothing but blanks where ``levels (T,)`` say silence."""
-        rows = log_probs.float()
+        rows = log_probs.float().clone()  # what a network gives under inference cannot be changed
         for frame, level in enumerate(levels.tolist()):
             is_silent = level < self._min_level or level == -math.inf
             self._silent = self._silent + 1 if is_silent else 0

@@ -36,7 +36,13 @@ from asr.types import Hypothesis, Transcript, Waveform, Word
 from server import lifecycle
 from server.application import Application
 from server.lifecycle import Signals
-from server.options import BatchOptions, CapacityOptions, ListenOptions, ServerOptions
+from server.options import (
+    BatchOptions,
+    CapacityOptions,
+    ListenOptions,
+    ServerOptions,
+    StreamOptions,
+)
 from server.pb.v1 import speech_pb2 as pb
 from server.pb.v1.speech_pb2_grpc import SpeechStub
 
@@ -180,15 +186,17 @@ def run_server(
     *stand_ins: object, source: StandInSource | None = None, **options: object
 ) -> Iterator[Running]:
     """A server of the first stand-in, or of ``source``; ``options`` are those of its capacity,
-    ``grace_seconds`` and ``batch`` apart.
+    ``grace_seconds``, ``batch`` and ``streams`` apart.
     """
     ready: Queue[tuple[str, asyncio.AbstractEventLoop, Signals]] = Queue()
     grace_seconds, batch = options.pop("grace_seconds", 30.0), options.pop("batch", BatchOptions(1))
     listen = options.pop("listen", ListenOptions(port=0))
+    stream = StreamOptions(streams=options.pop("streams", 64))
     chosen = ServerOptions(
         listen=listen,
         capacity=CapacityOptions(**{"audio_processes": 1, **options}),
         batch=batch,
+        stream=stream,
         grace_seconds=grace_seconds,
     )
     source = source or StandInSource({"stand-in": stand_ins[0]})
