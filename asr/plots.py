@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from asr.files.write import replace_file
-from asr.scoring import ReliabilityBin
+from asr.scoring import ReliabilityBin, calibration_error
 from asr.types import ConfigError, Hypothesis, Waveform
 
 __all__ = [
@@ -262,19 +262,20 @@ def draw_surface(
 def draw_reliability(bins: Mapping[str, Sequence[ReliabilityBin]]) -> Figure:
     """Draw the share of words that are right over their confidence, a line a name.
 
-    The diagonal is where the two are the same; a point's area grows with its number of words.
+    The diagonal is where the two are the same. Bars are the 95 % intervals of the shares; the
+    legend has the calibration error over these bins.
     """
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color=BLANK_COLOUR, linestyle=":")
     for name, each in bins.items():
         full = [b for b in each if b.count]
-        total = sum(b.count for b in full)
         x, y = [b.confidence for b in full], [b.accuracy for b in full]
-        (line,) = axes.plot(x, y, label=name)
-        sizes = [600 * b.count / total for b in full]
-        axes.scatter(x, y, s=sizes, color=line.get_color(), alpha=0.5)
+        below = [max(0.0, b.accuracy - b.interval[0]) for b in full]
+        above = [max(0.0, b.interval[1] - b.accuracy) for b in full]
+        label = f"{name}: {sum(b.count for b in full)} words, ECE {calibration_error(full):.3f}"
+        axes.errorbar(x, y, (below, above), label=label, fmt="o-", markersize=4, capsize=2)
     axes.set(xlabel="confidence", ylabel="share of words that are right")
-    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), aspect="equal")
     axes.legend(loc="upper left")
     return figure

@@ -46,7 +46,7 @@ def _calibrate(options: argparse.Namespace) -> int:
     from asr.calibration import fit_calibration
     from asr.cli.segments import read_pairs
     from asr.plots import draw_reliability, save_picture
-    from asr.scoring import calibration_error, reliability
+    from asr.scoring import calibration_error, reliability, reliability_by_count
 
     segments = read_pairs(options.pairs)
     check_outputs(options, segments)
@@ -56,16 +56,18 @@ def _calibrate(options: argparse.Namespace) -> int:
     heard = _recognise(recognizer, segments, decoder, options.batch_seconds)
     confidences, right = _joined(heard)
     calibration = fit_calibration(confidences, right)
-    before, after = reliability(confidences, right), reliability(*_on_the_other_half(heard))
+    words = {"as found": (confidences, right), "calibrated": _on_the_other_half(heard)}
+    before, after = (calibration_error(reliability(*each)) for each in words.values())
     print(
         f"{len(right)} words of {len(heard)} recordings by the decoder {chosen.name}, "
         f"{sum(right) / len(right):.1%} of them right\n"
-        f"expected calibration error {calibration_error(before):.4f} as found, "
-        f"{calibration_error(after):.4f} calibrated on the other half of the recordings\n"
+        f"expected calibration error {before:.4f} as found, "
+        f"{after:.4f} calibrated on the other half of the recordings\n"
         f"slope {calibration.slope:.4f}, offset {calibration.offset:.4f}"
     )
     if options.picture is not None:
-        save_picture(draw_reliability({"as found": before, "calibrated": after}), options.picture)
+        bins = {name: reliability_by_count(*each) for name, each in words.items()}
+        save_picture(draw_reliability(bins), options.picture)
     if not options.dry_run:
         found = {**recognizer.bundle.calibrations, chosen.name: calibration}
         save_bundle(replace(recognizer.bundle, calibrations=found), output_bundle(options))

@@ -4,6 +4,7 @@ from asr.scoring.calibration import (
     ReliabilityBin,
     calibration_error,
     reliability,
+    reliability_by_count,
     right_tokens,
 )
 from asr.scoring.edits import (
@@ -41,6 +42,7 @@ __all__ = [
     "count_errors",
     "matched_pairs",
     "reliability",
+    "reliability_by_count",
     "right_tokens",
     "token_errors",
     "word_errors",

@@ -24,7 +24,14 @@ from asr.types import AsrError, ConfigError
 from recipes.common.ablation.command import Ablation
 from recipes.common.compare import compare, metric_of, print_comparison
 from recipes.common.corpus import add_corpus_option
-from recipes.common.evaluate import EvaluateOptions, evaluate, names_in
+from recipes.common.evaluate import (
+    ALL,
+    CONDITIONS,
+    EvaluateOptions,
+    chosen_conditions,
+    evaluate,
+    names_in,
+)
 from recipes.common.export import (
     LanguageFiles,
     best_checkpoint,
@@ -157,6 +164,24 @@ def _add_evaluation(part: argparse.ArgumentParser, recipe: Recipe) -> None:
     part.add_argument(
         "--nist", action="store_true", help="also write trn, stm and ctm for NIST's sclite"
     )
+    part.add_argument(
+        "--conditions",
+        metavar="NAME,…",
+        help=f"also recognise the splits in {', '.join(CONDITIONS)}, or in {ALL} of these, and say "
+        "what that costs and what is heard where nobody speaks",
+    )
+    part.add_argument(
+        "--noise",
+        type=Path,
+        metavar="FOLDER",
+        help="recordings of noise for --conditions (default: computed noise)",
+    )
+    part.add_argument(
+        "--reliability",
+        type=Path,
+        metavar="PNG",
+        help="draw how many words are right at a confidence",
+    )
     places = part.add_mutually_exclusive_group()
     places.add_argument("--results", type=Path, help="folder to write (default: RUN/results)")
     places.add_argument(
@@ -248,6 +273,9 @@ def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
             nist=arguments.nist,
             scoring=scoring,
             chunks_ms=_chunks_ms(arguments),
+            conditions=chosen_conditions(arguments.conditions) if arguments.conditions else (),
+            noise=arguments.noise,
+            reliability=arguments.reliability,
         ),
     )
 

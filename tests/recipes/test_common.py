@@ -192,7 +192,7 @@ def test_evaluate_refuses_a_decoder_before_it_reads_audio(
     def no_audio(cut: object) -> None:
         raise AssertionError("audio was read")
 
-    monkeypatch.setattr("recipes.common.evaluate.evaluation.load_samples", no_audio)
+    monkeypatch.setattr("recipes.common.evaluate.recognition.load_samples", no_audio)
     where = ["--run", str(trained / "run"), "--data", str(trained / "data")]
     how = [*lm, *options[1:]] if options[:1] == ["LM"] else options
     assert main(toy.recipe(), ["evaluate", *where, *how]) == 2

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import os
-import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from lhotse.cut import Cut
-from rich.console import Console
-from rich.progress import track
 
 from asr.bundle import Bundle
 from asr.decoding import Decoder, DecoderOptions, Phrase, plain_values
 from asr.files.write import Guard, check_target, replace_text
 from asr.nn.chunks import Chunking
+from asr.plots import check_picture_path, draw_reliability, save_picture
 from asr.recognizer import Recognizer
-from asr.transcribe import transcribe_utterances
-from asr.types import AsrError, ConfigError, CorpusError, Hypothesis, Waveform
-from recipes.common.audio import load_samples
+from asr.types import ConfigError
 from recipes.common.corpus import split_note
 from recipes.common.data import manifest_path
-from recipes.common.evaluate.reports import write_reports
+from recipes.common.evaluate.conditions import Condition, make_conditions
+from recipes.common.evaluate.costs import costs_of
+from recipes.common.evaluate.no_words import hear_no_words
+from recipes.common.evaluate.recognition import recordings, require_room, row_of, score_cuts
+from recipes.common.evaluate.reports import write_conditions, write_no_words, write_reports
 from recipes.common.evaluate.results import (
     ResultFiles,
     add_summary,
@@ -40,20 +37,21 @@ from recipes.common.evaluate.scored import Scored, Scoring
 from recipes.common.evaluate.splits import SUBSET, check_fields, find_splits
 from recipes.common.evaluate.tables import (
     group_rates,
+    print_conditions,
     print_groups,
+    print_no_words,
     print_overview,
     print_scores,
 )
-from recipes.common.evaluate.totals import Totals, total_scores
+from recipes.common.evaluate.totals import Totals, reliability_of, total_scores
 from recipes.common.evaluate.units import choose_scoring
 from recipes.common.export import LanguageFiles
 from recipes.common.normaliser import TextOptions
 from recipes.common.recipe import Recipe
 from recipes.common.speakers import fit_speakers
 
-__all__ = ["EvaluateOptions", "Result", "evaluate", "score_cuts"]
+__all__ = ["EvaluateOptions", "Result", "evaluate"]
 
-BYTES_A_LINE = 200  # of a result beside its texts
 BEST = "best"  # the checkpoint that is meant unless another is named
 INT8 = "onnx-int8"  # the backend that computes other results
 
@@ -75,6 +73,9 @@ class EvaluateOptions:
         scoring: the name of the metric, where the recipe has several.
         chunks_ms: chunk and look-ahead in milliseconds, to decode as streams are; None to read
             whole utterances.
+        conditions: the splits are recognised in each of them as well.
+        noise: a folder of recordings for the condition of that name.
+        reliability: a picture to write, of how often words are right at a confidence.
     """
 
     bundle: Bundle
@@ -94,8 +95,16 @@ class EvaluateOptions:
     nist: bool = False
     scoring: str | None = None
     chunks_ms: tuple[float, float] | None = None
+    conditions: tuple[str, ...] = ()
+    noise: Path | None = None
+    reliability: Path | None = None
 
     def __post_init__(self) -> None:
+        if self.output is not None and self.conditions:
+            raise ConfigError(
+                "--output is one file, and conditions have a file each",
+                remedy="give --results FOLDER",
+            )
         if self.output is not None and len(self.splits) > 1:
             raise ConfigError(
                 f"--output is one file, and there are {len(self.splits)} splits",
@@ -114,17 +123,28 @@ class Result:
 
 @dataclass(frozen=True)
 class _Part:
-    """A split: its cuts, and where its results go; ``files`` is None for ``output`` alone."""
+    """A split in a condition, or as it is: its cuts, and where its results go.
+
+    ``files`` is None for ``output`` alone.
+    """
 
     name: str
     cuts: Sequence[Cut]
     rows: Path
     files: ResultFiles | None
     facts: Mapping[str, Any]
+    condition: Condition | None
+
+    @property
+    def label(self) -> str:
+        """The split's name, and the condition's."""
+        return self.name if self.condition is None else f"{self.name}.{self.condition.name}"
 
 
 def evaluate(recipe: Recipe, options: EvaluateOptions) -> dict[str, Result]:
     """Decode the splits, print their error rates and write each utterance's result as a JSON line.
+
+    Results are by the name of the split, and ``SPLIT.CONDITION`` in a condition.
 
     A model that normalises by speaker takes each speaker's statistics from the split's recordings.
 
@@ -147,13 +167,18 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> dict[str, Result]:
     splits = find_splits(recipe, options.splits, options.data, options.corpus, form)
     scoring = choose_scoring(recipe, recognizer, options.decoder, splits)
     check_fields(options.by, splits)
+    conditions = make_conditions(options.conditions, recognizer.sample_rate, options.noise)
+    _check_picture(options, splits)
     parts: list[_Part] = []
     results = {}
     try:
-        for name, cuts in splits.items():
-            parts.append(_part(options, recognizer, scoring, name, cuts))
+        parts.extend(
+            _part(options, recognizer, scoring, name, cuts, condition)
+            for name, cuts in splits.items()
+            for condition in (None, *conditions.values())
+        )
         for part in parts:
-            results[part.name] = _run(part, options, recognizer, decoder, scoring)
+            results[part.label] = _run(part, options, recognizer, decoder, scoring)
     finally:
         for files in (part.files for part in parts if part.files is not None):
             release(files)
@@ -161,9 +186,53 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> dict[str, Result]:
     if options.chunks_ms is not None:
         title += ", chunks of {:g} ms, look-ahead {:g} ms".format(*options.chunks_ms)
     _print(recipe, options, scoring, results, title, _note(recipe, options, splits))
+    clean = {name: results[name] for name in splits}
+    _print(recipe, options, scoring, clean, title, _note(recipe, options, splits))
+    if conditions:
+        _compare_conditions(recipe, scoring, parts, results, title)
+        _no_words(options, recognizer, decoder, parts)
+    if options.reliability is not None:
+        bins = {name: reliability_of(result.scored) for name, result in clean.items()}
+        save_picture(draw_reliability(bins), options.reliability)
     for part in parts:
         print(f"each utterance: {part.rows}")
     return results
+
+
+def _compare_conditions(
+    recipe: Recipe,
+    scoring: Scoring,
+    parts: Sequence[_Part],
+    results: Mapping[str, Result],
+    how: str,
+) -> None:
+    """Print and write what each condition costs in each split."""
+    for whole in (part for part in parts if part.condition is None):
+        mine = [part for part in parts if part.name == whole.name]
+        scored = {p.condition.name if p.condition else "": results[p.label].scored for p in mine}
+        told = {p.condition.name: p.condition.told for p in mine if p.condition}
+        costs = costs_of(scored)
+        print_conditions(scoring, costs, told, title=f"{recipe.title}, {whole.name}, {how}")
+        if whole.files is not None:
+            write_conditions(whole.files, costs)
+
+
+def _no_words(
+    options: EvaluateOptions, recognizer: Recognizer, decoder: Decoder, parts: Sequence[_Part]
+) -> None:
+    """Print and write what is heard where nobody speaks."""
+    heard = hear_no_words(recognizer, decoder, options.noise)
+    print_no_words(heard)
+    for files in (p.files for p in parts if p.condition is None and p.files is not None):
+        write_no_words(files, heard)
+
+
+def _check_picture(options: EvaluateOptions, splits: Mapping[str, Sequence[Cut]]) -> None:
+    """Refuse early a picture that could not be written, or would replace an input."""
+    if options.reliability is not None:
+        check_picture_path(options.reliability)
+        for name, cuts in splits.items():
+            check_target(options.reliability, _inputs(options, name, cuts))
 
 
 def _part(
@@ -172,25 +241,34 @@ def _part(
     scoring: Scoring,
     name: str,
     cuts: Sequence[Cut],
+    condition: Condition | None,
 ) -> _Part:
     """Where the results of a split go.
 
     Raises:
         ConfigError: they would be written over what is read.
     """
-    inputs = [
+    inputs = _inputs(options, name, cuts)
+    if options.output is not None:
+        check_target(options.output, inputs)
+        return _Part(name, cuts, options.output, None, {}, condition)
+    facts = _facts(options, recognizer, scoring, name)
+    labels = _labels(options, recognizer, name)
+    if condition is not None:
+        facts |= {"condition": condition.name, "noise": str(options.noise or "")}
+        labels += [condition.name]
+    files = place_results(options.results, labels, facts, Guard(inputs).check)
+    return _Part(name, cuts, files.rows, files, facts, condition)
+
+
+def _inputs(options: EvaluateOptions, name: str, cuts: Sequence[Cut]) -> list[Path | str | None]:
+    """What is read for a split."""
+    return [
         options.model,
         manifest_path(options.data, name),
         *_language_files(options),
         *(source.source for cut in cuts for source in cut.recording.sources),
     ]
-    if options.output is not None:
-        check_target(options.output, inputs)
-        return _Part(name, cuts, options.output, None, {})
-    facts = _facts(options, recognizer, scoring, name)
-    labels = _labels(options, recognizer, name)
-    files = place_results(options.results, labels, facts, Guard(inputs).check)
-    return _Part(name, cuts, files.rows, files, facts)
 
 
 def _language_files(options: EvaluateOptions) -> list[Path | None]:
@@ -255,12 +333,14 @@ def _run(
     """Recognise a split and write what comes of it."""
     part.rows.parent.mkdir(parents=True, exist_ok=True)
     with replace_text(part.rows) as file:  # opened first, to fail before the work
-        _require_room(file, part.rows, part.cuts)
-        fit_speakers(recognizer, _recordings(part.cuts))
+        require_room(file, part.rows, part.cuts)
+        fit_speakers(recognizer, recordings(part.cuts, part.condition))
         started = time.monotonic()
-        scored = score_cuts(scoring, recognizer, part.cuts, decoder, options.batch_seconds)
+        scored = score_cuts(
+            scoring, recognizer, part.cuts, decoder, options.batch_seconds, part.condition
+        )
         seconds = time.monotonic() - started
-        file.writelines(_record(s) for s in scored)
+        file.writelines(row_of(s) for s in scored)
     totals = total_scores(scored)
     if part.files is not None:
         write_reports(part.files, scoring, scored, _fields(options, scored), nist=options.nist)
@@ -276,6 +356,7 @@ def _summary(part: _Part, scoring: Scoring, totals: Totals, seconds: float) -> d
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "result": part.rows.stem,
         "split": part.name,
+        "condition": part.condition.name if part.condition else "",
         "decoder": facts["decoder"]["name"],
         "backend": facts["backend"],
         "utterances": totals.utterances,
@@ -331,92 +412,3 @@ def _print(
     for split, result in results.items():
         for field in _fields(options, result.scored):
             print_groups(scoring, group_rates(result.scored, field), field, title=titles[split])
-
-
-def _require_room(results: TextIO, path: Path, cuts: Sequence[Cut]) -> None:
-    """Raise OSError if the disk has no room for a line for each of ``cuts``.
-
-    A pipe or a terminal takes what it is given.
-    """
-    regular = stat.S_ISREG(os.fstat(results.fileno()).st_mode)
-    if not regular or not hasattr(os, "posix_fallocate"):  # macOS has none
-        return
-    texts = sum(len((cut.supervisions[0].text or "").encode()) for cut in cuts)
-    try:
-        os.posix_fallocate(results.fileno(), 0, BYTES_A_LINE * len(cuts) + 2 * texts)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    os.ftruncate(results.fileno(), 0)
-
-
-def _recordings(cuts: Sequence[Cut]) -> Iterator[tuple[Waveform, str | None]]:
-    """What can be read of ``cuts``, and who speaks; recognition names what cannot be."""
-    for cut in cuts:
-        with suppress(AsrError):
-            yield load_samples(cut), cut.supervisions[0].speaker
-
-
-def score_cuts(
-    scoring: Scoring,
-    recognizer: Recognizer,
-    cuts: Sequence[Cut],
-    decoder: Decoder,
-    batch_seconds: float,
-) -> list[Scored]:
-    """Recognise ``cuts`` in batches of like duration, with progress; in the order given.
-
-    An utterance that cannot be recognised counts as deleted in full and is named on the terminal.
-
-    Raises:
-        CorpusError: none can be recognised.
-    """
-    items = list(cuts)
-    outcomes = transcribe_utterances(
-        recognizer,
-        [cut.id for cut in items],
-        [cut.duration for cut in items],
-        lambda index: load_samples(items[index]),
-        decoder,
-        batch_seconds=batch_seconds,
-        speakers=[cut.supervisions[0].speaker for cut in items],
-    )
-    scored: dict[int, Scored] = {}
-    for index, outcome in track(
-        outcomes, total=len(items), description="recognising", transient=True
-    ):
-        cut = items[index]
-        hypotheses: Sequence[Hypothesis] = ()
-        if isinstance(outcome, AsrError):
-            Console(stderr=True).print(f"{cut.id}: {outcome}", markup=False)
-        else:
-            hypotheses = outcome.hypotheses
-        scored[index] = scoring.score(cut, hypotheses)
-    if not any(score.recognised for score in scored.values()):
-        raise CorpusError(
-            f"none of {len(items)} utterances can be recognised",
-            remedy="the lines above say why of each",
-        )
-    return [scored[index] for index in range(len(items))]
-
-
-def _record(scored: Scored) -> str:
-    values: dict[str, Any] = {
-        "id": scored.id,
-        "speaker": scored.speaker,
-        "reference": scored.reference,
-        "hypothesis": scored.hypothesis,
-        "confidence": round(scored.confidence, 4),
-        "errors": scored.errors.total,
-    }
-    if len(scored.nbest) > 1:
-        values["oracle_errors"] = scored.oracle.total
-        values["nbest"] = [
-            {
-                "text": each.text,
-                "score": round(each.score, 4),
-                "confidence": round(each.confidence, 4),
-                "errors": each.errors.total,
-            }
-            for each in scored.nbest
-        ]
-    return json.dumps(values, ensure_ascii=False) + "\n"

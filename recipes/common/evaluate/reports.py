@@ -12,11 +12,13 @@ from asr.scoring import ErrorCounts
 from asr.scoring.nist import ctm_lines, nist_id, stm_line, trn_line
 from asr.scoring.report import alignment_lines, confusion_lines
 from asr.types import Word
+from recipes.common.evaluate.costs import Cost
+from recipes.common.evaluate.no_words import NoWords
 from recipes.common.evaluate.results import ResultFiles
 from recipes.common.evaluate.scored import Scored, Scoring
 from recipes.common.evaluate.tables import group_rates
 
-__all__ = ["write_reports"]
+__all__ = ["write_conditions", "write_no_words", "write_reports"]
 
 MOST_CONFUSIONS = 100  # of each kind
 
@@ -39,6 +41,41 @@ def write_reports(
         write_text(files[f"by-{field.replace('/', '_')}.csv"], _groups(scored, field))
     if nist:
         _write_nist(files, scoring, sorted(scored, key=lambda s: nist_id(s.id).encode()))
+
+
+def write_conditions(files: ResultFiles, costs: Sequence[Cost]) -> None:
+    """Write the error rate in each condition as CSV.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    rows = [
+        [cost.condition or "clean", *(round(value, 6) for value in _rates(cost)), cost.drawn]
+        for cost in costs
+    ]
+    columns = ["condition", "error_rate", "rise", "low", "high", "drawn_by"]
+    write_text(files["conditions.csv"], _csv([columns, *rows]))
+
+
+def _rates(cost: Cost) -> tuple[float, ...]:
+    return cost.errors.rate, cost.rise, cost.low, cost.high
+
+
+def write_no_words(files: ResultFiles, heard: Sequence[NoWords]) -> None:
+    """Write what was heard in recordings without words as CSV, the first text of each kind.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    rows = [[each.kind, each.recordings, len(each.texts), each.example] for each in heard]
+    columns = ["audio", "recordings", "with_words", "example"]
+    write_text(files["no-words.csv"], _csv([columns, *rows]))
+
+
+def _csv(rows: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def _alignments(scoring: Scoring, scored: Sequence[Scored]) -> Iterator[str]:
@@ -83,12 +120,10 @@ def _timed_units(scoring: Scoring, scored: Scored) -> list[Word]:
 
 def _groups(scored: Sequence[Scored], field: str) -> str:
     """A table of the groups, as CSV."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
     counts = ("substitutions", "deletions", "insertions", "reference_length")
-    rows.writerow([field, "utterances", "error_rate", *counts])
+    rows: list[list[object]] = [[field, "utterances", "error_rate", *counts]]
     for name, group in group_rates(scored, field).items():
         errors = sum((each.errors for each in group), ErrorCounts())
         numbers = [getattr(errors, count) for count in counts]
-        rows.writerow([name, len(group), round(errors.rate, 6), *numbers])
-    return text.getvalue()
+        rows.append([name, len(group), round(errors.rate, 6), *numbers])
+    return _csv(rows)

@@ -12,10 +12,19 @@ from rich.text import Text
 
 from asr.scoring import ErrorCounts, confusions
 from asr.scoring.report import shown
+from recipes.common.evaluate.costs import Cost
+from recipes.common.evaluate.no_words import SECONDS, NoWords
 from recipes.common.evaluate.scored import Scored, Scoring
 from recipes.common.evaluate.totals import Totals
 
-__all__ = ["group_rates", "print_groups", "print_overview", "print_scores"]
+__all__ = [
+    "group_rates",
+    "print_conditions",
+    "print_groups",
+    "print_no_words",
+    "print_overview",
+    "print_scores",
+]
 
 COMMONEST = 8
 UNNAMED = "-"  # of utterances that lack a field
@@ -120,6 +129,37 @@ def print_groups(
     Console().print(table)
 
 
+def print_conditions(
+    scoring: Scoring, costs: Sequence[Cost], told: Mapping[str, str], *, title: str
+) -> None:
+    """Print the error rate in each condition and by how many points it is higher there.
+
+    ``told`` says what each condition is.
+    """
+    metric = scoring.metric.name
+    caption = f"rates in percent; rise: of the {metric} in points, intervals by {costs[0].drawn}"
+    table = Table(title=Text(title), caption=Text(caption))
+    table.add_column("condition")
+    for column in (metric, "rise", "95 %"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for cost in costs:
+        rise = ("", "")
+        if cost.condition:
+            interval = f"{_points(cost.low)} to {_points(cost.high)}"
+            rise = (_points(cost.rise), interval)
+        table.add_row(told.get(cost.condition, "as it is"), _percent(cost.errors.rate), *rise)
+    Console().print(table)
+
+
+def print_no_words(heard: Sequence[NoWords]) -> None:
+    """Print in how many recordings without words some were heard."""
+    title = f"heard in {SECONDS:g} s without words"
+    table = Table("audio", "recordings", "with words", "for example", title=title)
+    for each in heard:
+        table.add_row(each.kind, str(each.recordings), str(len(each.texts)), Text(each.example))
+    Console().print(table)
+
+
 def _sum(scored: Sequence[Scored]) -> ErrorCounts:
     return sum((each.errors for each in scored), ErrorCounts())
 
@@ -130,6 +170,11 @@ def _rate(errors: ErrorCounts) -> str:
 
 def _percent(rate: float, digits: int = 2) -> str:
     return f"{100 * rate:.{digits}f}"
+
+
+def _points(rate: float) -> str:
+    """A difference of two rates, in points."""
+    return f"{100 * rate:+.2f}"
 
 
 def _interval(totals: Totals) -> str:

@@ -12,10 +12,11 @@ from asr.scoring import (
     bootstrap_interval,
     calibration_error,
     reliability,
+    reliability_by_count,
 )
 from recipes.common.evaluate.scored import Scored
 
-__all__ = ["Totals", "groups_of", "total_scores"]
+__all__ = ["Totals", "groups_of", "reliability_of", "total_scores"]
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,21 @@ def total_scores(scored: Sequence[Scored]) -> Totals:
         drawn=drawn,
         oracle=sum((s.oracle for s in scored), ErrorCounts()),
         nbest=sum(len(s.nbest) for s in scored) / len(scored),
-        bins=reliability(
-            [word.confidence for s in scored for word in s.words],
-            [right for s in scored for right in s.right],
-        ),
+        bins=reliability(*_confidences(scored)),
         audio=sum(s.seconds for s in scored),
+    )
+
+
+def reliability_of(scored: Sequence[Scored]) -> list[ReliabilityBin]:
+    """The words of ``scored`` by their confidence, in bins of as many words each."""
+    return reliability_by_count(*_confidences(scored))
+
+
+def _confidences(scored: Sequence[Scored]) -> tuple[list[float], list[bool]]:
+    """Of each word heard, how sure the decoder is, and whether it was said."""
+    return (
+        [word.confidence for s in scored for word in s.words],
+        [right for s in scored for right in s.right],
     )
 
 
