@@ -38,6 +38,8 @@ class FeatureConfig:
         subsample: keep each n-th stacked frame.
         normalisation: CMVN, zero mean and unit variance of each value: by ``"utterance"``,
             ``"speaker"``, the corpus (``"global"``), or ``"none"``.
+        silence_db: statistics of CMVN are of the frames down to so many decibels below the loudest
+            one of their utterance (or stream, so far); fainter ones are silence. None: of all.
         style: ``"default"``, or ``"kaldi"`` for Kaldi's window, scale and mel filters.
         backend: ``"torchaudio"``, or ``"librosa"`` for the slow reference.
         preemphasis: coefficient of the high-pass before the window; 0 for none.
@@ -56,6 +58,7 @@ class FeatureConfig:
     stack: int = 1
     subsample: int = 1
     normalisation: str = "utterance"
+    silence_db: float | None = None
     style: str = "default"
     backend: str = "torchaudio"
     preemphasis: float = 0.97
@@ -97,9 +100,23 @@ class FeatureConfig:
                 f"{self.num_ceps} cepstral coefficients of {self.num_mels} mel filters",
                 remedy="use more filters or fewer coefficients",
             )
+        if self.silence_db is not None:
+            self._check_silence(self.silence_db)
         if self.style == "kaldi" and self.backend == "librosa":
             raise ConfigError(
                 "librosa has no Kaldi style", remedy="use the torchaudio backend with it"
+            )
+
+    def _check_silence(self, silence_db: float) -> None:
+        if not 0 < silence_db < math.inf:  # false for NaN too
+            raise ConfigError(
+                f"feature option silence_db is {silence_db!r}",
+                remedy="give decibels above 0, such as 30, or null",
+            )
+        if self.kind == "mfcc" and not self.energy:
+            raise ConfigError(
+                "silence_db asks how loud frames are, which cepstra do not tell",
+                remedy="add energy: true",
             )
 
     @classmethod

@@ -7,7 +7,6 @@ utterance's own edge frames, and statistics are those of the utterance, its spea
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from copy import copy
 from typing import TypeVar
 
 import torch
@@ -16,12 +15,12 @@ from torch import Tensor, nn
 from asr.features._torchaudio import torchaudio
 from asr.features.config import FeatureConfig
 from asr.features.frontends import KaldiFrontEnd, LibrosaFrontEnd, TorchaudioFrontEnd
+from asr.features.statistics import MIN_STD, Moments, RunningStatistics, speech_weights
 from asr.types import CorpusError
 
 __all__ = ["FeatureConfig", "FeatureExtractor", "RunningStatistics"]
 
 DELTA_WINDOW = 5  # frames of the regression, two on each side
-MIN_STD = 1e-3  # of log energies; digital silence has none at all
 PRIOR_SECONDS = 2.0  # of speech that running statistics take the corpus' to stand for
 
 Frames = TypeVar("Frames", int, Tensor)
@@ -74,7 +73,8 @@ class FeatureExtractor(nn.Module):
         frames, lengths = self._raw(waveforms, lengths, warps)
         valid = _mask(frames, lengths)
         if running and self.has_running_statistics:
-            mean, inv_std = self.running_statistics(len(frames)).add(frames)
+            running_statistics = self.running_statistics(len(frames))
+            mean, inv_std = running_statistics.add(frames, self.loudness(frames))
         else:
             mean, inv_std = self._statistics(frames, lengths, valid, speakers)
         return ((frames - mean) * inv_std).masked_fill(~valid, 0.0), lengths
@@ -127,17 +127,22 @@ class FeatureExtractor(nn.Module):
         """Set the statistics of each speaker, in the place of any others; not the corpus'."""
         self._fit_speakers(batches)
 
-    def _fit_speakers(self, batches: Iterable[Labelled]) -> _Moments:
+    def _fit_speakers(self, batches: Iterable[Labelled]) -> Moments:
         """As :meth:`fit_speakers`; returns the sums over all."""
-        total = _Moments(self.config.frame_size)
-        speakers: dict[str, _Moments] = {}
+        total = Moments(self.config.frame_size)
+        speakers: dict[str, Moments] = {}
         for waveforms, lengths, names in batches:
             frames, lengths = self._raw(waveforms, lengths)
             for b, length in enumerate(lengths.tolist()):
-                values = frames[b, :length].double().cpu()
-                total.add(values)
+                if not length:
+                    continue
+                values = frames[b, :length]
+                loudness = self.loudness(values)
+                weights = speech_weights(loudness, loudness.amax(0), self.config.silence_db)
+                values, weights = values.double().cpu(), weights.double().cpu()
+                total.add(values, weights)
                 if names is not None and (name := names[b]) is not None:
-                    speakers.setdefault(name, _Moments(self.config.frame_size)).add(values)
+                    speakers.setdefault(name, Moments(self.config.frame_size)).add(values, weights)
         self.speakers = {name: sums.result() for name, sums in speakers.items() if sums.count}
         return total
 
@@ -154,7 +159,8 @@ class FeatureExtractor(nn.Module):
     def running_statistics(self, sequences: int) -> RunningStatistics:
         """Those at the beginning of so many streams, seeded by the corpus' statistics."""
         weight = PRIOR_SECONDS * 1000 / self.config.frame_shift_ms
-        return RunningStatistics(self.mean, self.inv_std, weight, sequences)
+        silence_db = self.config.silence_db
+        return RunningStatistics(self.mean, self.inv_std, weight, sequences, silence_db)
 
     def _raw(
         self, waveforms: Tensor, lengths: Tensor, warps: Tensor | None = None
@@ -172,6 +178,19 @@ class FeatureExtractor(nn.Module):
         with torch.autocast(waveforms.device.type, enabled=False):
             frames: Tensor = self.front_end(waveforms, lengths, warps)
             return frames
+
+    def loudness(self, frames: Tensor) -> Tensor:
+        """The natural logarithm of each frame's power, ``(..., T, 1)`` of ``(..., T, F0)``.
+
+        It is that in the mel filters, which leave out a constant; of cepstra, the energy. It is 0
+        where statistics are of all frames: nothing asks for it then.
+        """
+        config = self.config
+        if config.silence_db is None:
+            return frames.new_zeros(*frames.shape[:-1], 1)
+        if config.kind == "fbank":
+            return frames[..., : config.num_mels].logsumexp(-1, keepdim=True)
+        return frames[..., config.num_ceps : config.num_ceps + 1]
 
     def with_deltas(self, base: Tensor, lengths: Tensor) -> Tensor:
         """``base (B, T, C)`` with lengths in frames ``(B,)`` and its differences, if configured."""
@@ -194,9 +213,11 @@ class FeatureExtractor(nn.Module):
         kind = self.config.normalisation
         if kind in ("none", "global"):
             return self.fixed_statistics()
-        count = lengths.clamp(min=1).view(-1, 1, 1)
-        mean = frames.masked_fill(~valid, 0.0).sum(1, keepdim=True) / count  # (B, 1, F0)
-        squares = (frames - mean).masked_fill(~valid, 0.0).square().sum(1, keepdim=True)
+        weights = self._weights(frames, valid)  # (B, T, 1)
+        frames = frames.masked_fill(~valid, 0.0)
+        count = weights.sum(1, keepdim=True).clamp(min=1.0)  # (B, 1, 1)
+        mean = (frames * weights).sum(1, keepdim=True) / count  # (B, 1, F0)
+        squares = ((frames - mean).square() * weights).sum(1, keepdim=True)
         inv_std = 1 / (squares / count).sqrt().clamp(min=MIN_STD)
         if kind == "speaker" and speakers is not None:
             for b, name in enumerate(speakers):
@@ -204,65 +225,14 @@ class FeatureExtractor(nn.Module):
                     mean[b, 0], inv_std[b, 0] = self.speakers[name]
         return mean, inv_std
 
-
-class RunningStatistics:
-    """Mean and deviation of each of several streams up to each of its frames.
-
-    At the beginning they are the corpus', which then weigh as much as ``weight`` frames of the
-    stream. Frames may come in any pieces: the result is the same to the bit.
-
-    Args:
-        mean: of the corpus ``(F0,)``.
-        inv_std: one over the corpus' deviation ``(F0,)``.
-        weight: of both, in frames.
-        sequences: how many streams, B.
-    """
-
-    def __init__(self, mean: Tensor, inv_std: Tensor, weight: float, sequences: int) -> None:
-        mean, variance = mean.double(), inv_std.double().reciprocal().square()
-        prior = torch.stack([mean, variance + mean.square()]) * weight  # (2, F0)
-        self.sums = prior.repeat(sequences, 1, 1, 1)  # (B, 1, 2, F0), of values and squares
-        self.count = weight
-
-    def copy(self) -> RunningStatistics:
-        """The same, to go on from here apart."""
-        return copy(self)  # sums are replaced, never changed
-
-    def forget(self, frames: float) -> None:
-        """Let all that was heard so far weigh no more than so many frames."""
-        if self.count > frames:
-            self.sums, self.count = self.sums * (frames / self.count), frames
-
-    def add(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Take in ``frames (B, T, F0)``; return mean and inverse deviation ``(B, T, F0)``."""
-        values = torch.stack([frames.double(), frames.double().square()], dim=2)  # (B, T, 2, F0)
-        sums = torch.cat([self.sums, values], dim=1).cumsum(dim=1)[:, 1:]
-        counts = self.count + torch.arange(1, frames.shape[1] + 1, device=frames.device)
-        mean, squares = (sums / counts.view(-1, 1, 1)).unbind(dim=2)
-        std = (squares - mean.square()).clamp(min=0).sqrt().clamp(min=MIN_STD)
-        if frames.shape[1]:
-            self.sums, self.count = sums[:, -1:], float(counts[-1])
-        return mean.float(), std.reciprocal().float()
-
-
-class _Moments:
-    """Running sums for a mean and a deviation, in float64."""
-
-    def __init__(self, size: int) -> None:
-        self.count = 0
-        self.sum = torch.zeros(size, dtype=torch.float64)
-        self.squares = torch.zeros(size, dtype=torch.float64)
-
-    def add(self, values: Tensor) -> None:
-        self.count += len(values)
-        self.sum += values.sum(0)
-        self.squares += values.square().sum(0)
-
-    def result(self) -> tuple[Tensor, Tensor]:
-        """Mean and inverse deviation, float32."""
-        mean = self.sum / max(1, self.count)
-        variance = (self.squares / max(1, self.count) - mean.square()).clamp(min=0)
-        return mean.float(), (1 / variance.sqrt().clamp(min=MIN_STD)).float()
+    def _weights(self, frames: Tensor, valid: Tensor) -> Tensor:
+        """How much each frame counts in its utterance's statistics, ``(B, T, 1)``."""
+        if self.config.silence_db is None:
+            return valid.to(frames.dtype)
+        loudness = self.loudness(frames).masked_fill(~valid, -torch.inf)
+        loudest = loudness.amax(1, keepdim=True)
+        weights = speech_weights(loudness, loudest, self.config.silence_db)
+        return weights.masked_fill(~valid, 0.0)
 
 
 def _front_end(config: FeatureConfig) -> nn.Module:

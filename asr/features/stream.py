@@ -114,5 +114,5 @@ class FeatureStream:
         if self.statistics is None:
             mean, inv_std = self.extractor.fixed_statistics()
         else:
-            mean, inv_std = self.statistics.add(frames)
+            mean, inv_std = self.statistics.add(frames, self.extractor.loudness(frames))
         return (frames - mean) * inv_std
