@@ -21,6 +21,7 @@ __all__ = [
     "check_picture_path",
     "draw_curves",
     "draw_reliability",
+    "draw_seeds",
     "draw_surface",
     "draw_utterance",
     "save_picture",
@@ -224,6 +225,36 @@ def draw_curves(rows: Sequence[Mapping[str, float]]) -> Figure:
         if place.get_legend_handles_labels()[1]:
             place.legend()
     axes[-1].set_xlabel("steps")
+    return figure
+
+
+def draw_seeds(curves: Mapping[str, Sequence[Mapping[str, float]]], *, title: str = "") -> Figure:
+    """The same training several times: losses and error rates over the epochs, and their means.
+
+    Args:
+        curves: for each run the rows of :func:`draw_curves`, with their ``epoch``.
+    """
+    panels = {"dev_error_rate": ("error rate (%)", 100.0), "dev_loss": ("loss", 1.0)}
+    figure = Figure(figsize=(8.0, 6.0), layout="constrained")
+    figure.suptitle(title, parse_math=False)
+    axes = figure.subplots(2, 1, sharex=True)
+    for place, (column, (label, factor)) in zip(axes, panels.items(), strict=True):
+        values: dict[float, list[float]] = {}
+        for name, rows in curves.items():
+            points = [(row["epoch"], factor * row[column]) for row in rows if column in row]
+            for epoch, value in points:
+                values.setdefault(epoch, []).append(value)
+            if points:
+                place.plot(*zip(*points, strict=True), linewidth=0.8, label=name)
+        # Where one run has ended earlier, a mean of the others would jump.
+        mean = [(e, sum(v) / len(v)) for e, v in sorted(values.items()) if len(v) == len(curves)]
+        if mean and len(curves) > 1:
+            place.plot(*zip(*mean, strict=True), "k", linewidth=1.8, label="mean")
+        place.set_ylabel(f"development {label}")
+        place.grid(alpha=0.3)
+        if place.get_legend_handles_labels()[1]:
+            place.legend()
+    axes[-1].set_xlabel("epochs")
     return figure
 
 

@@ -37,8 +37,9 @@ from asr.augment import (
     make_changes,
 )
 from asr.features import FeatureConfig, FeatureExtractor
+from asr.machine import describe_machine
 from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
-from benchmarks.timing import describe_machine, note
+from benchmarks.timing import note
 
 SAMPLE_RATE = 16_000
 SECONDS = 5.0

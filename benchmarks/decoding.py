@@ -31,11 +31,12 @@ from asr.decoding.beam.language import Language
 from asr.lm.arpa import write_arpa
 from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
 from asr.lm.model import LanguageModel
+from asr.machine import describe_machine
 from asr.recognizer import Recognizer
 from asr.scoring import ErrorCounts, token_errors
 from asr.tokens import Tokenizer
 from benchmarks.python_beam import prefix_beam_search as in_python
-from benchmarks.timing import compare, describe_machine, markdown, note
+from benchmarks.timing import compare, markdown, note
 from recipes.common.data import manifest_path
 from recipes.common.export import best_checkpoint, bundle_from_checkpoint
 from recipes.common.manifests import load_samples, read_manifest

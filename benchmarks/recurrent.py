@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from asr.backends import make_backend
+from asr.machine import describe_machine
 from asr.nn.kernels import KERNELS
 from asr.nn.model import PEER, AcousticModel, AcousticModelConfig, NetworkConfig
 from asr.nn.recurrent import RecurrentStack
 from asr.nn.torch_lstm import TorchLSTMStack
 from benchmarks.loops import PythonLoop, script
-from benchmarks.timing import Run, compare, describe_machine, markdown, note
+from benchmarks.timing import Run, compare, markdown, note
 
 FRAMES_PER_SECOND = 100
 TORCH_LSTM = "nn.LSTM (no peepholes)"

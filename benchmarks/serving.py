@@ -24,8 +24,9 @@ import grpc
 import numpy as np
 import torch
 
+from asr.machine import describe_machine
 from benchmarks.soak import children
-from benchmarks.timing import describe_machine, note
+from benchmarks.timing import note
 from server.pb.v1.speech_pb2 import TranscribeRequest
 from server.pb.v1.speech_pb2_grpc import SpeechStub
 

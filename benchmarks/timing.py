@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import torch
 from rich.console import Console
 
-__all__ = ["compare", "describe_machine", "markdown", "note"]
+__all__ = ["compare", "markdown", "note"]
 
 Run = Callable[[], object]
 CONSOLE = Console(stderr=True)
@@ -58,27 +55,3 @@ def markdown(
         digits = f"{value:.0f}" if value >= 100 else f"{value:.3g}"
         cells[name] = f"{digits} {unit}", f"{ratio:.2f}"
     return cells
-
-
-def describe_machine(device: torch.device) -> str:
-    """Processor or GPU, threads and versions, in a line."""
-    if device.type == "cuda":
-        where = torch.cuda.get_device_name(device)
-    else:
-        where = f"{_processor()}, {torch.get_num_threads()} threads"
-        where += f", {torch.backends.cpu.get_cpu_capability()}"
-    return f"{where}; torch {torch.__version__}, Python {platform.python_version()}"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        shown = subprocess.run(
-            ["sysctl", "-n", "machdep.cpu.brand_string"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return shown.stdout.strip() or platform.processor() or platform.machine()

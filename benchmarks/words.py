@@ -27,9 +27,10 @@ from asr.decoding.lexicon import Lexicon, spell_words
 from asr.lm.kneser_ney import KneserNeyConfig, estimate
 from asr.lm.model import LanguageModel
 from asr.lm.text import read_sentences
+from asr.machine import describe_machine
 from asr.scoring import ErrorCounts, word_errors
 from asr.tokens import Tokenizer
-from benchmarks.timing import compare, describe_machine, note
+from benchmarks.timing import compare, note
 
 Frames = NDArray[np.float32]
 Ways = dict[str, list[str]]

@@ -23,7 +23,7 @@ PACKAGES = ("asr", "server", "recipes")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "types"),
     ("files",),
-    ("options", "compiled", "device", "extras", "subwords"),
+    ("options", "compiled", "device", "extras", "machine", "subwords"),
     ("audio", "augment", "features", "gate", "tokens"),
     ("nn", "lm", "scoring"),
     ("decoding",),

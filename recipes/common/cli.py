@@ -1,4 +1,4 @@
-"""The commands of every recipe: prepare, fit, evaluate, compare, ablation, export."""
+"""The commands of every recipe: prepare, fit, evaluate, compare, report, ablation, export."""
 
 from __future__ import annotations
 
@@ -41,11 +41,12 @@ from recipes.common.export import (
 from recipes.common.prepare import PrepareOptions, prepare, prepare_corpus
 from recipes.common.prepare_options import add_text_options, chosen_text, chosen_units
 from recipes.common.recipe import Recipe
+from recipes.common.report import Report
 from recipes.common.shards import Sharding
 
 __all__ = ["main", "prepare", "run_guarded"]
 
-COMMANDS = ("prepare", "fit", "evaluate", "compare", "ablation", "export")
+COMMANDS = ("prepare", "fit", "evaluate", "compare", "report", "ablation", "export")
 
 
 def main(recipe: Recipe, argv: Sequence[str] | None = None) -> int:
@@ -90,7 +91,7 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m recipes.{recipe.name}", description=recipe.title
     )
-    further = {"ablation": Ablation(), **recipe.commands}
+    further = {"ablation": Ablation(), "report": Report(), **recipe.commands}
     names = ",".join(dict.fromkeys((*recipe.commands, *COMMANDS)))
     commands = parser.add_subparsers(required=True, metavar=f"{{{names}}}")
 

@@ -32,6 +32,7 @@ from recipes.common.listen import write_examples
 from recipes.common.module import SpeechModule
 from recipes.common.monitor import Monitor
 from recipes.common.recipe import Recipe
+from recipes.common.record import RunRecord
 from recipes.common.renamed import with_new_names, with_new_names_in
 from recipes.common.resume import checkpoint_to_resume, is_finished, require_same_model
 from recipes.common.run_options import FIXED, RunOptions
@@ -60,6 +61,7 @@ class SpeechCLI(LightningCLI):
 
     def __init__(self, recipe: Recipe, argv: list[str]) -> None:
         self.recipe = recipe
+        self.argv = argv
         self.checkpoint: Path | None = None
         self.start: Start | None = None
         with with_new_names_in(recipe.config) as config:
@@ -202,7 +204,9 @@ class SpeechCLI(LightningCLI):
         options["enable_checkpointing"] = None
         options["use_distributed_sampler"] = False  # ours shares out the data itself
         options["plugins"] = [CheckpointWriter(config.write)]
-        options["callbacks"] = [*self._callbacks(options), config, *given_callbacks(options)]
+        command = ["python", "-m", f"recipes.{self.recipe.name}", "fit", *self.argv]
+        ours = [*self._callbacks(options), config, RunRecord(self.run_dir, command)]
+        options["callbacks"] = [*ours, *given_callbacks(options)]
         try:
             return self.trainer_class(**options)
         except (

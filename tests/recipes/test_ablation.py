@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from asr.audio import write_wav
 from asr.tokens import Tokenizer
@@ -19,6 +20,7 @@ from recipes.common.data import tokens_path
 from recipes.common.fit_cli import SpeechCLI
 from recipes.common.metric import WER
 from recipes.common.outcomes import Outcome, Seeds, difference, read_outcome
+from recipes.common.record import read_record
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*")  # Lightning's advice
 
@@ -90,6 +92,12 @@ def test_all_rows_are_trained_once_and_what_failed_is_done_later(toy, tmp_path, 
     assert ablation(again, tmp_path, PLAN, "--table") == 0
     assert capsys.readouterr().out.splitlines() == table
     assert again.done == []
+
+    record = read_record(tmp_path / "root" / "base" / "seed-1")
+    assert [part["command"].split()[:4] for part in record] == [
+        ["python", "-m", "recipes.an4", "fit"]
+    ]
+    assert f"torch {torch.__version__}" in record[0]["machine"]
 
     # An interrupted run goes on: its folder has a last checkpoint and no result.
     run = tmp_path / "root" / "same" / "seed-1"
