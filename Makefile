@@ -29,10 +29,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench load soak install proto clean image image-demo image-train image-test
+.PHONY: help demo test check bench load bench-streaming soak install proto clean image image-demo image-train image-test
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED)  ## train on synthesised speech, serve the model, transcribe unseen voices
 	$(heading) 'demo'
@@ -57,6 +57,13 @@ bench: $(INSTALLED)  ## speed of layer and model beside torch.nn.LSTM, a few min
 load: $(INSTALLED)  ## the server under load beside `asr transcribe`; needs the demo's model
 	$(heading) 'load (have nothing else running)'
 	@$(BIN)/python -m benchmarks.serving
+
+PAIRS ?=
+STREAM_BUNDLES ?= models/english
+bench-streaming: $(INSTALLED)  ## live streams: errors by look-ahead, latencies by sessions; PAIRS=TSV of audio and texts
+	$(heading) 'live streams (have nothing else running)'
+	@$(BIN)/python -m benchmarks.streaming --bundle $(STREAM_BUNDLES) --pairs '$(PAIRS)' \
+		--figures docs/streaming
 
 soak: $(INSTALLED)  ## thousands of calls: does the server stay as it was? needs the demo's model
 	$(heading) 'soak'

@@ -171,14 +171,14 @@ async def closed_loop(server: Server, files: Sequence[Path], concurrency: int) -
     return Load(latencies, seconds, audio, spent, calls / count)
 
 
-def batches() -> tuple[float, float]:
-    """How many calls went through batches so far, and how many batches there were."""
+def batches(name: str = "asr_batch_size") -> tuple[float, float]:
+    """How many calls went through batches so far, and how many batches there were.
+
+    ``name`` is the metric of their sizes.
+    """
     with urllib.request.urlopen(f"http://127.0.0.1:{METRICS_PORT}/metrics") as answer:
         text = answer.read().decode()
-    values = (
-        re.search(rf"^asr_batch_size_{kind} (\S+)$", text, re.MULTILINE)
-        for kind in ("sum", "count")
-    )
+    values = (re.search(rf"^{name}_{kind} (\S+)$", text, re.MULTILINE) for kind in ("sum", "count"))
     total, count = (float(found.group(1)) if found else 0.0 for found in values)
     return total, count
 
