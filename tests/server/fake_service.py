@@ -54,6 +54,8 @@ class Heard:
     metadata: dict[str, str]
     config: pb.RecognitionConfig | None = None
     audio: bytes = b""
+    live: pb.StreamingRecognitionConfig | None = None
+    kinds: list[str] = field(default_factory=list)  # of a live stream's messages
 
 
 def result_of(audio: bytes, config: pb.RecognitionConfig) -> pb.SpeechRecognitionResult:
@@ -86,6 +88,45 @@ def result_of(audio: bytes, config: pb.RecognitionConfig) -> pb.SpeechRecognitio
     )
 
 
+def spoken(
+    words: list[str], segment: int, config: pb.StreamingRecognitionConfig, *, is_final: bool
+) -> pb.TranscribeStreamResponse:
+    """Segments of ten seconds each, in which a word takes one."""
+    start = 10 * segment
+    infos = [
+        pb.WordInfo(
+            word=word, start_time={"seconds": start + n}, end_time={"seconds": start + n + 1}
+        )
+        for n, word in enumerate(words)
+    ]
+    cut = [(words, infos, 0.0)]
+    if not is_final:
+        cut = [(words[:-1], infos[:-1], 1.0), (words[-1:], infos[-1:], 0.25)]
+    results = []
+    for texts, timed, stability in cut:
+        text = " ".join(texts)
+        if results:
+            text = " " + text
+        best = pb.SpeechRecognitionAlternative(transcript=text)
+        if config.config.enable_word_time_offsets:
+            best.words.extend(timed)
+        if texts or is_final:
+            results.append(
+                pb.StreamingRecognitionResult(
+                    alternatives=[best],
+                    is_final=is_final,
+                    stability=stability,
+                    segment_start_time={"seconds": start},
+                    result_end_time={"seconds": start + len(words)},
+                )
+            )
+    return pb.TranscribeStreamResponse(
+        results=pb.StreamingRecognitionResults(
+            results=results, speech_event_type=int(is_final and config.single_utterance)
+        )
+    )
+
+
 @dataclass
 class FakeSpeech(SpeechServicer):
     """Fails as often as ``failures`` says, in its order, then answers.
@@ -113,7 +154,11 @@ class FakeSpeech(SpeechServicer):
 
     def TranscribeStream(self, requests, context):  # noqa: N802
         heard = self._listen("TranscribeStream", context)
-        heard.config = next(requests).config
+        first = next(requests)
+        heard.config = first.config
+        if first.HasField("streaming_config"):
+            heard.live = first.streaming_config
+            heard.config = heard.live.config
         if self.failures and self.failures[0].after <= 1:
             self._fail(context)
         yield pb.TranscribeStreamResponse(
@@ -121,8 +166,31 @@ class FakeSpeech(SpeechServicer):
                 model="letters", answers_at_end=True, max_audio={"seconds": 600}
             )
         )
+        if heard.live is not None:
+            yield from self._speak(requests, heard)
+            return
         self._read(requests, heard, context, count=1)
         yield pb.TranscribeStreamResponse(result=self._result(heard, context))
+
+    def _speak(self, requests, heard: Heard) -> Iterator[pb.TranscribeStreamResponse]:
+        """A word for each piece, how long it was; all but the last word are settled."""
+        words: list[str] = []
+        segment = 0
+        for request in requests:
+            heard.kinds.append(request.WhichOneof("streaming_request"))
+            if request.HasField("end_segment"):
+                yield spoken(words, segment, heard.live, is_final=True)
+                words, segment = [], segment + 1
+                if heard.live.single_utterance:
+                    return
+                continue
+            heard.audio += request.audio_content
+            self.hook(heard.audio)
+            words.append(str(len(request.audio_content)))
+            if heard.live.interim_results:
+                yield spoken(words, segment, heard.live, is_final=False)
+        if words:
+            yield spoken(words, segment, heard.live, is_final=True)
 
     def ListModels(self, request, context):  # noqa: N802
         self._listen("ListModels", context)

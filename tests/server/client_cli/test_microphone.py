@@ -88,6 +88,15 @@ def test_an_interrupt_ends_the_recording_and_the_transcript_is_printed(fake, ins
     assert heard.config.audio_channel_count == 1
 
 
+def test_a_microphone_is_heard_segment_by_segment(fake, install, capsys):
+    """The pieces are 320 bytes each, and the fake service says so of each."""
+    install(then=interrupt)
+    assert main(["--microphone", "--stream", "--address", fake.address]) == 0
+    assert capsys.readouterr() == ("320 320 320 320 320\n", "")
+    live = fake.heard[-1].live
+    assert (live.config.encoding, live.config.sample_rate_hertz) == (1, 16000)
+
+
 def test_the_rate_is_the_models_or_the_one_given(fake, install, capsys):
     for arguments, rate in [(["--model", "phones"], 8000), (["--sample-rate", "44100"], 44100)]:
         device = install(then=interrupt)
