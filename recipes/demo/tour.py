@@ -1,4 +1,4 @@
-"""The demonstration: speak, train, bundle, serve, transcribe unseen voices, compare."""
+"""The demonstration: serve the model that ships; speak, train, bundle, serve, and compare."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from asr.audio import probe_file
+from asr.bundle.shipped import read_samples, shipped_bundle
 from asr.scoring import ErrorCounts
 from asr.types import AsrError
 from recipes.common.data import manifest_path
@@ -37,16 +39,19 @@ def tour(recipe: Recipe) -> None:
     started = time.monotonic()
     console = Console()
     paths = recipe.paths
-    console.rule("1. speak: a small corpus from espeak-ng")
+    console.rule("1. the model that comes with the toolkit, and people it has never heard")
+    paths.root.mkdir(parents=True, exist_ok=True)
+    _show_shipped(console, paths.root / "shipped.log")
+    console.rule("2. speak: a small corpus from espeak-ng")
     if recipe.obtain is not None:
         recipe.obtain(paths.corpus)
     prepare(recipe, paths.corpus, paths.data)
-    console.rule("2. train: a bidirectional peephole LSTM with CTC")
+    console.rule("3. train: a bidirectional peephole LSTM with CTC")
     _train(recipe)
-    console.rule("3. bundle")
+    console.rule("4. bundle")
     export(best_checkpoint(paths.run), paths.bundle, recipe.name)
     console.print(f"{paths.bundle}: everything the server needs")
-    console.rule("4. serve, and send it voices it has never heard")
+    console.rule("5. serve, and send it voices it has never heard")
     cuts = list(read_manifest(manifest_path(paths.data, "test")))
     references = {cut.recording.sources[0].source: cut.supervisions[0].text for cut in cuts}
     log = paths.root / "server.log"
@@ -54,9 +59,34 @@ def tour(recipe: Recipe) -> None:
         console.print(f"asr-server answers on {address}; its log is {log}")
         hypotheses = _ask(address, list(references))
     console.print("asr-server stopped cleanly")
-    console.rule("5. compare")
+    console.rule("6. compare")
     _compare(recipe, references, hypotheses, console)
     console.print(f"whole demonstration: {time.monotonic() - started:.0f} s")
+
+
+def _show_shipped(console: Console, log: Path) -> None:
+    """Serve the model that has come with this installation, and show what it makes of its samples.
+
+    Raises:
+        AsrError: none has come, or the server does not start.
+    """
+    bundle = shipped_bundle()
+    samples = read_samples(bundle)
+    with _server(bundle, log) as address:
+        console.print(f"asr-server serves {bundle} at {address}; its log is {log}")
+        started = time.monotonic()
+        hypotheses = _ask(address, list(samples))
+        spent = time.monotonic() - started
+    table = Table("reference", "text", "seconds of speech", show_lines=True)
+    seconds = {file: probe_file(file).duration for file in samples}
+    for file, reference in samples.items():
+        table.add_row(reference, hypotheses[file], f"{seconds[file]:.1f}")
+    console.print(table)
+    total = sum(seconds.values())
+    console.print(
+        f"{total:.0f} s of speech took {spent:.1f} s. The model is small and makes errors: "
+        f"{bundle / 'README.md'} says how many. For your own recordings: asr transcribe FILES"
+    )
 
 
 def _train(recipe: Recipe) -> None:

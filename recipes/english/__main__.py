@@ -1,4 +1,4 @@
-"""``python -m recipes.english prepare|fit|evaluate|export``: the model that ships."""
+"""``python -m recipes.english prepare|fit|evaluate|export|ship``: the model that ships."""
 
 import sys
 from argparse import ArgumentParser, Namespace
@@ -9,6 +9,7 @@ from recipes.common.corpus import Corpus
 from recipes.common.metric import WER
 from recipes.common.recipe import Recipe
 from recipes.english.corpus import CORPORA, DEV, TITLE, united
+from recipes.english.ship import Ship
 
 
 class Source:
@@ -20,6 +21,12 @@ class Source:
             part.add_argument(
                 f"--{name}", type=Path, metavar="FOLDER", help="default: without this corpus"
             )
+        part.add_argument(
+            "--more",
+            action="store_true",
+            help="once choosing is done: train on those of LibriSpeech's development speakers too "
+            "who speak no sample that ships",
+        )
 
     def read(self, arguments: Namespace) -> Corpus:
         """Return all splits.
@@ -30,7 +37,7 @@ class Source:
         given = {name: getattr(arguments, name) for name in CORPORA}
         folders = {name: folder for name, folder in given.items() if folder is not None}
         where = ", ".join(map(str, folders.values()))
-        return Corpus(where, united(folders), unions=(DEV,))
+        return Corpus(where, united(folders, more=arguments.more), unions=(DEV,))
 
 
 RECIPE = Recipe(
@@ -41,6 +48,7 @@ RECIPE = Recipe(
     metric=WER,
     splits=("train", DEV),
     source=Source(),
+    commands={"ship": Ship()},
 )
 
 if __name__ == "__main__":

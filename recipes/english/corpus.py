@@ -30,6 +30,8 @@ DEV = "dev"
 LIBRISPEECH = {"train": ["train-clean-5"], DEV: ["dev-clean-4"]}
 DIGITS = "ZERO ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE".split()
 DIGIT_FILE = re.compile(r"([0-9])_([a-z]+)_([0-9]+)")
+# Of dev-clean-4, in models/english/samples: no model that ships is trained on them.
+SAMPLE_SPEAKERS = ("librispeech-4406", "librispeech-5652")
 HELD_OUT = "yweweler"  # of those who speak digits
 
 # The share of its development part by which a corpus has a say in choosing the checkpoint: one
@@ -96,22 +98,27 @@ CORPORA: Mapping[str, Callable[[Path, str], list[Utterance]]] = {
 }
 
 
-def united(folders: Mapping[str, Path]) -> dict[str, list[Utterance]]:
+def united(folders: Mapping[str, Path], *, more: bool = False) -> dict[str, list[Utterance]]:
     """All splits of the corpora whose folders are given, by name.
 
     ``train`` has all that trains, ``dev`` what chooses the checkpoint, and ``dev-NAME`` all of a
-    corpus that is held out.
+    corpus that is held out. With ``more``, LibriSpeech's development speakers train too, without
+    those whose samples ship.
 
     Raises:
         CorpusError: none is given, or one is not laid out as published.
     """
     if not folders:
         raise CorpusError("no corpus is given", remedy="give one at least, as --librispeech FOLDER")
-    train = [_of(name, folder, "train") for name, folder in folders.items()]
+    train = {name: _of(name, folder, "train") for name, folder in folders.items()}
     held_out = {name: _of(name, folder, DEV) for name, folder in folders.items()}
+    if more and "librispeech" in folders:
+        known = held_out["librispeech"]
+        held_out["librispeech"] = [u for u in known if u.speaker in SAMPLE_SPEAKERS]
+        train["librispeech"] += [u for u in known if u.speaker not in SAMPLE_SPEAKERS]
     common = (held_out[name][:: IN_COMMON[name]] for name in folders)
     return {
-        "train": list(chain(*train)),
+        "train": list(chain(*train.values())),
         DEV: list(chain(*common)),
         **{f"{DEV}-{name}": found for name, found in held_out.items()},
     }

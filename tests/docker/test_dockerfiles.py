@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -40,6 +41,49 @@ def test_the_commands_of_the_images_are_the_servers(name):
     assert blocked == {number.name for number in SIGNALS}, "all that the server listens to"
     assert (options.host, options.port, options.insecure) == ("0.0.0.0", DEFAULT_PORT, True)
     assert f"EXPOSE {DEFAULT_PORT} {options.metrics_port}" in text
+
+
+@pytest.fixture
+def start(tmp_path):
+    """`start.sh` with a program in the server's place that prints its arguments."""
+    server = tmp_path / "bin" / "asr-server"
+    server.parent.mkdir()
+    server.write_text('#!/bin/sh\necho "$@"\n')
+    server.chmod(0o755)
+    model = tmp_path / "default"
+
+    def run(*arguments):
+        environment = {
+            "PATH": f"{server.parent}:{os.environ['PATH']}",
+            "NUMBA_CACHE_DIR": str(tmp_path),
+            "DEFAULT_MODEL": str(model),
+        }
+        command = ["sh", str(DOCKER / "start.sh"), *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    return run, model
+
+
+def test_an_image_without_a_bundle_of_its_own_serves_the_model_that_ships(start):
+    run, _ = start
+    assert run("--insecure") == ["--insecure"]  # the server looks for it
+
+
+def test_a_bundle_that_is_mounted_goes_before_it(start):
+    run, model = start
+    model.mkdir()
+    assert run("--insecure") == ["--model", str(model), "--insecure"]
+    assert run("--model-repository", "/models") == ["--model-repository", "/models"]
+    assert run("--model=/models/own") == ["--model=/models/own"]
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.cuda"])
+def test_the_images_take_the_models_along(name):
+    assert "!models" in (DOCKER.parent / ".dockerignore").read_text().splitlines()
+    before, _, after = (DOCKER / name).read_text().partition("COPY models models\n")
+    assert "--no-deps ." not in before, "they are copied before the package is built"
+    assert "--no-deps ." in after
 
 
 def test_both_dockerfiles_take_the_same_torch():

@@ -19,6 +19,7 @@ from types import SimpleNamespace
 import pytest
 
 from asr.audio import decode_audio
+from asr.bundle.shipped import shipped_bundle
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(180)]
 
@@ -157,12 +158,24 @@ def test_docker_run_without_arguments_serves_the_default_model(bundle, audio, re
         docker("rm", "--force", container)
 
 
-def test_without_a_model_it_says_so_in_one_line_and_ends_with_2():
-    done = docker("run", "--rm", *HARDENED, "--network", "none", IMAGE)
+def test_a_bundle_that_is_not_there_is_said_in_one_line_and_ends_with_2():
+    done = docker("run", "--rm", *HARDENED, "--network", "none", IMAGE, "--model", "/models/none")
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
     *_, last = done.stderr.splitlines()
-    assert last.startswith("asr-server: error: /models/default")
+    assert last.startswith("asr-server: error: /models/none")
+
+
+def test_without_a_bundle_it_serves_the_model_that_ships():
+    samples = shipped_bundle() / "samples"
+    volumes = ("--volume", f"{samples}:/audio:ro")
+    container = must("run", "--detach", "--network", "none", *HARDENED, *volumes, IMAGE)
+    try:
+        wait_until_healthy(container)
+        [name, _] = (samples / "samples.tsv").read_text().splitlines()[0].split("\t")
+        assert must("exec", container, "asr-client", f"/audio/{name}")
+    finally:
+        docker("rm", "--force", container)
 
 
 def inside(script: str) -> str:

@@ -1,0 +1,85 @@
+"""The model that ships: small, described, calibrated, and it recognises its samples."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from asr.audio import probe_file
+from asr.bundle import load_bundle
+from asr.bundle.shipped import read_samples, shipped_bundle
+from asr.cli.main import main
+from asr.scoring import ErrorCounts, word_errors
+from asr.types import BundleError
+from recipes.english.corpus import SAMPLE_SPEAKERS
+
+MOST_BYTES = 25_000_000
+try:
+    MODEL = shipped_bundle()
+except BundleError:
+    pytest.skip("models/english is not there", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return load_bundle(MODEL)
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return read_samples(MODEL)
+
+
+def test_it_is_small_with_language_model_lexicon_and_samples():
+    assert sum(path.stat().st_size for path in MODEL.rglob("*") if path.is_file()) <= MOST_BYTES
+    assert (MODEL / "lm.compact").is_file()
+    assert (MODEL / "lexicon.txt").is_file()
+
+
+def test_it_writes_words_at_16_khz_and_knows_how_sure_it_is(bundle):
+    assert bundle.extractor.config.sample_rate == 16_000
+    assert bundle.language.says_words
+    assert bundle.decoder.name in bundle.calibrations
+
+
+def test_the_samples_are_short_and_their_readers_are_never_trained_on(samples):
+    readers = {re.sub(r".*/(\d+)-[\d-]+\.flac", r"librispeech-\1", file) for file in samples}
+    assert readers == set(SAMPLE_SPEAKERS)
+    assert 4 <= len(samples) <= 6
+    assert all(probe_file(file).duration < 10 for file in samples)
+    attribution = (MODEL / "samples" / "ATTRIBUTION.md").read_text()
+    assert "Creative Commons Attribution 4.0" in attribution
+    assert all(f"{name.removeprefix('librispeech-')}-*" in attribution for name in SAMPLE_SPEAKERS)
+
+
+def test_files_without_a_bundle_are_transcribed_by_it(samples, capsys):
+    assert main(["transcribe", *samples]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    heard = dict(line.split("\t") for line in lines)
+    assert heard.keys() == samples.keys()
+    errors = [word_errors(samples[file], heard[file]) for file in samples]
+    assert sum(errors, ErrorCounts()).rate < 0.6  # most words; a broken model has none
+
+
+def test_the_card_says_what_people_need_to_know(bundle):
+    card = (MODEL / "README.md").read_text()
+    head, _, text = card.removeprefix("---\n").partition("---\n")
+    assert "language: en" in head
+    for subject in ("CC BY 4.0", "AN4", "novels", "confidence", "**not** good for", "ship --lm"):
+        assert subject in text, subject
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        assert (MODEL / link).is_file(), link
+    assert f"{sum(p.numel() for p in bundle.model.parameters()):,}" in text
+    assert (MODEL / "cmudict.LICENSE").is_file()
+    assert (MODEL / "training.yaml").is_file()
+
+
+def test_the_first_page_tells_the_error_rate_of_the_card():
+    page = Path(__file__).parents[2] / "README.md"
+    pattern = r"(\d+) % (?:WER|word\s+error\s+rate)"
+    [told], [measured] = (
+        re.findall(pattern, text.read_text()) for text in (page, MODEL / "README.md")
+    )
+    assert told == measured
