@@ -101,7 +101,7 @@ def test_streams_have_places_of_their_own(serving, recognizer, samples_of, talk_
         talk_of(running).started()
 
 
-def test_a_thousand_cancels_leave_nothing_behind(serving, recognizer, samples_of, talk_of):
+def test_a_hundred_cancels_leave_nothing_behind(serving, recognizer, samples_of, talk_of):
     """Before the first word, after it, with audio in the queue, with the end sent, by deadline."""
     with serving(recognizer, streams=50) as running:
         piece = audio(samples_of(0, 1.0))
