@@ -34,7 +34,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(INSTALLED)  ## train on synthesised speech, serve the model, transcribe unseen voices
+demo: $(INSTALLED)  ## transcribe sample speech; train on synthesised speech, serve, transcribe unseen voices
 	$(heading) 'demo'
 	@$(BIN)/python -m recipes.demo
 

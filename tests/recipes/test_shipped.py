@@ -11,9 +11,11 @@ from asr.audio import probe_file
 from asr.bundle import load_bundle
 from asr.bundle.shipped import read_samples, shipped_bundle
 from asr.cli.main import main
-from asr.scoring import ErrorCounts, word_errors
+from asr.recognizer import Recognizer
+from asr.scoring import ErrorCounts, calibration_error, reliability, right_tokens, word_errors
+from asr.transcribe import in_order, transcribe_files
 from asr.types import BundleError
-from recipes.english.corpus import SAMPLE_SPEAKERS
+from recipes.english.corpus import CORPORA, DEV, SAMPLE_SPEAKERS
 
 MOST_BYTES = 25_000_000
 try:
@@ -74,6 +76,40 @@ def test_the_card_says_what_people_need_to_know(bundle):
     assert f"{sum(p.numel() for p in bundle.model.parameters()):,}" in text
     assert (MODEL / "cmudict.LICENSE").is_file()
     assert (MODEL / "training.yaml").is_file()
+
+
+def test_the_card_reports_calibrated_confidences():
+    found = re.search(r"expected calibration error ([\d.]+)", (MODEL / "README.md").read_text())
+    assert float(found[1]) <= 0.05  # over the held-out speakers, calibrated on other speakers
+
+
+@pytest.mark.slow
+def test_of_words_said_with_some_confidence_as_many_are_right(shared_data):
+    """On speakers who do not train, of all the corpora: nine in ten at 0.9, and so on."""
+    spoken = _held_out(shared_data)
+    heard = dict(in_order(transcribe_files(Recognizer.load(MODEL), list(spoken))))
+    confidences, right = [], []
+    for text, transcript in zip(spoken.values(), heard.values(), strict=True):
+        words = transcript.hypotheses[0].timed_words()
+        confidences += [word.confidence for word in words]
+        right += right_tokens(text.split(), [word.text for word in words])
+    bins = [each for each in reliability(confidences, right) if each.count >= 100]
+    assert len(bins) >= 5
+    assert calibration_error(reliability(confidences, right)) <= 0.05
+    for each in bins:
+        assert abs(each.accuracy - each.confidence) <= 0.1, each
+
+
+def _held_out(shared_data):
+    """Texts by file: a part of what each corpus holds out, in proportion to its words."""
+    texts = {}
+    for path in sorted(shared_data("librispeech_opus").glob("dev-clean-4/*/*/*.trans.txt")):
+        lines = (line.split(maxsplit=1) for line in path.read_text().splitlines()[::4])
+        texts |= {str(path.with_name(f"{name}.opus")): text for name, text in lines}
+    for name, step in (("an4", 4), ("speechocean", 4), ("fsdd", 4)):
+        utterances = CORPORA[name](shared_data(name), DEV)
+        texts |= {str(utterance.audio): utterance.text for utterance in utterances[::step]}
+    return texts
 
 
 def test_the_first_page_tells_the_error_rate_of_the_card():

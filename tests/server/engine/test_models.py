@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from asr.bundle import load_bundle, save_bundle
+from asr.bundle import load_bundle, save_bundle, shipped
 from asr.bundle.contents import CONFIG
 from asr.decoding.beam.language import Language
 from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
 from asr.lm.model import LanguageModel
 from asr.recognizer import Recognizer
 from asr.types import AsrError, BundleError, ConfigError
+from server.command import _parser, _source
 from server.engine.models import Models, Repository, SingleBundle
 
 
@@ -240,3 +241,12 @@ def test_a_single_bundle_is_named_as_its_folder_however_that_is_written(
     monkeypatch.chdir(folder / "good")
     [found] = SingleBundle(Path(written)).find()
     assert found.name == "good"
+
+
+def test_without_a_name_the_model_that_ships_is_served(folder, monkeypatch):
+    (folder / "good").rename(folder / shipped.NAME)
+    monkeypatch.setattr(shipped, "PLACES", (folder,))
+    [found] = _source(_parser().parse_args([])).find()
+    assert found.name == shipped.NAME
+    [named] = _source(_parser().parse_args(["--model", str(folder / "other")])).find()
+    assert named.name == "other"
