@@ -1,8 +1,9 @@
 """What computes the log-probabilities: torch, or ONNX Runtime on the CPU.
 
 A backend is called as the model is: ``features (B, T, F)`` and ``lengths (B,)`` to ``log_probs
-(B, T, V)``. The ONNX graphs are made in memory from the model's own weights, so there is no second
-file that could differ from them, and compared with torch before they are used.
+(B, T, V)``. For streams there is one that computes chunks as the model does. The ONNX graphs are
+made in memory from the model's own weights, so there is no second file that could differ from them,
+and compared with torch before they are used.
 """
 
 from __future__ import annotations
@@ -13,9 +14,14 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from asr.bundle.golden import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE
+from asr.export.obstacle import obstacle
+from asr.nn.chunks import States
 from asr.nn.model import AcousticModel, AcousticModelConfig
+from asr.stream import ChunkModel
 from asr.types import ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -26,21 +32,28 @@ __all__ = [
     "AUTO",
     "BACKENDS",
     "Backend",
+    "OnnxChunkModel",
     "OnnxInt8Model",
     "OnnxModel",
     "choose_backend",
     "make_backend",
+    "make_chunk_backend",
 ]
 
 AUTO, TORCH, ONNX, INT8 = "auto", "torch", "onnx", "onnx-int8"
 BACKENDS = (AUTO, TORCH, ONNX, INT8)
 CHECK_LENGTHS = (60, 1, 37)  # frames
+CHECK_CHUNK, CHECK_LOOK_AHEAD = 9, 4  # frames of log-probabilities
 
 Backend = Callable[[Tensor, Tensor], Tensor]
 
 
-def choose_backend(name: str, config: AcousticModelConfig, device: torch.device) -> str:
+def choose_backend(
+    name: str, config: AcousticModelConfig, device: torch.device, *, chunks: bool = False
+) -> str:
     """The backend that ``name`` means for a model of this shape on ``device``.
+
+    ``chunks``: it is to compute streams.
 
     ``auto`` is ONNX Runtime on the CPU if it has the model's operators, and else torch.
 
@@ -58,9 +71,7 @@ def choose_backend(name: str, config: AcousticModelConfig, device: torch.device)
             f"the backend {name} runs on the CPU, not on {device}",
             remedy="choose the device cpu, or the backend torch",
         )
-    from asr.export import obstacle  # who runs torch does not wait for the import of onnx
-
-    error = obstacle(config, int8=name == INT8)
+    error = obstacle(config, int8=name == INT8, chunks=chunks)
     if name == AUTO:
         return TORCH if error else ONNX
     if error:
@@ -79,6 +90,16 @@ def make_backend(name: str, model: AcousticModel) -> Backend:
     return OnnxInt8Model(model) if name == INT8 else OnnxModel(model)
 
 
+def make_chunk_backend(name: str, model: AcousticModel) -> ChunkModel:
+    """What computes ``model`` by chunks on a backend that :func:`choose_backend` gave.
+
+    Raises:
+        ConfigError: the model cannot be run by chunks.
+        ModelError: ONNX Runtime does not compute what torch does.
+    """
+    return model if name == TORCH else OnnxChunkModel(model, int8=name == INT8)
+
+
 class OnnxModel:
     """An acoustic model in ONNX Runtime, to about 1e-6 of torch and as independent of the batch."""
 
@@ -86,12 +107,12 @@ class OnnxModel:
         """Build the graph, and try it.
 
         Raises:
-            ConfigError: see :func:`asr.export.obstacle`.
+            ConfigError: see :func:`asr.export.obstacle.obstacle`.
             ModelError: ONNX Runtime gives other log-probabilities than torch does.
         """
-        from asr.export import to_onnx
+        from asr.export.files import make_graph  # who runs torch does not wait for onnx
 
-        self._session = _session(to_onnx(model), torch.get_num_threads())
+        self._session = _session(make_graph(model), torch.get_num_threads())
         _check(self._session, model)
 
     def __call__(self, features: Tensor, lengths: Tensor) -> Tensor:
@@ -100,7 +121,7 @@ class OnnxModel:
 
 
 class OnnxInt8Model:
-    """An acoustic model with 8-bit matrices (see :func:`asr.export.quantise`).
+    """An acoustic model with 8-bit matrices (see :func:`asr.export.files.quantise`).
 
     Its activations are rounded with one scale for the whole call. So each utterance is run alone,
     at its own length and on one thread, several at a time: its result is its own, as with the other
@@ -113,11 +134,10 @@ class OnnxInt8Model:
         Raises:
             ConfigError, ModelError: see :class:`OnnxModel`.
         """
-        from asr.export import quantise, to_onnx
+        from asr.export.files import make_graph
 
-        proto = to_onnx(model)
-        _check(_session(proto, 1), model)
-        self._session = _session(quantise(proto), 1)
+        _check(_session(make_graph(model), 1), model)
+        self._session = _session(make_graph(model, int8=True), 1)
         self._threads = torch.get_num_threads()
         self._reduction = model.config.network.reduction
 
@@ -134,6 +154,81 @@ class OnnxInt8Model:
         for b, row in enumerate(rows):
             log_probs[b, : row.shape[1]] = row[0]
         return log_probs
+
+
+class OnnxChunkModel:
+    """The chunks of an acoustic model in ONNX Runtime, to about 1e-6 of torch.
+
+    With ``int8`` its matrices have 8 bits, and each stream is run alone (see
+    :class:`OnnxInt8Model`).
+    """
+
+    def __init__(self, model: AcousticModel, *, int8: bool = False) -> None:
+        """Build the graph, and try it before its matrices are rounded.
+
+        Raises:
+            ConfigError: see :func:`asr.export.obstacle.obstacle`.
+            ModelError: ONNX Runtime gives other log-probabilities than torch does.
+        """
+        from asr.export.files import make_graph
+
+        self._model = model
+        threads = 1 if int8 else torch.get_num_threads()
+        self._session = _session(make_graph(model, chunks=True), threads)
+        self._inputs = {each.name for each in self._session.get_inputs()}
+        self._outputs = [each.name for each in self._session.get_outputs()]
+        self._alone = False
+        _check_chunks(self, model)
+        if int8:
+            self._alone = True
+            self._session = _session(make_graph(model, int8=True, chunks=True), 1)
+
+    @property
+    def config(self) -> AcousticModelConfig:
+        """The model's shape."""
+        return self._model.config
+
+    def initial_states(self, streams: int) -> list[tuple[Tensor, Tensor]]:
+        """As :meth:`asr.nn.model.AcousticModel.initial_states`."""
+        return self._model.initial_states(streams)
+
+    def chunk(
+        self, features: Tensor, lengths: Tensor, window: Tensor, frames: int, states: States
+    ) -> tuple[Tensor, States]:
+        """As :meth:`asr.nn.model.AcousticModel.chunk`."""
+        if not self._alone:
+            return self._run(features, lengths, window, frames, states)
+
+        def run(b: int) -> tuple[Tensor, States]:
+            one, length = slice(b, b + 1), int(lengths[b])
+            own = [(h[:, one], c[:, one]) for h, c in states]
+            return self._run(features[one, :length], lengths[one], window[one], frames, own)
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            rows, ends = zip(*pool.map(run, range(len(lengths))), strict=True)
+        joined = [
+            (torch.cat([h for h, _ in layer], dim=1), torch.cat([c for _, c in layer], dim=1))
+            for layer in zip(*ends, strict=True)
+        ]
+        return pad_sequence([row[0] for row in rows], batch_first=True), joined
+
+    def _run(
+        self, features: Tensor, lengths: Tensor, window: Tensor, frames: int, states: States
+    ) -> tuple[Tensor, States]:
+        least = frames * self.config.network.reduction + 1  # so that there is look-ahead
+        features = functional.pad(features, (0, 0, 0, max(0, least - features.shape[1])))
+        values = {"features": features.float(), "lengths": lengths, "window": window}
+        values["frames"] = torch.tensor([frames])
+        for number, (h, c) in enumerate(states):
+            values |= {f"h{number}": h, f"c{number}": c}
+        inputs = {name: values[name].numpy() for name in self._inputs}
+        found = map(torch.from_numpy, self._session.run(self._outputs, inputs))
+        after = dict(zip(self._outputs, found, strict=True))
+        ends = [
+            (after[f"h{number}_next"], after.get(f"c{number}_next", c))
+            for number, (_, c) in enumerate(states)
+        ]
+        return after["log_probs"], ends
 
 
 def _session(proto: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:
@@ -169,8 +264,30 @@ def _check(session: onnxruntime.InferenceSession, model: AcousticModel) -> None:
     with torch.inference_mode():
         expected, found = model(features, lengths), _run(session, features, lengths)
     valid = torch.arange(expected.shape[1]) < model.num_frames(lengths)[:, None]
-    distance = (found - expected).abs()[valid]
-    allowed = ABSOLUTE_TOLERANCE + RELATIVE_TOLERANCE * expected.abs()[valid]
+    _compare(found[valid], expected[valid])
+
+
+def _check_chunks(backend: OnnxChunkModel, model: AcousticModel) -> None:
+    """Compare with torch on two chunks of noise, the second of which begins in carried states."""
+    reduction = model.config.network.reduction
+    total = (CHECK_CHUNK + CHECK_LOOK_AHEAD) * reduction
+    lengths = torch.tensor([total, total - reduction])
+    window = torch.tensor([[0, total], [1, total]])
+    noise = torch.Generator().manual_seed(0)
+    found, expected = model.initial_states(2), model.initial_states(2)
+    for _ in range(2):
+        features = torch.randn(2, total, model.config.input_size, generator=noise)
+        what = features, lengths, window, CHECK_CHUNK
+        with torch.inference_mode():
+            log_probs, found = backend.chunk(*what, found)
+            wanted, expected = model.chunk(*what, expected)
+        _compare(log_probs, wanted)
+
+
+def _compare(found: Tensor, expected: Tensor) -> None:
+    """Raise ModelError unless ``found`` is what torch computed."""
+    distance = (found - expected).abs()
+    allowed = ABSOLUTE_TOLERANCE + RELATIVE_TOLERANCE * expected.abs()
     if not (distance <= allowed).all():  # false for NaN too
         raise ModelError(
             f"ONNX Runtime's log-probabilities differ from torch's by up to {distance.max():.2g}",

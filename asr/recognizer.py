@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,14 +14,14 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from asr.audio import AudioLimits, resample
-from asr.backends import AUTO, TORCH, choose_backend, make_backend
+from asr.backends import AUTO, choose_backend, make_backend, make_chunk_backend
 from asr.bundle import Bundle, load_bundle
 from asr.calibration import CalibratedDecoder
 from asr.decoding import Decoder, DecoderOptions, Phrase, make_decoder
 from asr.device import select_device
 from asr.gate import NO_WORDS, Gate
 from asr.nn.chunks import Chunking
-from asr.stream import Streamer, read_whole
+from asr.stream import ChunkModel, Streamer, read_whole
 from asr.tokens import Tokenizer
 from asr.types import AudioError, ConfigError, DeviceMemoryError, Transcript, Waveform
 
@@ -64,8 +65,6 @@ class Recognizer:
     ) -> None:
         """Ready ``bundle`` on ``device``; ``backend`` as in :func:`asr.backends.choose_backend`.
 
-        By chunks torch computes where the choice is automatic.
-
         Raises:
             ConfigError: there is no such device here, or the backend cannot run the model on it, or
                 not by chunks.
@@ -77,13 +76,10 @@ class Recognizer:
         self.gate = gate or Gate()
         self._extractor = bundle.extractor.to(self.device).eval()
         model = bundle.model.to(self.device).eval()
-        self._streamer = None
-        if chunking is None:
-            self.backend = choose_backend(backend, model.config, self.device)
-            self._model = make_backend(self.backend, model)
-        else:
-            self.backend = _chunked_backend(backend)
-            self._streamer = Streamer(self._extractor, model, chunking)
+        by_chunks = chunking is not None
+        self.backend = choose_backend(backend, model.config, self.device, chunks=by_chunks)
+        self._model = None if by_chunks else make_backend(self.backend, model)
+        self._streamer = None if chunking is None else self.streamer(chunking)
         self._min_samples = self._shortest()
 
     @classmethod
@@ -162,8 +158,13 @@ class Recognizer:
 
         Raises:
             ConfigError: the model cannot be run by chunks.
+            ModelError: the backend does not compute what torch does.
         """
-        return Streamer(self._extractor, self.bundle.model, chunking)
+        return Streamer(self._extractor, self._chunk_model, chunking)
+
+    @cached_property
+    def _chunk_model(self) -> ChunkModel:
+        return make_chunk_backend(self.backend, self.bundle.model)
 
     def prepare(self, waveform: Waveform, speaker: str | None = None) -> PreparedWaveform:
         """``waveform`` at the model's rate, known to be usable.
@@ -211,6 +212,7 @@ class Recognizer:
         try:
             if self._streamer is not None:
                 return _join(read_whole(self._streamer, _cut(samples, lengths)))
+            assert self._model is not None
             with torch.inference_mode():
                 features, frames = self._extractor(
                     samples.to(self.device), lengths.to(self.device), speakers
@@ -234,7 +236,7 @@ class Recognizer:
         What the gate takes for silence is not computed, and its transcript is empty.
 
         Raises:
-            AudioError, DeviceMemoryError: see :meth:`log_probs`.
+            AudioError, ConfigError, DeviceMemoryError: see :meth:`log_probs`.
             DecodingError: see :meth:`asr.decoding.Decoder.decode`.
         """
         decoder = decoder or self.decoder()
@@ -264,12 +266,6 @@ class Recognizer:
             else:
                 high = middle
         return high
-
-
-def _chunked_backend(name: str) -> str:
-    if name not in (AUTO, TORCH):
-        raise ConfigError(f"the backend {name} does not read by chunks", remedy="choose torch")
-    return TORCH
 
 
 def _cut(batch: Tensor, lengths: Tensor) -> list[Tensor]:

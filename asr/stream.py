@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,11 +17,30 @@ from torch.nn.utils.rnn import pad_sequence
 
 from asr.features import FeatureExtractor
 from asr.features.stream import DELTA_EDGE, FeatureStream
-from asr.nn.chunks import Chunking
-from asr.nn.model import AcousticModel
+from asr.nn.chunks import Chunking, States
+from asr.nn.model import AcousticModelConfig
 from asr.types import ConfigError
 
-__all__ = ["Session", "Streamer", "read_whole"]
+__all__ = ["ChunkModel", "Session", "Streamer", "read_whole"]
+
+
+class ChunkModel(Protocol):
+    """What computes chunks, as :class:`asr.nn.model.AcousticModel` does."""
+
+    @property
+    def config(self) -> AcousticModelConfig:
+        """The model's shape."""
+        ...
+
+    def initial_states(self, streams: int) -> list[tuple[Tensor, Tensor]]:
+        """Forward states of all recurrent layers at the beginning of so many streams."""
+        ...
+
+    def chunk(
+        self, features: Tensor, lengths: Tensor, window: Tensor, frames: int, states: States
+    ) -> tuple[Tensor, States]:
+        """Log-probabilities of the next ``frames`` frames of streams, and the states after."""
+        ...
 
 
 class Session:
@@ -67,16 +87,14 @@ class Streamer:
 
     Args:
         extractor: the model's front end, in evaluation mode.
-        model: the model, in evaluation mode.
+        model: what computes a chunk: the model in evaluation mode, or another backend's.
         chunking: how far ahead it reads.
 
     Raises:
         ConfigError: the model cannot be run by chunks.
     """
 
-    def __init__(
-        self, extractor: FeatureExtractor, model: AcousticModel, chunking: Chunking
-    ) -> None:
+    def __init__(self, extractor: FeatureExtractor, model: ChunkModel, chunking: Chunking) -> None:
         model.initial_states(0)  # or it cannot be run by chunks
         self.extractor = extractor
         self.model = model
@@ -126,15 +144,22 @@ class Streamer:
             log-probabilities ``(T, V)`` of each, on the CPU: a chunk of them, or what the utterance
             still has.
         """
-        blocks = [self._block(session) for session in sessions]  # each (T, F')
-        lengths = torch.tensor([len(block) for block in blocks], device=blocks[0].device)
+        windows = [self._window(session.chunks) for session in sessions]
+        blocks = [self._block(session) for session in sessions]  # each (T, F)
+        device = blocks[0].device
+        lengths = torch.tensor([len(block) for block in blocks], device=device)
         counts = [min(self.chunking.frames, self._frames_left(session)) for session in sessions]
         states = [
             (torch.cat([h for h, _ in layer], dim=1), torch.cat([c for _, c in layer], dim=1))
             for layer in zip(*(session.states for session in sessions), strict=True)
         ]
-        inputs = pad_sequence(blocks, batch_first=True)
-        log_probs, ends = self.model.chunk(inputs, lengths, self.chunking.frames, states)
+        log_probs, ends = self.model.chunk(
+            pad_sequence(blocks, batch_first=True),
+            lengths,
+            torch.tensor(windows, device=device),
+            self.chunking.frames,
+            states,
+        )
         for number, session in enumerate(sessions):
             session.chunks += 1
             one = slice(number, number + 1)
@@ -142,18 +167,20 @@ class Streamer:
         return [row[:count].cpu() for row, count in zip(log_probs, counts, strict=True)]
 
     def _block(self, session: Session) -> Tensor:
-        """What the recurrent layers read for the next chunk, ``(T, F')``."""
-        begin = session.chunks * self.chunking.frames * self._joined  # both behind the front
-        end = self._end(session.chunks)
-        before = min(begin, -(-self._halo // self._stride))  # read for the filters' edges
-        first, last = (begin - before) * self._stride, end * self._stride + self._halo
+        """Features ``(T, F)`` of the next chunk and its look-ahead, and of what filters read."""
+        begin = session.chunks * self.chunking.frames * self._joined  # behind the front
+        first = (begin - self._window(session.chunks)[0]) * self._stride
+        last = self._end(session.chunks) * self._stride + self._halo
         if session.ended:
             last = min(last, self.extractor.stacked(session.known))
         frames = session.read(self._first_frame(first), self._unstacked(last))
-        x, lengths = self.extractor.stack(frames[None], torch.tensor([len(frames)]))
-        if self.model.front is not None:
-            x, lengths = self.model.front(x, lengths)
-        return x[0, before : before + end - begin]
+        return self.extractor.stack(frames[None], torch.tensor([len(frames)]))[0][0]
+
+    def _window(self, chunk: int) -> tuple[int, int]:
+        """Where a chunk begins and its look-ahead ends, in frames behind the front of a block."""
+        begin = chunk * self.chunking.frames * self._joined
+        before = min(begin, -(-self._halo // self._stride))  # read for the filters' edges
+        return before, before + self._end(chunk) - begin
 
     def _end(self, chunk: int) -> int:
         """Where a chunk's look-ahead ends, in frames behind the front."""

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from asr.types import ConfigError
 
-__all__ = ["ConvolutionalFront", "FrontOptions", "mask_frames", "reduced"]
+__all__ = ["ConvolutionalFront", "FrontOptions", "cut_frames", "mask_frames", "reduced"]
 
 KERNEL = 3  # frames and features that a filter sees
 
@@ -86,6 +86,18 @@ def mask_frames(x: Tensor, lengths: Tensor) -> Tensor:
     """``x (B, T, ...)`` with zeros beyond ``lengths (B,)``."""
     valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]  # (B, T)
     return x * valid.view(*valid.shape, *[1] * (x.dim() - 2)).to(x.dtype)
+
+
+def cut_frames(x: Tensor, lengths: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
+    """The frames of each row of ``x (B, T, F)`` between the two of ``window (B, 2)``.
+
+    Returns:
+        ``(B, T, F)`` with anything beyond the lengths ``(B,)``, which come with it.
+    """
+    begin, end = window.unbind(dim=1)
+    source = torch.arange(x.shape[1], device=x.device) + begin[:, None]  # (B, T)
+    rows = torch.arange(len(x), device=x.device)[:, None]
+    return x[rows, source.clamp(max=x.shape[1] - 1)], torch.minimum(lengths, end) - begin
 
 
 class ConvolutionalFront(nn.Module):

@@ -13,7 +13,7 @@ from torch.func import functional_call
 
 from asr.nn.cells import CELLS
 from asr.nn.chunks import ChunkedStack, Chunking, States, run_chunks
-from asr.nn.front import ConvolutionalFront, FrontOptions, reduced
+from asr.nn.front import ConvolutionalFront, FrontOptions, cut_frames, reduced
 from asr.nn.kernels import AUTO, check_kernel
 from asr.nn.pyramid import Pyramid
 from asr.nn.recurrent import RecurrentLayer, RecurrentStack, State
@@ -295,19 +295,25 @@ class AcousticModel(nn.Module):
         return reduced(lengths, self.config.network.reduction)
 
     def chunk(
-        self, inputs: Tensor, lengths: Tensor, frames: int, states: States
+        self, features: Tensor, lengths: Tensor, window: Tensor, frames: int, states: States
     ) -> tuple[Tensor, States]:
         """Log-probabilities of the next ``frames`` frames of streams, ``(B, frames, V)``.
 
         Args:
-            inputs: what the recurrent layers read of the chunk and its look-ahead ``(B, T, F')``.
-            lengths: frames of it that each stream has ``(B,)``.
+            features: of each stream's chunk and its look-ahead ``(B, T, F)``, and of what the
+                front's filters read around them.
+            lengths: frames of them that each stream has ``(B,)``.
+            window: where chunk and look-ahead begin and end behind the front ``(B, 2)``; not read
+                without a front.
             frames: of log-probabilities; fewer come out where no stream has so many.
             states: each layer's forward state, as :meth:`initial_states` gives it at first.
         """
+        if self.front is not None:
+            features, lengths = self.front(features, lengths)
+            features, lengths = cut_frames(features, lengths, window)
         reduction = math.prod(self.config.network.reductions)
         stack = cast(ChunkedStack, self.recurrent)
-        hidden, states = stack.chunk(inputs, lengths, frames * reduction, states)
+        hidden, states = stack.chunk(features, lengths, frames * reduction, states)
         return self._log_probs(hidden[:, :frames]), states
 
     def initial_states(self, streams: int) -> list[tuple[Tensor, Tensor]]:

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from asr import export
-from asr.backends import OnnxInt8Model, OnnxModel, choose_backend, make_backend
+from asr.backends import OnnxChunkModel, OnnxInt8Model, OnnxModel, choose_backend, make_backend
+from asr.export import files
 from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
 from asr.types import ConfigError, ModelError
 
@@ -102,10 +102,12 @@ def test_a_backend_may_be_called_from_several_threads(features, kind):
     assert all(map(torch.equal, found, expected))
 
 
-@pytest.mark.parametrize("kind", [OnnxModel, OnnxInt8Model])
+@pytest.mark.parametrize("kind", [OnnxModel, OnnxInt8Model, OnnxChunkModel])
 def test_a_runtime_that_computes_something_else_is_noticed(monkeypatch, kind):
-    honest = export.to_onnx
-    monkeypatch.setattr(export, "to_onnx", lambda model: honest(make_model(seed=1)))
+    to_onnx, to_chunks = files.to_onnx, files.chunks_to_onnx
+    other = make_model(seed=1)
+    monkeypatch.setattr(files, "to_onnx", lambda model, metadata: to_onnx(other))
+    monkeypatch.setattr(files, "chunks_to_onnx", lambda model, metadata: to_chunks(other))
     with pytest.raises(ModelError, match=r"differ from torch's by up to \d") as caught:
         kind(make_model(seed=0))
     assert "torch" in caught.value.remedy

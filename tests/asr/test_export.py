@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from onnxruntime import InferenceSession
 
 from asr import __version__
-from asr.export import quantise, save_onnx, to_onnx
+from asr.export.files import quantise, save_onnx
+from asr.export.whole import to_onnx
 from asr.nn.cells import CELLS
 from asr.nn.model import PEER, AcousticModel, AcousticModelConfig, NetworkConfig
 from asr.types import ConfigError

@@ -16,7 +16,7 @@ from asr.bundle import save_bundle
 from asr.decoding.beam.language import Language
 from asr.decoding.lexicon import Lexicon, write_lexicon
 from asr.decoding.wfst.graph import Graph, save_graph
-from asr.export import save_onnx
+from asr.export.files import save_onnx
 from asr.files.write import (
     check_target,
     replace_file,
