@@ -3,6 +3,9 @@
 Audio may come in any pieces. What is computed together depends on how much of it there is in all,
 not on the pieces, so that the result is the same to the bit. Several sessions are computed at once,
 and none changes another's result.
+
+Where features are normalised by statistics of the utterance, a chunk and its look-ahead are by the
+statistics of all frames up to the end of the look-ahead.
 """
 
 from __future__ import annotations
@@ -75,11 +78,14 @@ class Session:
         return self.features.available
 
     def read(self, first: int, end: int) -> Tensor:
-        """Frames ``first`` to ``end`` ``(T, F0)``; those before ``first`` are let go."""
+        """Frames ``first`` to ``end`` ``(T, F0)``, normalised by all up to ``end``.
+
+        Those before ``first`` are let go.
+        """
         fresh = self.features.take(end - self.start - len(self.frames))
         self.frames = torch.cat([self.frames, fresh])[first - self.start :]
         self.start = first
-        return self.frames[: end - first]
+        return self.features.normalised(self.frames[: end - first])
 
 
 class Streamer:

@@ -67,8 +67,8 @@ class FeatureExtractor(nn.Module):
 
         ``warps (B,)`` are factors of the mel filters' frequencies, for training (see
         :func:`asr.features.warp.warped_filters`).
-        With ``running``, statistics of the utterance become those of its frames so far, as in a
-        stream (see :class:`RunningStatistics`).
+        With ``running``, statistics of the utterance become those of its frames so far (see
+        :class:`RunningStatistics`), so that training sees what streams are normalised by.
         """
         frames, lengths = self._raw(waveforms, lengths, warps)
         valid = _mask(frames, lengths)
@@ -157,8 +157,8 @@ class FeatureExtractor(nn.Module):
         return bool(self.mean.any())
 
     def running_statistics(self, sequences: int) -> RunningStatistics:
-        """Those at the beginning of so many streams, seeded by the corpus' statistics."""
-        weight = PRIOR_SECONDS * 1000 / self.config.frame_shift_ms
+        """Those at the beginning of so many streams, seeded by the corpus' if they are known."""
+        weight = PRIOR_SECONDS * 1000 / self.config.frame_shift_ms * self.knows_corpus
         silence_db = self.config.silence_db
         return RunningStatistics(self.mean, self.inv_std, weight, sequences, silence_db)
 

@@ -58,6 +58,11 @@ class RunningStatistics:
         self.loudest = mean.new_full((sequences, 1, 1), -torch.inf, dtype=torch.float32)
         self.silence_db = silence_db
 
+    @property
+    def current(self) -> tuple[Tensor, Tensor]:
+        """Mean and inverse deviation ``(B, 1, F0)`` of all that was taken in."""
+        return _mean_and_inv_std(self.sums, self.count)
+
     def copy(self) -> RunningStatistics:
         """The same, to go on from here apart."""
         return copy(self)  # tensors are replaced, never changed
@@ -81,11 +86,9 @@ class RunningStatistics:
         values = values * weights.unsqueeze(2)
         sums = torch.cat([self.sums, values], dim=1).cumsum(dim=1)[:, 1:]
         counts = torch.cat([self.count, weights], dim=1).cumsum(dim=1)[:, 1:]
-        mean, squares = (sums / counts.unsqueeze(2)).unbind(dim=2)
-        std = (squares - mean.square()).clamp(min=0).sqrt().clamp(min=MIN_STD)
         if frames.shape[1]:
             self.sums, self.count = sums[:, -1:], counts[:, -1:]
-        return mean.float(), std.reciprocal().float()
+        return _mean_and_inv_std(sums, counts)
 
     def _weights(self, loudness: Tensor) -> Tensor:
         """How much each of the next frames counts, ``(B, T, 1)``."""
@@ -93,6 +96,13 @@ class RunningStatistics:
         if loudest.shape[1]:
             self.loudest = loudest[:, -1:]
         return speech_weights(loudness, loudest, self.silence_db).double()
+
+
+def _mean_and_inv_std(sums: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Those of ``sums (B, T, 2, F0)`` of values and squares over ``counts (B, T, 1)`` frames."""
+    mean, squares = (sums / counts.unsqueeze(2).clamp(min=1e-9)).unbind(dim=2)
+    std = (squares - mean.square()).clamp(min=0).sqrt().clamp(min=MIN_STD)
+    return mean.float(), std.reciprocal().float()
 
 
 class Moments:

@@ -20,8 +20,8 @@ class FeatureStream:
     Frames are computed when they are asked for, in the groups in which they are asked for. Whoever
     asks for the same groups gets the same values to the bit, whatever the pieces of audio were.
 
-    Statistics of the utterance are those of its frames so far; see
-    :meth:`asr.features.FeatureExtractor.frames` with ``running``.
+    Statistics of the utterance are those of all frames that were taken; see
+    :class:`asr.features.RunningStatistics`.
     """
 
     def __init__(self, extractor: FeatureExtractor) -> None:
@@ -61,13 +61,26 @@ class FeatureStream:
         return DELTA_EDGE * self.config.deltas
 
     def take(self, frames: int) -> Tensor:
-        """The next normalised frames ``(frames, F0)``, of which that many must be available."""
+        """The next frames ``(frames, F0)``, of which that many must be available.
+
+        They are not normalised: see :meth:`normalised`.
+        """
         if frames < 1:
             return torch.zeros(0, self.config.frame_size, device=self.device)
         with torch.inference_mode():
             raw = self._with_deltas(self._done + frames)
             self._done += frames
-            return self._normalised(raw[None])[0]
+            if self.statistics is not None:
+                self.statistics.add(raw[None], self.extractor.loudness(raw[None]))
+            return raw
+
+    def normalised(self, frames: Tensor) -> Tensor:
+        """``frames (T, F0)`` by the statistics of all that was taken so far."""
+        if self.statistics is None:
+            mean, inv_std = self.extractor.fixed_statistics()
+        else:
+            mean, inv_std = (each[0] for each in self.statistics.current)  # (1, F0)
+        return (frames - mean) * inv_std
 
     def _with_deltas(self, end: int) -> Tensor:
         """Frames from the next one to ``end``, before normalisation."""
@@ -109,10 +122,3 @@ class FeatureStream:
             self._fresh.appendleft(whole[kept:])
         self._samples = torch.cat(parts)
         return self._samples[:count]
-
-    def _normalised(self, frames: Tensor) -> Tensor:
-        if self.statistics is None:
-            mean, inv_std = self.extractor.fixed_statistics()
-        else:
-            mean, inv_std = self.statistics.add(frames, self.extractor.loudness(frames))
-        return (frames - mean) * inv_std

@@ -1,5 +1,7 @@
 """A model that reads speech while it goes on: the same as by chunks over the whole."""
 
+import math
+
 import pytest
 import torch
 
@@ -50,11 +52,36 @@ def speech(seconds, seed=0):
 
 
 def whole(extractor, model, samples, chunking):
-    """What the model says by chunks, with all the audio at hand."""
+    """What the model says by chunks, spelled out with all the audio at hand."""
+    network = model.config.network
+    stride, halo = (network.front.reduction, network.front.halo) if network.front else (1, 0)
+    joined = math.prod(network.reductions)
+    step, ahead = chunking.frames * joined, chunking.look_ahead * joined  # behind the front
     with torch.inference_mode():
-        frames = extractor.frames(samples[None], torch.tensor([len(samples)]), running=True)
-        features, lengths = extractor.stack(*frames)
-        return model(features, lengths, chunking)[0, : int(model.num_frames(lengths)[0])]
+        raw, frames = extractor._raw(samples[None], torch.tensor([len(samples)]))
+        total, found, states = extractor.stacked(int(frames)), [], model.initial_states(1)
+        for start in range(0, -(-total // stride), step):
+            last = min((start + step + ahead) * stride + halo, total)
+            known = (last - 1) * extractor.config.subsample + extractor.config.stack
+            features, lengths = extractor.stack(normalised(extractor, raw, known), frames)
+            if model.front is not None:
+                features, lengths = model.front(features, lengths)
+            block = features[:, start : start + step + ahead]
+            y, states = model.recurrent.chunk(block, torch.tensor([block.shape[1]]), step, states)
+            found.append(model._log_probs(y[0, : chunking.frames]))
+        return torch.cat(found)
+
+
+def normalised(extractor, raw, known):
+    """``raw (1, T, F0)`` by the statistics of its first ``known`` frames and of the corpus."""
+    if not extractor.has_running_statistics:
+        mean, inv_std = extractor.fixed_statistics()
+        return (raw - mean) * inv_std
+    seen, corpus = raw[0, :known].double(), extractor.mean.double()
+    weight = 2000 / extractor.config.frame_shift_ms
+    mean = (weight * corpus + seen.sum(0)) / (weight + known)
+    squares = weight * (extractor.inv_std.double() ** -2 + corpus**2) + seen.square().sum(0)
+    return ((raw - mean) / (squares / (weight + known) - mean**2).sqrt()).float()
 
 
 def run(streamer, pieces):
@@ -74,7 +101,7 @@ def run(streamer, pieces):
 @pytest.mark.parametrize("seconds", [0.05, 0.2, 1.3])
 def test_features_in_pieces_are_those_of_the_whole(name, seconds):
     extractor, samples = extractor_of(**FRONTS[name]), speech(seconds)
-    frames, _ = extractor.frames(samples[None], torch.tensor([len(samples)]), running=True)
+    frames, _ = extractor._raw(samples[None], torch.tensor([len(samples)]))
     stream, found = FeatureStream(extractor), []
     for piece in samples.split(701):
         stream.push(piece)
@@ -83,6 +110,22 @@ def test_features_in_pieces_are_those_of_the_whole(name, seconds):
     stream.end()
     found.append(stream.take(stream.available - sum(map(len, found))))
     torch.testing.assert_close(torch.cat(found), frames[0], rtol=0, atol=2e-4)
+    if len(frames[0]):
+        expected = normalised(extractor, frames, len(frames[0]))[0]
+        torch.testing.assert_close(stream.normalised(frames[0]), expected, rtol=0, atol=2e-4)
+
+
+def test_without_a_corpus_statistics_are_the_streams_own():
+    """Older models know of no corpus: a seed of zeros would be worse than none."""
+    extractor, samples = extractor_of(), speech(1.0)
+    extractor.mean.zero_()
+    extractor.inv_std.fill_(1.0)
+    stream = FeatureStream(extractor)
+    stream.push(samples)
+    stream.end()
+    found = stream.normalised(stream.take(stream.available))
+    torch.testing.assert_close(found.mean(0), torch.zeros(40), rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.std(0, correction=0), torch.ones(40), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("net", NETS)

@@ -257,8 +257,6 @@ def test_chunks_that_cannot_be_are_refused(evaluated):
     assert "go together" in evaluated("--chunk-ms", 80, code=2)
     assert "go together" in evaluated("--look-ahead-ms", 80, code=2)
     assert "from 0 to 5" in evaluated("--chunk-ms", -80, "--look-ahead-ms", 0, code=2)
-    told = evaluated("--chunk-ms", 80, "--look-ahead-ms", 0, "--backend", "onnx", code=2)
-    assert "choose torch" in told
 
 
 def test_results_do_not_replace_what_they_are_made_of(evaluated, data, tmp_path):
