@@ -274,7 +274,8 @@ def _check_chunks(backend: OnnxChunkModel, model: AcousticModel) -> None:
     lengths = torch.tensor([total, total - reduction])
     window = torch.tensor([[0, total], [1, total]])
     noise = torch.Generator().manual_seed(0)
-    found, expected = model.initial_states(2), model.initial_states(2)
+    found: States = model.initial_states(2)
+    expected: States = model.initial_states(2)
     for _ in range(2):
         features = torch.randn(2, total, model.config.input_size, generator=noise)
         what = features, lengths, window, CHECK_CHUNK

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from asr.bundle.streaming import Streaming, chunks_for
 from asr.calibration import Calibration
 from asr.decoding import DecoderOptions
 from asr.features import FeatureExtractor
+from asr.nn.chunks import LONGEST_SECONDS, Chunking
 from asr.nn.model import AcousticModel
 from asr.tokens import Tokenizer
 from asr.types import BundleError
@@ -37,6 +39,7 @@ __all__ = [
     "LEXICON",
     "LM_FILES",
     "SECTIONS",
+    "STREAMING",
     "TOKENS",
     "WEIGHTS",
     "Bundle",
@@ -52,6 +55,7 @@ CONFIG, WEIGHTS, TOKENS = "config.json", "model.safetensors", "tokens.txt"
 LM_FILES, LEXICON = ("lm.arpa.gz", "lm.arpa", "lm.compact"), "lexicon.txt"
 LANGUAGE = "language"  # the key that bundles with a language model or a lexicon have
 CALIBRATION = "calibration"  # the key that calibrated bundles have
+STREAMING = "streaming"  # the key of bundles whose model was trained for streams
 SECTIONS = ("features", "model", "decoder", "versions", "metadata", "checksums", "golden")
 
 
@@ -63,7 +67,7 @@ class Bundle:
     ``language`` is what beam search knows beside the sound, unless ``decoder`` weights it by 0.
     ``calibrations`` straighten the confidences of the decoders they are named after. ``half``: the
     model's weights are kept in 16 bits (IEEE half precision), which halves the bundle; all is
-    computed in 32.
+    computed in 32. ``streaming`` says what chunks the model was trained with; None for none.
     """
 
     extractor: FeatureExtractor
@@ -75,6 +79,19 @@ class Bundle:
     language: Language | None = None
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     half: bool = False
+    streaming: Streaming | None = None
+
+    def chunking(self, latency: str = "medium") -> Chunking:
+        """The chunks that streams are read by, for one of :data:`asr.bundle.streaming.LATENCIES`.
+
+        Raises:
+            ConfigError: there is no such class.
+        """
+        chunk, look_ahead = (
+            min(length / 1000, LONGEST_SECONDS) for length in chunks_for(self.streaming, latency)
+        )
+        step = self.seconds_per_frame
+        return Chunking.of_seconds(max(chunk, step), look_ahead, step)
 
     @property
     def seconds_per_frame(self) -> float:

@@ -23,6 +23,7 @@ from asr.bundle.contents import (
     LEXICON,
     LM_FILES,
     SECTIONS,
+    STREAMING,
     TOKENS,
     WEIGHTS,
     Bundle,
@@ -32,6 +33,7 @@ from asr.bundle.contents import (
     parts_of,
 )
 from asr.bundle.golden import compute_golden, find_difference
+from asr.bundle.streaming import read_streaming
 from asr.calibration import read_calibrations
 from asr.decoding import read_options
 from asr.device import select_device
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["load_bundle"]
 
 KEYS = ("format", "format_version", "name", *SECTIONS)
-OPTIONAL = (LANGUAGE, CALIBRATION)
+OPTIONAL = (LANGUAGE, CALIBRATION, STREAMING)
 RENEW = "copy the bundle again from its source, or export it anew"
 
 T = TypeVar("T")
@@ -75,6 +77,9 @@ def load_bundle(path: str | os.PathLike[str], device: str = "cpu") -> Bundle:
         decoder=_build(read_options, config["decoder"], where, "decoder"),
         name=str(config["name"]),
         metadata=config["metadata"],
+        streaming=_build(read_streaming, config[STREAMING], where, STREAMING)
+        if STREAMING in config
+        else None,
         calibrations=_build(read_calibrations, config.get(CALIBRATION, {}), where, "calibration"),
     )
     check_sizes(bundle, where=str(folder))

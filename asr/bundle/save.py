@@ -23,6 +23,7 @@ from asr.bundle.contents import (
     LANGUAGE,
     LEXICON,
     LM_FILES,
+    STREAMING,
     TOKENS,
     WEIGHTS,
     Bundle,
@@ -91,6 +92,8 @@ def _write_files(bundle: Bundle, weights: dict[str, Tensor], folder: Path) -> No
         "golden": compute_golden(bundle.extractor, bundle.model),
         **({} if units is None else {LANGUAGE: {"units": units}}),
     }
+    if bundle.streaming is not None:
+        config[STREAMING] = asdict(bundle.streaming)
     if bundle.calibrations:
         config[CALIBRATION] = {name: asdict(own) for name, own in bundle.calibrations.items()}
     sections = [f"{json.dumps(key)}: {_to_json(key, value)}" for key, value in config.items()]

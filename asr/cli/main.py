@@ -11,6 +11,7 @@ from asr.cli.align import add_align
 from asr.cli.calibrate import add_calibrate
 from asr.cli.export import add_export
 from asr.cli.graph import add_graph
+from asr.cli.info import add_info
 from asr.cli.lm import add_lm
 from asr.cli.plot import add_plot
 from asr.cli.terminal import run_command
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     add_transcribe(commands.add_parser("transcribe", help="write what is said in audio files"))
     add_align(commands.add_parser("align", help="write when each word of known texts was said"))
     add_plot(commands.add_parser("plot", help="draw one utterance and what the model makes of it"))
+    add_info(commands.add_parser("info", help="say what a model bundle is"))
     add_export(commands.add_parser("export", help="write the model as an ONNX file"))
     add_tune(commands.add_parser("tune", help="find the decoder's weights on texts that are known"))
     add_calibrate(

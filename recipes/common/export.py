@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from asr.bundle import Bundle, save_bundle
+from asr.bundle.streaming import Streaming
 from asr.decoding import DecoderOptions, GreedyOptions, make_decoder
 from asr.features import FeatureConfig, FeatureExtractor
 from asr.files.write import check_target
@@ -67,7 +68,16 @@ def bundle_from_checkpoint(path: Path, name: str) -> Bundle:
             "steps": int(checkpoint["global_step"]),
             **({"text": plain["text"]} if "text" in plain else {}),
         },
+        streaming=_streaming_of(plain),
     )
+
+
+def _streaming_of(plain: dict[str, Any]) -> Streaming | None:
+    """What the plain values of a checkpoint say of chunks; early ones say nothing."""
+    dual_mode = plain.get("dual_mode")
+    if not dual_mode or not dual_mode["probability"]:
+        return None
+    return Streaming(dual_mode["chunk_ms"], dual_mode["look_ahead_ms"])
 
 
 def tokenizer_of(plain: dict[str, Any]) -> Tokenizer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from typing import Any
 
 import pytorch_lightning as pl
@@ -245,6 +245,7 @@ class SpeechModule(pl.LightningModule):
             "token_kind": self.tokenizer.kind,
             "token_scores": list(self.tokenizer.scores),
             "text": self.text.to_dict(),
+            "dual_mode": None if self.dual_mode is None else asdict(self.dual_mode),
         }
         checkpoint[MEANS_KEY] = self.means.over(self.over_processes)
 

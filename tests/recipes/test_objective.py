@@ -3,10 +3,14 @@
 import pytest
 import torch
 
+from asr.bundle.streaming import Streaming
+from asr.features import FeatureConfig
 from asr.nn.front import FrontOptions
 from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
 from asr.types import ConfigError
 from recipes.common.callbacks import MovingAverage
+from recipes.common.export import bundle_from_checkpoint
+from recipes.common.module import SpeechModule
 from recipes.common.objective import DualMode, ObjectiveOptions
 
 pytestmark = [
@@ -156,3 +160,20 @@ def test_a_run_in_both_modes_goes_on_as_one_never_stopped(toy, toy_data, tmp_pat
     )
     for name, value in whole.items():
         assert torch.equal(parts[name], value), name
+
+
+@pytest.mark.parametrize(
+    ("dual_mode", "streaming"),
+    [
+        (DualMode(0.5, (200, 400), (100, 300)), Streaming((200, 400), (100, 300))),
+        (DualMode(0.0), None),
+        (None, None),
+    ],
+)
+def test_a_bundle_says_what_chunks_its_model_was_trained_with(tmp_path, dual_mode, streaming):
+    options = FeatureConfig(num_mels=5), network(num_layers=1)
+    module = SpeechModule(["<blank>", "a"], "characters", [], *options, dual_mode=dual_mode)
+    state = {"state_dict": module.state_dict(), "epoch": 0, "global_step": 1}
+    module.on_save_checkpoint(state)
+    torch.save(state, tmp_path / "model.ckpt")
+    assert bundle_from_checkpoint(tmp_path / "model.ckpt", "dual").streaming == streaming

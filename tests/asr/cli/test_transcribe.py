@@ -21,6 +21,7 @@ from asr import __version__
 from asr.audio import read_audio, resample, write_wav
 from asr.backends import make_backend
 from asr.bundle import save_bundle
+from asr.bundle.streaming import Streaming
 from asr.cli.main import main
 from asr.decoding import BeamOptions
 from asr.features import FeatureExtractor
@@ -355,6 +356,37 @@ def test_an_export_that_cannot_be_written(capsys, tiny_bundle_path, tmp_path, ou
     status, _, err = run(capsys, "export", tiny_bundle_path, "--output", tmp_path / output)
     assert (status, len(err.splitlines())) == (2, 1)
     assert str(tmp_path / output) in err
+
+
+def test_streams_have_a_graph_of_their_own(capsys, tiny_bundle_path, tmp_path):
+    path = tmp_path / "stream.onnx"
+    run(capsys, "export", tiny_bundle_path, "--output", path, "--streaming")
+    session = InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert {"h0", "c0"} < {each.name for each in session.get_inputs()}
+
+
+# asr info
+
+
+def test_info_says_what_a_bundle_is_and_how_it_reads_streams(capsys, bundle_of, tmp_path):
+    save_bundle(replace(bundle_of(), streaming=Streaming((240, 960), (120, 840))), tmp_path / "b")
+    status, out, err = run(capsys, "info", tmp_path / "b")
+    assert (status, err) == (0, "")
+    told = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert told["name"] == "tiny"
+    assert told["tokens"] == "7 characters"
+    assert told["streaming"] == "trained with chunks of 240 to 960 ms, look-ahead 120 to 840 ms"
+    assert told["latencies"] == "low 240 + 120 ms, medium 600 + 480 ms, high 960 + 840 ms"
+    status, out, err = run(capsys, "info", tmp_path / "b", "--json")
+    values = json.loads(out)
+    assert values["bytes"] == sum(file.stat().st_size for file in (tmp_path / "b").iterdir())
+    assert values["metadata"] == {"corpus": "none", "rates": [0.5, 1.0]}
+
+
+def test_info_of_a_model_that_was_not_trained_for_streams(capsys, tiny_bundle_path):
+    _, out, _ = run(capsys, "info", tiny_bundle_path)
+    assert "not trained for streams" in out
+    assert "medium 1280 + 640 ms" in out
 
 
 # packages that are not there
