@@ -26,7 +26,7 @@ from server.pb.v1.speech_pb2 import (
 )
 from server.pb.v1.speech_pb2_grpc import SpeechStub
 
-__all__ = ["Heard", "Speech", "conversation", "speak_all"]
+__all__ = ["Heard", "Speech", "Wishes", "conversation", "speak_all"]
 
 PIECE_SECONDS = 0.1
 PAUSE_SECONDS = 1.5  # between utterances, for endpoints to be found in
@@ -46,6 +46,14 @@ class Speech:
         size = round(PIECE_SECONDS * self.sample_rate)
         data = (np.clip(self.samples, -1, 1) * 32767).astype("<i2").tobytes()
         return [data[start : start + 2 * size] for start in range(0, len(data), 2 * size)]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What clients ask for: a decoder, and seconds of look-ahead; else what the model has."""
+
+    decoder: str = ""
+    look_ahead: float | None = None
 
 
 @dataclass
@@ -93,7 +101,7 @@ async def speak_all(
     sample_rate: int,
     sessions: int,
     seconds: float,
-    look_ahead: float | None = None,
+    wishes: Wishes,
 ) -> Heard:
     """``sessions`` clients speak for ``seconds``, one stream after the other."""
     heard, end = Heard(), time.perf_counter() + seconds
@@ -107,7 +115,7 @@ async def speak_all(
             while time.perf_counter() < end:
                 speech = conversation(utterances, sample_rate, chance)
                 try:
-                    await _Conversation(speech, heard, look_ahead).hold(stub)
+                    await _Conversation(speech, heard, wishes).hold(stub)
                 except grpc.aio.AioRpcError:
                     heard.refused += 1
                     await asyncio.sleep(1.0)
@@ -119,10 +127,10 @@ async def speak_all(
 class _Conversation:
     """One stream: its times of sending, and the segment that goes on."""
 
-    def __init__(self, speech: Speech, heard: Heard, look_ahead: float | None) -> None:
+    def __init__(self, speech: Speech, heard: Heard, wishes: Wishes) -> None:
         self._speech = speech
         self._heard = heard
-        self._look_ahead = look_ahead
+        self._wishes = wishes
         self._sent: list[float] = []  # when, piece by piece
         self._settled = ""
         self._shown: dict[int, set[str]] = {}  # words by their place
@@ -158,11 +166,12 @@ class _Conversation:
                 encoding="AUDIO_ENCODING_LINEAR16",
                 sample_rate_hertz=self._speech.sample_rate,
                 enable_word_time_offsets=True,
+                decoder=self._wishes.decoder,
             ),
             interim_results=True,
         )
-        if self._look_ahead is not None:
-            config.look_ahead.FromNanoseconds(round(1e9 * self._look_ahead))
+        if self._wishes.look_ahead is not None:
+            config.look_ahead.FromNanoseconds(round(1e9 * self._wishes.look_ahead))
         return config
 
     def _note(self, result: LiveResult, now: float) -> None:

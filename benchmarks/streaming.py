@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 
 from asr.audio import read_audio, resample
 from asr.cli.segments import read_pairs
+from asr.machine import describe_machine
 from asr.nn.chunks import Chunking
 from asr.recognizer import Recognizer
 from asr.scoring import ErrorCounts, word_errors
 from asr.types import Waveform
 from benchmarks.serving import batches, running_server
-from benchmarks.speakers import Heard, speak_all
-from benchmarks.timing import describe_machine, note
+from benchmarks.speakers import Heard, Wishes, speak_all
+from benchmarks.timing import note
 
 BOUND_MS = 300.0  # that partials and finals are to keep, beyond the look-ahead
 TOGETHER = 16  # utterances computed at once
@@ -127,6 +128,8 @@ def _parser() -> argparse.ArgumentParser:
         help="live streams at a time (default: %(default)s)",
     )
     add("--seconds", type=float, default=60.0, help="of each load (default: %(default)s)")
+    add("--decoder", default="", help="of the sessions: greedy or beam (default: the model's)")
+    add("--look-ahead", type=float, metavar="S", help="of the sessions (default: the server's)")
     add("--figures", type=Path, metavar="FOLDER", help="where pictures are written")
     add("--server-option", action="append", default=[], help="passed on, e.g. --stream-chunk=0.16")
     add("--no-errors", action="store_true", help="leave the error rates out")
@@ -218,15 +221,17 @@ def measure_loads(bundle: str, options: argparse.Namespace) -> dict[int, Load]:
     rate = Recognizer.load(bundle, backend="torch").sample_rate
     utterances = read_utterances(options.pairs, rate, options.utterances)
     spoken: list[NDArray[np.float32]] = [each.waveform.samples for each in utterances]
-    loads = {}
+    wishes, loads = Wishes(options.decoder, options.look_ahead), {}
     for sessions in options.sessions:
         note(f"{sessions} sessions")
         arguments = [f"--streams={sessions}", *options.server_option]
         with running_server(bundle, arguments) as server:
-            asyncio.run(speak_all(server.address, spoken, rate, 1, 1.0))  # the first is slower
+            asyncio.run(speak_all(server.address, spoken, rate, 1, 1.0, wishes))  # a slower one
             before, used = batches("asr_live_batch_size"), server.processor_seconds()
             begun = time.perf_counter()
-            heard = asyncio.run(speak_all(server.address, spoken, rate, sessions, options.seconds))
+            heard = asyncio.run(
+                speak_all(server.address, spoken, rate, sessions, options.seconds, wishes)
+            )
             used = (server.processor_seconds() - used) / (time.perf_counter() - begun)
             after = batches("asr_live_batch_size")
         streams, count = (now - then for now, then in zip(after, before, strict=True))

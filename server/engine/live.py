@@ -22,6 +22,7 @@ from server.timeout import within
 __all__ = ["Computing", "Hearing", "LiveStreams"]
 
 MOST_FINALS = 16  # of one stream, not read by its client, before it is computed no further
+MOST_STEPS = 4  # of one batch, for streams of which a look-ahead of chunks is left at the end
 MOST_WAITING = 512  # pieces and ends of segments of one stream that wait to be computed
 
 Samples = NDArray[np.float32]
@@ -139,6 +140,11 @@ class Hearing:
         """Whether there is nothing more to compute."""
         return self._is_over
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether somebody waits for a final result: audio has ended, or a segment is to."""
+        return not self.stream.is_ready or self.stream.session.ended
+
     def take_control(self) -> Control | None:
         """What the batch is to do before it computes this stream's next chunk."""
         if self.stream.is_ready or not self._inbox or isinstance(self._inbox[0], np.ndarray):
@@ -225,8 +231,8 @@ class LiveStreams:
 
     A batch is the next chunk of the stream that has been ready for longest, and those of others
     that its network can compute with it. It waits for others for ``options.wait_seconds`` at most,
-    so no stream waits for another's audio. ``observe`` is told the size of each batch and its
-    seconds.
+    so no stream waits for another's audio. The last chunks of audio that has ended do not wait, and
+    are computed in one batch. ``observe`` is told the size of each batch and its seconds.
     """
 
     def __init__(
@@ -312,6 +318,8 @@ class LiveStreams:
         """Let others become ready, for a bounded time after the first."""
         while self._queue and len(self._queue) < self.options.batch_streams:
             first = self._queue[0]
+            if first.is_urgent:
+                return
             left = first.ready_since + self.options.wait_seconds - asyncio.get_running_loop().time()
             if left <= 0:
                 return
@@ -355,19 +363,25 @@ class LiveStreams:
 def _compute(batch: Sequence[Hearing], controls: Sequence[Control | None]) -> list[Outcome]:
     """What each stream of ``batch`` says next; one that fails leaves the others alone."""
     outcomes: list[Outcome] = [_attempt(control) if control else [] for control in controls]
-    ready = [
-        index
-        for index, hearing in enumerate(batch)
-        if not isinstance(outcomes[index], Exception) and hearing.stream.is_ready
-    ]
-    if not ready:
-        return outcomes
-    computed = batch[0].network.step([batch[index].stream.session for index in ready])
-    for index, log_probs in zip(ready, computed, strict=True):
-        before, said = outcomes[index], _attempt(partial(batch[index].stream.accept, log_probs))
-        assert isinstance(before, list)
-        outcomes[index] = said if isinstance(said, Exception) else [*before, *said]
+    for step in range(MOST_STEPS):
+        ready = [
+            index
+            for index, hearing in enumerate(batch)
+            if not isinstance(outcomes[index], Exception) and _wants(hearing.stream, step)
+        ]
+        if not ready:
+            break
+        computed = batch[0].network.step([batch[index].stream.session for index in ready])
+        for index, log_probs in zip(ready, computed, strict=True):
+            before, said = outcomes[index], _attempt(partial(batch[index].stream.accept, log_probs))
+            assert isinstance(before, list)
+            outcomes[index] = said if isinstance(said, Exception) else [*before, *said]
     return outcomes
+
+
+def _wants(stream: LiveStream, step: int) -> bool:
+    """Whether a batch is to compute a chunk of ``stream`` in its step, the first of which is 0."""
+    return stream.is_ready and (step == 0 or stream.session.ended)
 
 
 def _attempt(work: Control) -> Outcome:

@@ -28,7 +28,11 @@ class Talk:
         self.samples: list[float] = []
         self.chunks = 0
         self.is_computed = False
-        self.has_finished = self.has_ended = self.is_forced = False
+        self.has_finished = self.has_ended = False
+
+    @property
+    def ended(self) -> bool:
+        return self.has_finished
 
     @property
     def is_ready(self) -> bool:
@@ -179,6 +183,23 @@ def test_under_load_no_chunk_waits_longer_than_two_batches(virtually, instantly)
                 break
         assert network.batches == [10] * 5
         assert max(ends) == pytest.approx(0.06), "three rounds of two batches"
+
+    virtually(live())
+
+
+def test_the_last_chunks_of_a_stream_are_computed_at_once(virtually, instantly):
+    """Whoever has stopped speaking waits for nobody, and for one batch."""
+
+    async def live() -> None:
+        loop, network = asyncio.get_running_loop(), Network()
+        streams = LiveStreams(instantly(lambda *_: 0.05), options(wait_seconds=0.2))
+        hearing = begin(streams, network)
+        await hearing.push(samples(9))
+        await hearing.finish()
+        start = loop.time()
+        assert await said(hearing) == ["9"]
+        assert loop.time() - start == pytest.approx(0.05)
+        assert network.batches == [1]
 
     virtually(live())
 
