@@ -193,6 +193,10 @@ def test_the_alignments_show_every_utterance(evaluated, data, tmp_path):
     assert text.startswith("substitutions: ")
 
 
+def test_each_figure_is_told_once(evaluated):
+    assert evaluated("--split", "dev").count("seconds of computing per second") == 1
+
+
 def test_a_bundle_is_evaluated_as_its_checkpoint(toy, evaluated, run, tmp_path, capsys):
     bundle = tmp_path / "bundle"
     decoder = ["--decoder", "beam", "--token-score", "1.5"]

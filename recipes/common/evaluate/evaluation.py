@@ -185,7 +185,6 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> dict[str, Result]:
     title = f"{options.decoder.name}, {recognizer.backend}"
     if options.chunks_ms is not None:
         title += ", chunks of {:g} ms, look-ahead {:g} ms".format(*options.chunks_ms)
-    _print(recipe, options, scoring, results, title, _note(recipe, options, splits))
     clean = {name: results[name] for name in splits}
     _print(recipe, options, scoring, clean, title, _note(recipe, options, splits))
     if conditions:
