@@ -29,7 +29,7 @@ __all__ = ["MODEL", "TUNED", "Ship"]
 CARD, PICTURE, TRAINING = "README.md", "reliability.png", "training.yaml"
 MODEL = Path("models", "english")
 # What `asr tune` found on dev-clean-4.
-TUNED = BeamOptions(beam_width=64, lm_weight=0.5)
+TUNED = BeamOptions(beam_width=100, lm_weight=0.6)
 
 
 class Ship:
