@@ -50,10 +50,10 @@ class Speech:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What clients ask for: a decoder, and seconds of look-ahead; else what the model has."""
+    """What clients ask for: a decoder, and a class of latency; else what the model has."""
 
     decoder: str = ""
-    look_ahead: float | None = None
+    latency: str = "unspecified"
 
 
 @dataclass
@@ -161,7 +161,7 @@ class _Conversation:
             yield TranscribeStreamRequest(audio_content=piece)
 
     def _config(self) -> StreamingRecognitionConfig:
-        config = StreamingRecognitionConfig(
+        return StreamingRecognitionConfig(
             config=RecognitionConfig(
                 encoding="AUDIO_ENCODING_LINEAR16",
                 sample_rate_hertz=self._speech.sample_rate,
@@ -169,10 +169,8 @@ class _Conversation:
                 decoder=self._wishes.decoder,
             ),
             interim_results=True,
+            latency=f"LATENCY_{self._wishes.latency.upper()}",
         )
-        if self._wishes.look_ahead is not None:
-            config.look_ahead.FromNanoseconds(round(1e9 * self._wishes.look_ahead))
-        return config
 
     def _note(self, result: LiveResult, now: float) -> None:
         heard = self._heard

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from asr.audio import read_audio, resample
+from asr.bundle.streaming import LATENCIES
 from asr.cli.segments import read_pairs
 from asr.machine import describe_machine
 from asr.nn.chunks import Chunking
@@ -108,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         "--chunks",
         type=float,
         nargs="+",
-        default=[160, 240, 480, 960],
+        default=[240, 480, 960, 1280],
         metavar="MS",
         help="(default: %(default)s)",
     )
@@ -129,9 +130,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--seconds", type=float, default=60.0, help="of each load (default: %(default)s)")
     add("--decoder", default="", help="of the sessions: greedy or beam (default: the model's)")
-    add("--look-ahead", type=float, metavar="S", help="of the sessions (default: the server's)")
+    add("--latency", choices=LATENCIES, default="medium", help="of the sessions (default: medium)")
     add("--figures", type=Path, metavar="FOLDER", help="where pictures are written")
-    add("--server-option", action="append", default=[], help="passed on, e.g. --stream-chunk=0.16")
+    add("--server-option", action="append", default=[], help="passed on, e.g. --search-threads=1")
     add("--no-errors", action="store_true", help="leave the error rates out")
     add("--no-load", action="store_true", help="leave the sessions out")
     return parser
@@ -221,7 +222,7 @@ def measure_loads(bundle: str, options: argparse.Namespace) -> dict[int, Load]:
     rate = Recognizer.load(bundle, backend="torch").sample_rate
     utterances = read_utterances(options.pairs, rate, options.utterances)
     spoken: list[NDArray[np.float32]] = [each.waveform.samples for each in utterances]
-    wishes, loads = Wishes(options.decoder, options.look_ahead), {}
+    wishes, loads = Wishes(options.decoder, options.latency), {}
     for sessions in options.sessions:
         note(f"{sessions} sessions")
         arguments = [f"--streams={sessions}", *options.server_option]

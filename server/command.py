@@ -159,7 +159,6 @@ def _add_capacity(parser: ArgumentParser) -> None:
         ("--batch-seconds", float, batch.batch_seconds, "S", "audio in one batch"),
         ("--batch-wait", float, batch.wait_seconds, "S", "wait for calls on their way"),
         ("--streams", int, stream.streams, "N", "live streams at a time; the next is refused"),
-        ("--stream-chunk", float, stream.chunk_seconds, "S", "audio between results of a stream"),
         ("--grace-seconds", float, whole.grace_seconds, "S", "how long a stop waits for calls"),
     ]
     for name, kind, default, metavar, text in numbers:
@@ -214,7 +213,7 @@ def _server_options(options: Namespace) -> ServerOptions:
             search_threads=options.search_threads,
         ),
         batch=BatchOptions(_parallel(options), options.batch_seconds, options.batch_wait),
-        stream=StreamOptions(streams=options.streams, chunk_seconds=options.stream_chunk),
+        stream=StreamOptions(streams=options.streams),
         grace_seconds=options.grace_seconds,
         metrics_host=options.metrics_host,
         metrics_port=options.metrics_port,

@@ -6,7 +6,6 @@ __all__ = [
     "ALTERNATIVE_SECONDS",
     "AUDIO_BYTES",
     "AUDIO_SECONDS",
-    "DEFAULT_LOOK_AHEAD",
     "DEFAULT_PORT",
     "MAX_ALTERNATIVES",
     "MAX_BEAM_WIDTH",
@@ -54,7 +53,6 @@ UPLOAD_SECONDS = 1200.0
 # A live stream: bytes as sent, 37 hours of 16 kHz LINEAR16; seconds that the model may hear ahead.
 STREAM_BYTES = 4 * 1024 * 1024 * 1024
 MIN_LOOK_AHEAD, MAX_LOOK_AHEAD = 0.1, 2.0
-DEFAULT_LOOK_AHEAD = 0.6
 
 # Of the rules that end its segments: seconds of silence, and of the longest segment.
 MIN_RULE_SECONDS, MAX_RULE_SECONDS = 0.1, 600.0

@@ -126,8 +126,6 @@ class StreamOptions:
 
     Attributes:
         streams: live streams at a time; the next is refused.
-        chunk_seconds: audio that is computed at a time, beside the look-ahead. Shorter ones answer
-            sooner and cost more, for each computes its look-ahead as well.
         parallel: batches of chunks that are computed at a time, each by a thread.
         batch_streams: chunks in one batch at most.
         wait_seconds: how long a chunk waits for those of others.
@@ -135,7 +133,6 @@ class StreamOptions:
     """
 
     streams: int = field(default_factory=lambda: 30 * processors())
-    chunk_seconds: float = 0.24
     parallel: int = field(default_factory=processors)
     batch_streams: int = 32
     wait_seconds: float = 0.01
@@ -143,7 +140,6 @@ class StreamOptions:
 
     def __post_init__(self) -> None:
         _check("live streams", self.streams, 0, 100_000)
-        _check("the chunk of live streams", self.chunk_seconds, 0.02, 2.0)
         _check("batches of live streams at a time", self.parallel, 1, 1024)
         _check("live streams in a batch", self.batch_streams, 1, 1024)
         _check("the wait for a batch of live streams", self.wait_seconds, 0.0, 1.0)

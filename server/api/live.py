@@ -129,10 +129,7 @@ class LiveCalls:
         options = read_live_options(config)
         plan = await self._pipeline.plan(config.config, record)
         check_decoder(plan.decoder.options)
-        recognizer = plan.model.recognizer
-        chunking = read_chunking(
-            config, self._streams.options.chunk_seconds, recognizer.seconds_per_frame
-        )
+        chunking = read_chunking(config, plan.model.recognizer.bundle)
         plan.model.streamer(chunking)  # or it cannot be read by chunks
         return LivePlan(plan, options, chunking, config.interim_results)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from google.protobuf.duration_pb2 import Duration
 
+from asr.bundle import Bundle
 from asr.decoding import DecoderOptions
 from asr.live import EndpointOptions, Final, Interim, LiveOptions
 from asr.nn.chunks import Chunking
@@ -15,7 +16,6 @@ from server.api.messages import write_alternatives, write_duration, write_word
 from server.audio.pool import AudioJob
 from server.limits import (
     AUDIO_SECONDS,
-    DEFAULT_LOOK_AHEAD,
     MAX_LOOK_AHEAD,
     MAX_RULE_SECONDS,
     MAX_SEGMENT_SECONDS,
@@ -24,6 +24,10 @@ from server.limits import (
     STREAM_BYTES,
 )
 from server.pb.v1.speech_pb2 import (
+    LATENCY_HIGH,
+    LATENCY_LOW,
+    LATENCY_MEDIUM,
+    LATENCY_UNSPECIFIED,
     SPEECH_EVENT_TYPE_END_OF_SINGLE_UTTERANCE,
     SPEECH_EVENT_TYPE_UNSPECIFIED,
     EndpointingConfig,
@@ -44,6 +48,12 @@ __all__ = [
 ]
 
 SAMPLE_BYTES = {"LINEAR16": 2, "FLOAT": 4, "MULAW": 1, "ALAW": 1}
+LATENCIES = {
+    LATENCY_UNSPECIFIED: "medium",
+    LATENCY_LOW: "low",
+    LATENCY_MEDIUM: "medium",
+    LATENCY_HIGH: "high",
+}
 DECODERS = ("greedy", "beam")  # that say something before the end
 LESS_THAN_SETTLED = 0.99  # a stability of 1 is a promise
 
@@ -61,19 +71,22 @@ def read_live_options(config: StreamingRecognitionConfig) -> LiveOptions:
     )
 
 
-def read_chunking(
-    config: StreamingRecognitionConfig, chunk_seconds: float, seconds_per_frame: float
-) -> Chunking:
-    """How far ahead the model is to hear, in its frames.
+def read_chunking(config: StreamingRecognitionConfig, bundle: Bundle) -> Chunking:
+    """How the model ``bundle`` is to be read, in its frames.
 
     Raises:
-        ConfigError: the look-ahead is out of range.
+        ConfigError: the look-ahead is out of range, or there is no such latency.
     """
-    look_ahead = DEFAULT_LOOK_AHEAD
-    if config.HasField("look_ahead"):
-        look_ahead = _seconds("look_ahead", config.look_ahead, MIN_LOOK_AHEAD, MAX_LOOK_AHEAD)
-    frames = round(chunk_seconds / seconds_per_frame)
-    return Chunking(max(1, frames), round(look_ahead / seconds_per_frame))
+    if config.latency not in LATENCIES:
+        raise ConfigError(
+            f"latency {config.latency} is unknown",
+            remedy="give LOW, MEDIUM or HIGH, or leave it out",
+        )
+    chunking = bundle.chunking(LATENCIES[config.latency])
+    if not config.HasField("look_ahead"):
+        return chunking
+    seconds = _seconds("look_ahead", config.look_ahead, MIN_LOOK_AHEAD, MAX_LOOK_AHEAD)
+    return replace(chunking, look_ahead=round(seconds / bundle.seconds_per_frame))
 
 
 def check_decoder(options: DecoderOptions) -> None:

@@ -25,19 +25,21 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19server/pb/v1/speech.proto\x12\x06\x61sr.v1\x1a\x1egoogle/protobuf/duration.proto\"\xd1\x02\n\x11RecognitionConfig\x12\'\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x15.asr.v1.AudioEncoding\x12\x19\n\x11sample_rate_hertz\x18\x02 \x01(\x05\x12\x1b\n\x13\x61udio_channel_count\x18\x03 \x01(\x05\x12\x0f\n\x07\x64\x65\x63oder\x18\x04 \x01(\t\x12\x12\n\nbeam_width\x18\x05 \x01(\x05\x12\x18\n\x10max_alternatives\x18\x06 \x01(\x05\x12 \n\x18\x65nable_word_time_offsets\x18\x07 \x01(\x08\x12\r\n\x05model\x18\x08 \x01(\t\x12\x15\n\raudio_channel\x18\t \x01(\x05\x12\x16\n\tlm_weight\x18\n \x01(\x02H\x00\x88\x01\x01\x12.\n\x0fspeech_contexts\x18\x0b \x03(\x0b\x32\x15.asr.v1.SpeechContextB\x0c\n\n_lm_weight\"/\n\rSpeechContext\x12\x0f\n\x07phrases\x18\x01 \x03(\t\x12\r\n\x05\x62oost\x18\x02 \x01(\x02\"M\n\x11TranscribeRequest\x12)\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x19.asr.v1.RecognitionConfig\x12\r\n\x05\x61udio\x18\x02 \x01(\x0c\"F\n\x12TranscribeResponse\x12\x30\n\x07results\x18\x01 \x03(\x0b\x32\x1f.asr.v1.SpeechRecognitionResult\"t\n\x17TranscribeChunksRequest\x12+\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x19.asr.v1.RecognitionConfigH\x00\x12\x17\n\raudio_content\x18\x02 \x01(\x0cH\x00\x42\x13\n\x11streaming_request\"L\n\x18TranscribeChunksResponse\x12\x30\n\x07results\x18\x01 \x03(\x0b\x32\x1f.asr.v1.SpeechRecognitionResult\"\xdf\x01\n\x17TranscribeStreamRequest\x12+\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x19.asr.v1.RecognitionConfigH\x00\x12\x17\n\raudio_content\x18\x02 \x01(\x0cH\x00\x12>\n\x10streaming_config\x18\x03 \x01(\x0b\x32\".asr.v1.StreamingRecognitionConfigH\x00\x12)\n\x0b\x65nd_segment\x18\x04 \x01(\x0b\x32\x12.asr.v1.EndSegmentH\x00\x42\x13\n\x11streaming_request\"\xe0\x01\n\x1aStreamingRecognitionConfig\x12)\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x19.asr.v1.RecognitionConfig\x12\x18\n\x10single_utterance\x18\x02 \x01(\x08\x12\x17\n\x0finterim_results\x18\x03 \x01(\x08\x12-\n\nlook_ahead\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12\x65ndpointing_config\x18\x05 \x01(\x0b\x32\x19.asr.v1.EndpointingConfig\"\xd0\x01\n\x11\x45ndpointingConfig\x12=\n\x1arule1_min_trailing_silence\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12=\n\x1arule2_min_trailing_silence\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12=\n\x1arule3_min_utterance_length\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x0c\n\nEndSegment\"\xc5\x01\n\x18TranscribeStreamResponse\x12(\n\x07started\x18\x01 \x01(\x0b\x32\x15.asr.v1.StreamStartedH\x00\x12\x31\n\x06result\x18\x02 \x01(\x0b\x32\x1f.asr.v1.SpeechRecognitionResultH\x00\x12\x36\n\x07results\x18\x03 \x01(\x0b\x32#.asr.v1.StreamingRecognitionResultsH\x00\x42\x14\n\x12streaming_response\"\x86\x01\n\x1bStreamingRecognitionResults\x12\x33\n\x07results\x18\x01 \x03(\x0b\x32\".asr.v1.StreamingRecognitionResult\x12\x32\n\x11speech_event_type\x18\x02 \x01(\x0e\x32\x17.asr.v1.SpeechEventType\"\xe8\x01\n\x1aStreamingRecognitionResult\x12:\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32$.asr.v1.SpeechRecognitionAlternative\x12\x10\n\x08is_final\x18\x02 \x01(\x08\x12\x11\n\tstability\x18\x03 \x01(\x02\x12\x32\n\x0fresult_end_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12segment_start_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xbd\x01\n\rStreamStarted\x12\r\n\x05model\x18\x01 \x01(\t\x12\x16\n\x0e\x61nswers_at_end\x18\x02 \x01(\x08\x12,\n\tmax_audio\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nlook_ahead\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05\x63hunk\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x13\n\x11ListModelsRequest\"3\n\x12ListModelsResponse\x12\x1d\n\x06models\x18\x01 \x03(\x0b\x32\r.asr.v1.Model\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"0\n\x10GetModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.asr.v1.Model\"\x80\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nis_default\x18\x02 \x01(\x08\x12\x19\n\x11sample_rate_hertz\x18\x03 \x01(\x05\x12\x16\n\x0e\x61nswers_at_end\x18\x04 \x01(\x08\x12\x17\n\x0fvocabulary_size\x18\x05 \x01(\x05\x12-\n\nframe_step\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0f\x64\x65\x66\x61ult_decoder\x18\x07 \x01(\t\x12\x10\n\x08\x64\x65\x63oders\x18\x08 \x03(\t\x12\x13\n\x0b\x66ingerprint\x18\t \x01(\t\x12\x1a\n\x12has_language_model\x18\n \x01(\x08\"\x89\x01\n\x17SpeechRecognitionResult\x12:\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32$.asr.v1.SpeechRecognitionAlternative\x12\x32\n\x0fresult_end_time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xe0\x01\n\x1cSpeechRecognitionAlternative\x12\x12\n\ntranscript\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x02\x12\x1f\n\x05words\x18\x03 \x03(\x0b\x32\x10.asr.v1.WordInfo\x12\r\n\x05score\x18\x04 \x01(\x01\x12)\n\x0csearch_proof\x18\x05 \x01(\x0e\x32\x13.asr.v1.SearchProof\x12\x16\n\x0e\x61\x63oustic_score\x18\x06 \x01(\x01\x12\x10\n\x08lm_score\x18\x07 \x01(\x01\x12\x13\n\x0b\x62onus_score\x18\x08 \x01(\x01\"\x88\x01\n\x08WordInfo\x12-\n\nstart_time\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04word\x18\x03 \x01(\t\x12\x12\n\nconfidence\x18\x04 \x01(\x02*\xe2\x01\n\rAudioEncoding\x12\x1e\n\x1a\x41UDIO_ENCODING_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41UDIO_ENCODING_LINEAR16\x10\x01\x12\x18\n\x14\x41UDIO_ENCODING_FLOAT\x10\x02\x12\x17\n\x13\x41UDIO_ENCODING_FLAC\x10\x03\x12\x16\n\x12\x41UDIO_ENCODING_OGG\x10\x04\x12\x18\n\x14\x41UDIO_ENCODING_MULAW\x10\x05\x12\x17\n\x13\x41UDIO_ENCODING_ALAW\x10\x06\x12\x16\n\x12\x41UDIO_ENCODING_WAV\x10\x07*c\n\x0fSpeechEventType\x12!\n\x1dSPEECH_EVENT_TYPE_UNSPECIFIED\x10\x00\x12-\n)SPEECH_EVENT_TYPE_END_OF_SINGLE_UTTERANCE\x10\x01*u\n\x0bSearchProof\x12\x1c\n\x18SEARCH_PROOF_UNSPECIFIED\x10\x00\x12\x16\n\x12SEARCH_PROOF_EXACT\x10\x01\x12\x1a\n\x16SEARCH_PROOF_SECTIONED\x10\x02\x12\x14\n\x10SEARCH_PROOF_CUT\x10\x03\x32\x85\x03\n\x06Speech\x12\x43\n\nTranscribe\x12\x19.asr.v1.TranscribeRequest\x1a\x1a.asr.v1.TranscribeResponse\x12W\n\x10TranscribeChunks\x12\x1f.asr.v1.TranscribeChunksRequest\x1a .asr.v1.TranscribeChunksResponse(\x01\x12Y\n\x10TranscribeStream\x12\x1f.asr.v1.TranscribeStreamRequest\x1a .asr.v1.TranscribeStreamResponse(\x01\x30\x01\x12\x43\n\nListModels\x12\x19.asr.v1.ListModelsRequest\x1a\x1a.asr.v1.ListModelsResponse\x12=\n\x08GetModel\x12\x17.asr.v1.GetModelRequest\x1a\x18.asr.v1.GetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19server/pb/v1/speech.proto\x12\x06\x61sr.v1\x1a\x1egoogle/protobuf/duration.proto\"\xd1\x02\n\x11RecognitionConfig\x12\'\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x15.asr.v1.AudioEncoding\x12\x19\n\x11sample_rate_hertz\x18\x02 \x01(\x05\x12\x1b\n\x13\x61udio_channel_count\x18\x03 \x01(\x05\x12\x0f\n\x07\x64\x65\x63oder\x18\x04 \x01(\t\x12\x12\n\nbeam_width\x18\x05 \x01(\x05\x12\x18\n\x10max_alternatives\x18\x06 \x01(\x05\x12 \n\x18\x65nable_word_time_offsets\x18\x07 \x01(\x08\x12\r\n\x05model\x18\x08 \x01(\t\x12\x15\n\raudio_channel\x18\t \x01(\x05\x12\x16\n\tlm_weight\x18\n \x01(\x02H\x00\x88\x01\x01\x12.\n\x0fspeech_contexts\x18\x0b \x03(\x0b\x32\x15.asr.v1.SpeechContextB\x0c\n\n_lm_weight\"/\n\rSpeechContext\x12\x0f\n\x07phrases\x18\x01 \x03(\t\x12\r\n\x05\x62oost\x18\x02 \x01(\x02\"M\n\x11TranscribeRequest\x12)\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x19.asr.v1.RecognitionConfig\x12\r\n\x05\x61udio\x18\x02 \x01(\x0c\"F\n\x12TranscribeResponse\x12\x30\n\x07results\x18\x01 \x03(\x0b\x32\x1f.asr.v1.SpeechRecognitionResult\"t\n\x17TranscribeChunksRequest\x12+\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x19.asr.v1.RecognitionConfigH\x00\x12\x17\n\raudio_content\x18\x02 \x01(\x0cH\x00\x42\x13\n\x11streaming_request\"L\n\x18TranscribeChunksResponse\x12\x30\n\x07results\x18\x01 \x03(\x0b\x32\x1f.asr.v1.SpeechRecognitionResult\"\xdf\x01\n\x17TranscribeStreamRequest\x12+\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x19.asr.v1.RecognitionConfigH\x00\x12\x17\n\raudio_content\x18\x02 \x01(\x0cH\x00\x12>\n\x10streaming_config\x18\x03 \x01(\x0b\x32\".asr.v1.StreamingRecognitionConfigH\x00\x12)\n\x0b\x65nd_segment\x18\x04 \x01(\x0b\x32\x12.asr.v1.EndSegmentH\x00\x42\x13\n\x11streaming_request\"\x82\x02\n\x1aStreamingRecognitionConfig\x12)\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x19.asr.v1.RecognitionConfig\x12\x18\n\x10single_utterance\x18\x02 \x01(\x08\x12\x17\n\x0finterim_results\x18\x03 \x01(\x08\x12-\n\nlook_ahead\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12\x65ndpointing_config\x18\x05 \x01(\x0b\x32\x19.asr.v1.EndpointingConfig\x12 \n\x07latency\x18\x06 \x01(\x0e\x32\x0f.asr.v1.Latency\"\xd0\x01\n\x11\x45ndpointingConfig\x12=\n\x1arule1_min_trailing_silence\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12=\n\x1arule2_min_trailing_silence\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12=\n\x1arule3_min_utterance_length\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x0c\n\nEndSegment\"\xc5\x01\n\x18TranscribeStreamResponse\x12(\n\x07started\x18\x01 \x01(\x0b\x32\x15.asr.v1.StreamStartedH\x00\x12\x31\n\x06result\x18\x02 \x01(\x0b\x32\x1f.asr.v1.SpeechRecognitionResultH\x00\x12\x36\n\x07results\x18\x03 \x01(\x0b\x32#.asr.v1.StreamingRecognitionResultsH\x00\x42\x14\n\x12streaming_response\"\x86\x01\n\x1bStreamingRecognitionResults\x12\x33\n\x07results\x18\x01 \x03(\x0b\x32\".asr.v1.StreamingRecognitionResult\x12\x32\n\x11speech_event_type\x18\x02 \x01(\x0e\x32\x17.asr.v1.SpeechEventType\"\xe8\x01\n\x1aStreamingRecognitionResult\x12:\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32$.asr.v1.SpeechRecognitionAlternative\x12\x10\n\x08is_final\x18\x02 \x01(\x08\x12\x11\n\tstability\x18\x03 \x01(\x02\x12\x32\n\x0fresult_end_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12segment_start_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xbd\x01\n\rStreamStarted\x12\r\n\x05model\x18\x01 \x01(\t\x12\x16\n\x0e\x61nswers_at_end\x18\x02 \x01(\x08\x12,\n\tmax_audio\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nlook_ahead\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05\x63hunk\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x13\n\x11ListModelsRequest\"3\n\x12ListModelsResponse\x12\x1d\n\x06models\x18\x01 \x03(\x0b\x32\r.asr.v1.Model\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"0\n\x10GetModelResponse\x12\x1c\n\x05model\x18\x01 \x01(\x0b\x32\r.asr.v1.Model\"\x80\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nis_default\x18\x02 \x01(\x08\x12\x19\n\x11sample_rate_hertz\x18\x03 \x01(\x05\x12\x16\n\x0e\x61nswers_at_end\x18\x04 \x01(\x08\x12\x17\n\x0fvocabulary_size\x18\x05 \x01(\x05\x12-\n\nframe_step\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0f\x64\x65\x66\x61ult_decoder\x18\x07 \x01(\t\x12\x10\n\x08\x64\x65\x63oders\x18\x08 \x03(\t\x12\x13\n\x0b\x66ingerprint\x18\t \x01(\t\x12\x1a\n\x12has_language_model\x18\n \x01(\x08\"\x89\x01\n\x17SpeechRecognitionResult\x12:\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32$.asr.v1.SpeechRecognitionAlternative\x12\x32\n\x0fresult_end_time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xe0\x01\n\x1cSpeechRecognitionAlternative\x12\x12\n\ntranscript\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x02\x12\x1f\n\x05words\x18\x03 \x03(\x0b\x32\x10.asr.v1.WordInfo\x12\r\n\x05score\x18\x04 \x01(\x01\x12)\n\x0csearch_proof\x18\x05 \x01(\x0e\x32\x13.asr.v1.SearchProof\x12\x16\n\x0e\x61\x63oustic_score\x18\x06 \x01(\x01\x12\x10\n\x08lm_score\x18\x07 \x01(\x01\x12\x13\n\x0b\x62onus_score\x18\x08 \x01(\x01\"\x88\x01\n\x08WordInfo\x12-\n\nstart_time\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04word\x18\x03 \x01(\t\x12\x12\n\nconfidence\x18\x04 \x01(\x02*\xe2\x01\n\rAudioEncoding\x12\x1e\n\x1a\x41UDIO_ENCODING_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41UDIO_ENCODING_LINEAR16\x10\x01\x12\x18\n\x14\x41UDIO_ENCODING_FLOAT\x10\x02\x12\x17\n\x13\x41UDIO_ENCODING_FLAC\x10\x03\x12\x16\n\x12\x41UDIO_ENCODING_OGG\x10\x04\x12\x18\n\x14\x41UDIO_ENCODING_MULAW\x10\x05\x12\x17\n\x13\x41UDIO_ENCODING_ALAW\x10\x06\x12\x16\n\x12\x41UDIO_ENCODING_WAV\x10\x07*Y\n\x07Latency\x12\x17\n\x13LATENCY_UNSPECIFIED\x10\x00\x12\x0f\n\x0bLATENCY_LOW\x10\x01\x12\x12\n\x0eLATENCY_MEDIUM\x10\x02\x12\x10\n\x0cLATENCY_HIGH\x10\x03*c\n\x0fSpeechEventType\x12!\n\x1dSPEECH_EVENT_TYPE_UNSPECIFIED\x10\x00\x12-\n)SPEECH_EVENT_TYPE_END_OF_SINGLE_UTTERANCE\x10\x01*u\n\x0bSearchProof\x12\x1c\n\x18SEARCH_PROOF_UNSPECIFIED\x10\x00\x12\x16\n\x12SEARCH_PROOF_EXACT\x10\x01\x12\x1a\n\x16SEARCH_PROOF_SECTIONED\x10\x02\x12\x14\n\x10SEARCH_PROOF_CUT\x10\x03\x32\x85\x03\n\x06Speech\x12\x43\n\nTranscribe\x12\x19.asr.v1.TranscribeRequest\x1a\x1a.asr.v1.TranscribeResponse\x12W\n\x10TranscribeChunks\x12\x1f.asr.v1.TranscribeChunksRequest\x1a .asr.v1.TranscribeChunksResponse(\x01\x12Y\n\x10TranscribeStream\x12\x1f.asr.v1.TranscribeStreamRequest\x1a .asr.v1.TranscribeStreamResponse(\x01\x30\x01\x12\x43\n\nListModels\x12\x19.asr.v1.ListModelsRequest\x1a\x1a.asr.v1.ListModelsResponse\x12=\n\x08GetModel\x12\x17.asr.v1.GetModelRequest\x1a\x18.asr.v1.GetModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'server.pb.v1.speech_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_AUDIOENCODING']._serialized_start=3170
-  _globals['_AUDIOENCODING']._serialized_end=3396
-  _globals['_SPEECHEVENTTYPE']._serialized_start=3398
-  _globals['_SPEECHEVENTTYPE']._serialized_end=3497
-  _globals['_SEARCHPROOF']._serialized_start=3499
-  _globals['_SEARCHPROOF']._serialized_end=3616
+  _globals['_AUDIOENCODING']._serialized_start=3204
+  _globals['_AUDIOENCODING']._serialized_end=3430
+  _globals['_LATENCY']._serialized_start=3432
+  _globals['_LATENCY']._serialized_end=3521
+  _globals['_SPEECHEVENTTYPE']._serialized_start=3523
+  _globals['_SPEECHEVENTTYPE']._serialized_end=3622
+  _globals['_SEARCHPROOF']._serialized_start=3624
+  _globals['_SEARCHPROOF']._serialized_end=3741
   _globals['_RECOGNITIONCONFIG']._serialized_start=70
   _globals['_RECOGNITIONCONFIG']._serialized_end=407
   _globals['_SPEECHCONTEXT']._serialized_start=409
@@ -53,35 +55,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRANSCRIBESTREAMREQUEST']._serialized_start=806
   _globals['_TRANSCRIBESTREAMREQUEST']._serialized_end=1029
   _globals['_STREAMINGRECOGNITIONCONFIG']._serialized_start=1032
-  _globals['_STREAMINGRECOGNITIONCONFIG']._serialized_end=1256
-  _globals['_ENDPOINTINGCONFIG']._serialized_start=1259
-  _globals['_ENDPOINTINGCONFIG']._serialized_end=1467
-  _globals['_ENDSEGMENT']._serialized_start=1469
-  _globals['_ENDSEGMENT']._serialized_end=1481
-  _globals['_TRANSCRIBESTREAMRESPONSE']._serialized_start=1484
-  _globals['_TRANSCRIBESTREAMRESPONSE']._serialized_end=1681
-  _globals['_STREAMINGRECOGNITIONRESULTS']._serialized_start=1684
-  _globals['_STREAMINGRECOGNITIONRESULTS']._serialized_end=1818
-  _globals['_STREAMINGRECOGNITIONRESULT']._serialized_start=1821
-  _globals['_STREAMINGRECOGNITIONRESULT']._serialized_end=2053
-  _globals['_STREAMSTARTED']._serialized_start=2056
-  _globals['_STREAMSTARTED']._serialized_end=2245
-  _globals['_LISTMODELSREQUEST']._serialized_start=2247
-  _globals['_LISTMODELSREQUEST']._serialized_end=2266
-  _globals['_LISTMODELSRESPONSE']._serialized_start=2268
-  _globals['_LISTMODELSRESPONSE']._serialized_end=2319
-  _globals['_GETMODELREQUEST']._serialized_start=2321
-  _globals['_GETMODELREQUEST']._serialized_end=2352
-  _globals['_GETMODELRESPONSE']._serialized_start=2354
-  _globals['_GETMODELRESPONSE']._serialized_end=2402
-  _globals['_MODEL']._serialized_start=2405
-  _globals['_MODEL']._serialized_end=2661
-  _globals['_SPEECHRECOGNITIONRESULT']._serialized_start=2664
-  _globals['_SPEECHRECOGNITIONRESULT']._serialized_end=2801
-  _globals['_SPEECHRECOGNITIONALTERNATIVE']._serialized_start=2804
-  _globals['_SPEECHRECOGNITIONALTERNATIVE']._serialized_end=3028
-  _globals['_WORDINFO']._serialized_start=3031
-  _globals['_WORDINFO']._serialized_end=3167
-  _globals['_SPEECH']._serialized_start=3619
-  _globals['_SPEECH']._serialized_end=4008
+  _globals['_STREAMINGRECOGNITIONCONFIG']._serialized_end=1290
+  _globals['_ENDPOINTINGCONFIG']._serialized_start=1293
+  _globals['_ENDPOINTINGCONFIG']._serialized_end=1501
+  _globals['_ENDSEGMENT']._serialized_start=1503
+  _globals['_ENDSEGMENT']._serialized_end=1515
+  _globals['_TRANSCRIBESTREAMRESPONSE']._serialized_start=1518
+  _globals['_TRANSCRIBESTREAMRESPONSE']._serialized_end=1715
+  _globals['_STREAMINGRECOGNITIONRESULTS']._serialized_start=1718
+  _globals['_STREAMINGRECOGNITIONRESULTS']._serialized_end=1852
+  _globals['_STREAMINGRECOGNITIONRESULT']._serialized_start=1855
+  _globals['_STREAMINGRECOGNITIONRESULT']._serialized_end=2087
+  _globals['_STREAMSTARTED']._serialized_start=2090
+  _globals['_STREAMSTARTED']._serialized_end=2279
+  _globals['_LISTMODELSREQUEST']._serialized_start=2281
+  _globals['_LISTMODELSREQUEST']._serialized_end=2300
+  _globals['_LISTMODELSRESPONSE']._serialized_start=2302
+  _globals['_LISTMODELSRESPONSE']._serialized_end=2353
+  _globals['_GETMODELREQUEST']._serialized_start=2355
+  _globals['_GETMODELREQUEST']._serialized_end=2386
+  _globals['_GETMODELRESPONSE']._serialized_start=2388
+  _globals['_GETMODELRESPONSE']._serialized_end=2436
+  _globals['_MODEL']._serialized_start=2439
+  _globals['_MODEL']._serialized_end=2695
+  _globals['_SPEECHRECOGNITIONRESULT']._serialized_start=2698
+  _globals['_SPEECHRECOGNITIONRESULT']._serialized_end=2835
+  _globals['_SPEECHRECOGNITIONALTERNATIVE']._serialized_start=2838
+  _globals['_SPEECHRECOGNITIONALTERNATIVE']._serialized_end=3062
+  _globals['_WORDINFO']._serialized_start=3065
+  _globals['_WORDINFO']._serialized_end=3201
+  _globals['_SPEECH']._serialized_start=3744
+  _globals['_SPEECH']._serialized_end=4133
 # @@protoc_insertion_point(module_scope)

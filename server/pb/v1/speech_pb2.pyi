@@ -18,6 +18,13 @@ class AudioEncoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AUDIO_ENCODING_ALAW: _ClassVar[AudioEncoding]
     AUDIO_ENCODING_WAV: _ClassVar[AudioEncoding]
 
+class Latency(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LATENCY_UNSPECIFIED: _ClassVar[Latency]
+    LATENCY_LOW: _ClassVar[Latency]
+    LATENCY_MEDIUM: _ClassVar[Latency]
+    LATENCY_HIGH: _ClassVar[Latency]
+
 class SpeechEventType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SPEECH_EVENT_TYPE_UNSPECIFIED: _ClassVar[SpeechEventType]
@@ -37,6 +44,10 @@ AUDIO_ENCODING_OGG: AudioEncoding
 AUDIO_ENCODING_MULAW: AudioEncoding
 AUDIO_ENCODING_ALAW: AudioEncoding
 AUDIO_ENCODING_WAV: AudioEncoding
+LATENCY_UNSPECIFIED: Latency
+LATENCY_LOW: Latency
+LATENCY_MEDIUM: Latency
+LATENCY_HIGH: Latency
 SPEECH_EVENT_TYPE_UNSPECIFIED: SpeechEventType
 SPEECH_EVENT_TYPE_END_OF_SINGLE_UTTERANCE: SpeechEventType
 SEARCH_PROOF_UNSPECIFIED: SearchProof
@@ -119,18 +130,20 @@ class TranscribeStreamRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[RecognitionConfig, _Mapping]] = ..., audio_content: _Optional[bytes] = ..., streaming_config: _Optional[_Union[StreamingRecognitionConfig, _Mapping]] = ..., end_segment: _Optional[_Union[EndSegment, _Mapping]] = ...) -> None: ...
 
 class StreamingRecognitionConfig(_message.Message):
-    __slots__ = ("config", "single_utterance", "interim_results", "look_ahead", "endpointing_config")
+    __slots__ = ("config", "single_utterance", "interim_results", "look_ahead", "endpointing_config", "latency")
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     SINGLE_UTTERANCE_FIELD_NUMBER: _ClassVar[int]
     INTERIM_RESULTS_FIELD_NUMBER: _ClassVar[int]
     LOOK_AHEAD_FIELD_NUMBER: _ClassVar[int]
     ENDPOINTING_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_FIELD_NUMBER: _ClassVar[int]
     config: RecognitionConfig
     single_utterance: bool
     interim_results: bool
     look_ahead: _duration_pb2.Duration
     endpointing_config: EndpointingConfig
-    def __init__(self, config: _Optional[_Union[RecognitionConfig, _Mapping]] = ..., single_utterance: bool = ..., interim_results: bool = ..., look_ahead: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., endpointing_config: _Optional[_Union[EndpointingConfig, _Mapping]] = ...) -> None: ...
+    latency: Latency
+    def __init__(self, config: _Optional[_Union[RecognitionConfig, _Mapping]] = ..., single_utterance: bool = ..., interim_results: bool = ..., look_ahead: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., endpointing_config: _Optional[_Union[EndpointingConfig, _Mapping]] = ..., latency: _Optional[_Union[Latency, str]] = ...) -> None: ...
 
 class EndpointingConfig(_message.Message):
     __slots__ = ("rule1_min_trailing_silence", "rule2_min_trailing_silence", "rule3_min_utterance_length")

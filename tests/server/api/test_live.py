@@ -17,8 +17,7 @@ from asr.nn.chunks import Chunking
 from asr.nn.model import PEER, AcousticModel, AcousticModelConfig, NetworkConfig
 from asr.recognizer import Recognizer
 from server.api import upload
-from server.limits import DEFAULT_LOOK_AHEAD, MAX_LOOK_AHEAD, MIN_LOOK_AHEAD, STREAM_BYTES
-from server.options import StreamOptions
+from server.limits import MAX_LOOK_AHEAD, MIN_LOOK_AHEAD, STREAM_BYTES
 from server.pb.v1 import speech_pb2 as pb
 
 RATE = 16_000
@@ -90,17 +89,21 @@ def seconds(duration) -> float:
     return duration.ToNanoseconds() / 1e9
 
 
-def chunking_of(recognizer, look_ahead: float = DEFAULT_LOOK_AHEAD) -> Chunking:
-    frame = recognizer.seconds_per_frame
-    return Chunking(round(StreamOptions().chunk_seconds / frame), round(look_ahead / frame))
+def chunking_of(recognizer, latency: str, look_ahead: float | None) -> Chunking:
+    chunking, frame = recognizer.bundle.chunking(latency), recognizer.seconds_per_frame
+    return (
+        chunking if look_ahead is None else replace(chunking, look_ahead=round(look_ahead / frame))
+    )
 
 
 def expected(recognizer, data: bytes, endpoint=None, *, ends=(), **options) -> list[Final]:
     """What the toolkit's own stream says of LINEAR16, given at once; ``ends`` of segments are the
     client's, in bytes.
     """
-    look_ahead = options.pop("look_ahead", DEFAULT_LOOK_AHEAD)
-    streamer = recognizer.streamer(chunking_of(recognizer, look_ahead))
+    chunking = chunking_of(
+        recognizer, options.pop("latency", "medium"), options.pop("look_ahead", None)
+    )
+    streamer = recognizer.streamer(chunking)
     live = LiveStream(
         streamer,
         recognizer.decoder(),
@@ -134,7 +137,8 @@ def test_final_results_are_those_of_the_toolkit(running, recognizer, speech):
 
 
 def test_interim_results_grow_and_never_take_back_what_is_settled(running, speech):
-    answers = ask(running, configured(endpointing_config=PAUSES), *pieces_of(speech, 3_200))
+    config = configured(endpointing_config=PAUSES, latency="LATENCY_LOW")
+    answers = ask(running, config, *pieces_of(speech, 3_200))
     settled, segments, seen = "", 0, 0
     for answer in answers[1:]:
         parts = answer.results.results
@@ -150,7 +154,7 @@ def test_interim_results_grow_and_never_take_back_what_is_settled(running, speec
         assert fixed.startswith(settled)
         settled, seen = fixed, seen + 1
     assert segments == 2
-    assert seen > 4
+    assert seen > 3
 
 
 def test_without_being_asked_for_there_are_no_interim_results(running, speech):
@@ -179,7 +183,8 @@ def test_words_come_with_interim_and_final_results_where_asked_for(running, reco
 
 def test_a_stream_is_told_what_becomes_of_it(running, recognizer):
     frame = recognizer.seconds_per_frame
-    for asked, given in ((None, DEFAULT_LOOK_AHEAD), (0.31, 0.31), (MAX_LOOK_AHEAD, None)):
+    chunking = recognizer.bundle.chunking()
+    for asked, given in ((None, chunking.look_ahead * frame), (0.31, None), (MAX_LOOK_AHEAD, None)):
         config = configured()
         if asked is not None:
             config.look_ahead.FromNanoseconds(round(asked * 1e9))
@@ -190,8 +195,19 @@ def test_a_stream_is_told_what_becomes_of_it(running, recognizer):
         assert seconds(started.look_ahead) / frame == pytest.approx(
             round(seconds(started.look_ahead) / frame)
         )
-        assert seconds(started.chunk) == pytest.approx(0.24, abs=frame)
+        assert seconds(started.chunk) == pytest.approx(chunking.frames * frame)
         assert seconds(started.max_audio) == STREAM_BYTES // (2 * RATE)
+
+
+def test_a_class_of_latency_is_the_models_own(running, recognizer, speech):
+    frame = recognizer.seconds_per_frame
+    for latency in ("low", "high"):
+        answers = ask(running, configured(latency=f"LATENCY_{latency.upper()}"), speech)
+        chunking = recognizer.bundle.chunking(latency)
+        assert seconds(answers[0].started.chunk) == pytest.approx(chunking.frames * frame)
+        assert seconds(answers[0].started.look_ahead) == pytest.approx(chunking.look_ahead * frame)
+        wanted = expected(recognizer, speech, latency=latency)
+        assert texts(answers) == [final.text for final in wanted]
 
 
 def test_a_longer_look_ahead_is_the_one_that_is_heard(running, recognizer, speech):
@@ -306,6 +322,7 @@ def test_audio_after_a_forced_end_of_a_single_utterance_is_not_read(running, spe
         ({"look_ahead": {"seconds": 2, "nanos": 1}}, "look_ahead is 2 s"),
         ({"look_ahead": {"seconds": -1}}, "look_ahead is -1 s"),
         ({"look_ahead": {"seconds": 2**62}}, "look_ahead is"),
+        ({"latency": 4}, "latency 4 is unknown"),
         (
             {"endpointing_config": {"rule1_min_trailing_silence": {"nanos": 1}}},
             "rule1_min_trailing_silence is 1e-09 s",
@@ -320,7 +337,7 @@ def test_audio_after_a_forced_end_of_a_single_utterance_is_not_read(running, spe
         ),
     ],
 )
-def test_times_out_of_range_are_refused_before_any_audio(running, options, words):
+def test_options_out_of_range_are_refused_before_any_audio(running, options, words):
     code, details = refused(running, configured(**options))
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert words in details

@@ -23,7 +23,9 @@ from server.telemetry.records import CallRecord
 
 RAW = pb.RecognitionConfig(encoding="AUDIO_ENCODING_LINEAR16", sample_rate_hertz=16_000)
 BEGIN = pb.TranscribeStreamRequest(
-    streaming_config=pb.StreamingRecognitionConfig(config=RAW, interim_results=True)
+    streaming_config=pb.StreamingRecognitionConfig(
+        config=RAW, interim_results=True, latency="LATENCY_LOW"
+    )
 )
 END = pb.TranscribeStreamRequest(end_segment=pb.EndSegment())
 
@@ -104,7 +106,7 @@ def test_streams_have_places_of_their_own(serving, recognizer, samples_of, talk_
 def test_a_hundred_cancels_leave_nothing_behind(serving, recognizer, samples_of, talk_of):
     """Before the first word, after it, with audio in the queue, with the end sent, by deadline."""
     with serving(recognizer, streams=50) as running:
-        piece = audio(samples_of(0, 1.0))
+        piece = audio(samples_of(0, 2.0))
 
         def cancelled(number: int) -> None:
             talk = Talk(running)
@@ -185,7 +187,7 @@ def test_a_client_that_does_not_read_loses_its_place(virtually, instantly, recog
         with pytest.raises(Refusal, match="results were not read for 10 s") as caught:
             await calls.run(BEGIN.streaming_config, client, place, client, record)
         assert caught.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert asyncio.get_running_loop().time() == pytest.approx(10.0, abs=1.0)
+        assert 10.0 <= asyncio.get_running_loop().time() < 12.0  # the first word comes in two
         assert client.written == 2
         assert not streams._open
 
@@ -225,7 +227,7 @@ def test_a_defect_in_one_stream_is_its_own(serving, recognizer, samples_of, talk
     monkeypatch.setattr(LiveStream, "accept", fail_once)
     with serving(recognizer) as running:
         first, second = talk_of(running).started(), talk_of(running).started()
-        first.send(audio(samples_of(0, 1.0)))
+        first.send(audio(samples_of(0, 2.0)))
         assert first.end()[0] is grpc.StatusCode.INTERNAL
         assert "secret" not in first.call.details()
         second.send(audio(samples_of(0, 1.0)), None)
