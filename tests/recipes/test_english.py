@@ -25,7 +25,8 @@ def lines(path, *text):
 
 
 def write_librispeech(root):
-    for subset, speaker in (("train-clean-5", "44"), ("dev-clean-4", "45"), ("test-clean-8", "46")):
+    subsets = ("train-clean-5", "dev-clean-4", "dev-clean-4", "test-clean-8")
+    for subset, speaker in zip(subsets, ("44", "45", "4406", "46"), strict=True):
         speak(root / subset / speaker / "1" / f"{speaker}-1-0000.flac")
         lines(root / subset / speaker / "1" / f"{speaker}-1.trans.txt", f"{speaker}-1-0000 GO ON")
 
@@ -87,12 +88,18 @@ def test_held_out_speakers_do_not_train_and_each_corpus_has_its_own(data):
     }
     held_out = {name: speakers(data, f"dev-{name}") for name in CORPORA}
     assert held_out == {
-        "librispeech": {"librispeech-45"},
+        "librispeech": {"librispeech-45", "librispeech-4406"},
         "an4": {"an4-fabc", "an4-mdef"},
         "speechocean": {"speechocean-45"},
         "fsdd": {"fsdd-yweweler"},
     }
     assert speakers(data, "dev") == set().union(*held_out.values())
+
+
+def test_those_whose_samples_ship_do_not_train_once_choosing_is_done(folders, tmp_path):
+    assert prepare({"librispeech": folders["librispeech"]}, tmp_path, "--more") == 0
+    assert speakers(tmp_path, "train") == {"librispeech-44", "librispeech-45"}
+    assert speakers(tmp_path, "dev-librispeech") == {"librispeech-4406"}
 
 
 def test_every_utterance_knows_its_corpus_and_digits_are_words(data):
