@@ -9,10 +9,12 @@ from pathlib import Path
 from string import Template
 from typing import NamedTuple
 
+import torch
 from lhotse.cut import Cut
 
 from asr.bundle import Bundle
 from asr.decoding import plain_values
+from asr.machine import describe_machine
 from recipes.common.data import manifest_path
 from recipes.common.export import read_checkpoint
 from recipes.common.manifests import read_manifest
@@ -68,6 +70,7 @@ class Facts:
         data: the folder that it was trained on.
         checkpoint: that it is from.
         noise: whether recordings of noise were added in training.
+        machines: that it was trained on, as far as they are known.
     """
 
     measured: Measured
@@ -75,6 +78,7 @@ class Facts:
     data: Path
     checkpoint: Path
     noise: bool
+    machines: Sequence[str]
 
 
 def card(facts: Facts, size: int) -> str:
@@ -100,7 +104,9 @@ def card(facts: Facts, size: int) -> str:
         "epochs": bundle.metadata["epochs"],
         "steps": f"{bundle.metadata['steps']:,}",
         "time": _time(facts.checkpoint),
-        "cost": f"{measured.cost:.2f}",
+        "cost": f"{measured.cost:.3f}",
+        "here": describe_machine(torch.device("cpu")),
+        "machine": "".join(f" Machine: {machine}." for machine in facts.machines),
         "decoder": ", ".join([bundle.decoder.name, *(f"{k} {v:g}" for k, v in weights.items())]),
         "weights": " ".join(f"--{k.replace('_', '-')} {v:g}" for k, v in weights.items()),
         "noise": NOISE if facts.noise else "",

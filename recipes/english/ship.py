@@ -21,6 +21,7 @@ from asr.plots import draw_reliability, save_picture
 from asr.types import BundleError, CorpusError
 from recipes.common.export import LanguageFiles, best_checkpoint, export
 from recipes.common.recipe import Recipe
+from recipes.common.record import read_record
 from recipes.english.card import Facts, card
 from recipes.english.measure import measure
 
@@ -76,6 +77,7 @@ class Ship:
                 Path(trained["data"]["data_dir"]),
                 checkpoint,
                 noise=bool((trained["data"].get("augment") or {}).get("noise")),
+                machines=list(dict.fromkeys(part["machine"] for part in read_record(run))),
             )
             _assemble(draft, arguments.output, facts, _for_others(trained))
         print(f"{checkpoint} -> {arguments.output}: ECE {measured.ece:.3f}")
