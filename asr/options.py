@@ -1,4 +1,4 @@
-"""Option classes from plain values, as they come out of JSON; a default that many share."""
+"""Option classes from plain values, as they come out of JSON; defaults that many share."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any, TypeVar
 
 from asr.types import AsrError
 
-__all__ = ["BATCH_SECONDS", "from_values"]
+__all__ = ["BATCH_SECONDS", "SEGMENT_SECONDS", "from_values"]
 
 # Of audio in a batch, its padding counted. On a CPU, batches of 20 to 50 s are the fastest: three
 # layers of 192 cells took 3.7 ms for 2.8 s of audio, 6.7 ms in batches of 112 s, 9.7 ms alone.
 BATCH_SECONDS = 40.0
+
+SEGMENT_SECONDS = 30.0  # of audio that the network reads at once; what is longer is cut at pauses
 
 Options = TypeVar("Options")
 

@@ -21,6 +21,7 @@ from asr.decoding import Decoder, DecoderOptions, Phrase, make_decoder
 from asr.device import select_device
 from asr.gate import NO_WORDS, Gate
 from asr.nn.chunks import Chunking
+from asr.segmenter import Segmenter, SegmentOptions
 from asr.stream import ChunkModel, Streamer, read_whole
 from asr.tokens import Tokenizer
 from asr.types import AudioError, ConfigError, DeviceMemoryError, Transcript, Waveform
@@ -80,7 +81,7 @@ class Recognizer:
         self.backend = choose_backend(backend, model.config, self.device, chunks=by_chunks)
         self._model = None if by_chunks else make_backend(self.backend, model)
         self._streamer = None if chunking is None else self.streamer(chunking)
-        self._min_samples = self._shortest()
+        self.min_samples = self._shortest()  # less makes no frame
 
     @classmethod
     def load(
@@ -118,6 +119,13 @@ class Recognizer:
     def seconds_per_frame(self) -> float:
         """Seconds from one row of the log-probabilities to the next."""
         return self.bundle.seconds_per_frame
+
+    def segmenter(self, options: SegmentOptions) -> Segmenter:
+        """What cuts a long recording at the model's rate into segments."""
+        separator = self.tokenizer.word_separator
+        frame_samples = round(self.seconds_per_frame * self.sample_rate)
+        silences = () if separator is None else (separator,)
+        return Segmenter(options, self.sample_rate, frame_samples, silences)
 
     def decoder(
         self,
@@ -186,10 +194,10 @@ class Recognizer:
         duration, rate = waveform.duration, waveform.sample_rate
         if waveform.sample_rate != self.sample_rate and len(samples):
             waveform = resample(waveform, self.sample_rate)
-        if len(waveform.samples) < self._min_samples:
+        if len(waveform.samples) < self.min_samples:
             raise AudioError(
                 f"{waveform.duration:.3f} s of audio is too short to recognise",
-                remedy=f"give at least {self._min_samples / self.sample_rate:.3f} s",
+                remedy=f"give at least {self.min_samples / self.sample_rate:.3f} s",
             )
         is_silent = self.gate.is_silent(samples, rate)
         return PreparedWaveform(waveform.samples, self.sample_rate, duration, speaker, is_silent)

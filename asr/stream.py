@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from asr.features import FeatureExtractor
@@ -44,6 +44,9 @@ class ChunkModel(Protocol):
     ) -> tuple[Tensor, States]:
         """Log-probabilities of the next ``frames`` frames of streams, and the states after."""
         ...
+
+
+ROWS = 4  # of frames that are computed together at least, so that no row depends on the others
 
 
 class Session:
@@ -159,8 +162,11 @@ class Streamer:
             (torch.cat([h for h, _ in layer], dim=1), torch.cat([c for _, c in layer], dim=1))
             for layer in zip(*(session.states for session in sessions), strict=True)
         ]
+        features = pad_sequence(blocks, batch_first=True)
+        # Products of fewer rows than these are computed in another way, with other rounding.
+        short = ROWS * self._joined * self._stride - features.shape[1]
         log_probs, ends = self.model.chunk(
-            pad_sequence(blocks, batch_first=True),
+            nn.functional.pad(features, (0, 0, 0, max(short, 0))),
             lengths,
             torch.tensor(windows, device=device),
             self.chunking.frames,

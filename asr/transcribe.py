@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
-from asr.audio import probe, read_audio
+from asr.audio import Recording
 from asr.decoding import Decoder
 from asr.files.read import is_pipe
+from asr.long import transcribe_blocks
 from asr.options import BATCH_SECONDS
 from asr.recognizer import PreparedWaveform, Recognizer
+from asr.segmenter import SegmentOptions
 from asr.types import AsrError, ConfigError, Transcript, Waveform
 
 __all__ = ["Outcome", "in_order", "plan_batches", "transcribe_files", "transcribe_utterances"]
@@ -42,40 +45,47 @@ def transcribe_files(
     decoder: Decoder | None = None,
     *,
     batch_seconds: float = BATCH_SECONDS,
+    segments: SegmentOptions | None = None,
     on_done: Callable[[int], None] = lambda count: None,
 ) -> Iterator[tuple[int, Outcome]]:
     """Yield each file's index with its transcript, or with the error that kept it from one.
 
     The order is that of the batches; :func:`in_order` gives that of the files. Only one batch of
-    audio is in memory. ``on_done`` is told how many files each batch finished.
+    audio is in memory; what is longer than ``segments`` allow is read and recognised segment by
+    segment. ``on_done`` is told how many files each batch finished.
     """
+    segments, decoder = segments or SegmentOptions(), decoder or recognizer.decoder()
     durations: dict[int, float] = {}
-    held: dict[str, Waveform] = {}  # what comes through pipes, which are read once
+    pipes: dict[int, Recording] = {}  # which are read once
     for index, file in enumerate(files):
         try:
-            if is_pipe(file):
-                held[file] = read_audio(file, limits=recognizer.limits)
-                durations[index] = held[file].duration
-            else:
-                durations[index] = probe(file).duration
+            recording = Recording(file, recognizer.limits)
         except AsrError as error:
             yield index, error
             on_done(1)
-    known = list(durations)
-    names = [files[index] for index in known]
+            continue
+        durations[index] = recording.info.duration
+        if is_pipe(file):
+            pipes[index] = recording
+
+    def recording_of(index: int) -> Recording:
+        return pipes.pop(index, None) or Recording(files[index], recognizer.limits)
+
+    short = [index for index in durations if durations[index] <= segments.max_seconds]
     outcomes = transcribe_utterances(
         recognizer,
-        names,
-        [durations[index] for index in known],
-        lambda position: (
-            held.pop(names[position], None) or read_audio(names[position], limits=recognizer.limits)
-        ),
+        [files[index] for index in short],
+        [durations[index] for index in short],
+        lambda position: recording_of(short[position]).read(),
         decoder,
         batch_seconds=batch_seconds,
         on_done=on_done,
     )
     for position, outcome in outcomes:
-        yield known[position], outcome
+        yield short[position], outcome
+    for index in sorted(durations.keys() - set(short)):
+        yield index, _transcribe_long(recognizer, recording_of, index, decoder, segments)
+        on_done(1)
 
 
 def transcribe_utterances(
@@ -147,3 +157,20 @@ def _transcribe_alone(
         return recognizer.recognize([waveform], decoder)[0]
     except AsrError as own:
         return own.at(file)
+
+
+def _transcribe_long(
+    recognizer: Recognizer,
+    recording_of: Callable[[int], Recording],
+    index: int,
+    decoder: Decoder,
+    segments: SegmentOptions,
+) -> Outcome:
+    try:
+        recording = recording_of(index)
+        blocks = recording.blocks(recognizer.sample_rate)
+        transcript = transcribe_blocks(recognizer, blocks, decoder, segments)
+    except AsrError as error:
+        return error
+    # Resampling rounds: the length is that of the audio as it came.
+    return replace(transcript, duration=recording.info.duration)

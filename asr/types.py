@@ -26,6 +26,7 @@ __all__ = [
     "LanguageModelError",
     "ModelError",
     "Search",
+    "Segment",
     "TimedToken",
     "TokenError",
     "TrainingError",
@@ -219,11 +220,24 @@ class Hypothesis:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """A part of a long recording, from ``start`` to ``end`` seconds: ``hypotheses`` best first."""
+
+    start: float
+    end: float
+    hypotheses: tuple[Hypothesis, ...]
+
+
+@dataclass(frozen=True)
 class Transcript:
-    """What a recogniser says of one utterance: ``hypotheses`` best first, never empty."""
+    """What a recogniser says of one utterance: ``hypotheses`` best first, never empty.
+
+    A long recording has ``segments``, and one hypothesis, that of the best of each.
+    """
 
     hypotheses: tuple[Hypothesis, ...]
     duration: float
+    segments: tuple[Segment, ...] = ()
 
     @property
     def text(self) -> str:

@@ -29,9 +29,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("decoding",),
     ("calibration",),
     ("bundle", "export", "stream"),
-    ("backends", "live"),
+    ("backends", "live", "segmenter"),
     ("recognizer",),
-    ("plots", "transcribe"),
+    ("long", "plots", "transcribe"),
     ("cli",),
 )
 STRANGERS = (("nn", "decoding"), ("decoding", "nn"))  # they meet at log-probabilities

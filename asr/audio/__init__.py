@@ -10,14 +10,18 @@ from asr.audio.decode import (
     resample,
     write_wav,
 )
+from asr.audio.limits import OWN_RECORDINGS
 from asr.audio.local import check_file, probe_file, read_file
+from asr.audio.recording import Recording
 from asr.audio.sndfile import encode_flac, recode
 from asr.audio.stream import PcmStream, WavStream
 
 __all__ = [
+    "OWN_RECORDINGS",
     "AudioInfo",
     "AudioLimits",
     "PcmStream",
+    "Recording",
     "WavStream",
     "check_file",
     "decode_audio",

@@ -17,6 +17,7 @@ import numpy as np
 import soxr
 
 from asr.audio.checked import checked_blocks, open_link
+from asr.audio.containers import Data
 from asr.audio.limits import DEFAULT_LIMITS, AudioLimits, Meter, check_bytes
 from asr.audio.links import Link, links_of
 from asr.audio.mapped import mapped
@@ -32,6 +33,7 @@ __all__ = [
     "AudioLimits",
     "decode_audio",
     "decode_pcm",
+    "measure",
     "probe",
     "read_audio",
     "resample",
@@ -54,7 +56,7 @@ class AudioInfo:
 
 
 def decode_audio(
-    data: bytes | bytearray,
+    data: Data,
     *,
     limits: AudioLimits = DEFAULT_LIMITS,
     channel: int | None = None,
@@ -109,7 +111,7 @@ def probe(path: str | os.PathLike[str]) -> AudioInfo:
         AudioError: the file is missing, not audio of a known container, or cut short.
     """
     with mapped(path) as data:
-        return _measure(links_of(data))
+        return measure(links_of(data))
 
 
 def resample(waveform: Waveform, sample_rate: int) -> Waveform:
@@ -159,8 +161,8 @@ def _join(recordings: Sequence[Waveform]) -> Waveform:
     return Waveform(np.concatenate(samples), first.sample_rate)
 
 
-def _measure(links: Sequence[Link]) -> AudioInfo:
-    """The size of the recordings as :func:`_join` makes them one."""
+def measure(links: Sequence[Link]) -> AudioInfo:
+    """How long the recordings are together, at the rate of the first."""
     total, rate, channels = 0, 0, 0
     for link in links:
         with open_link(link) as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from asr.types import AudioError
@@ -9,6 +10,7 @@ from asr.types import AudioError
 __all__ = [
     "DEFAULT_LIMITS",
     "EXPANSION_FLOOR",
+    "OWN_RECORDINGS",
     "AudioLimits",
     "Meter",
     "check_bytes",
@@ -39,6 +41,12 @@ class AudioLimits:
 
 
 DEFAULT_LIMITS = AudioLimits()
+
+# One's own recordings on one's own machine, which are read block by block: no length is too long.
+# The bytes are those of a pipe, which are kept on disk.
+OWN_RECORDINGS = AudioLimits(
+    max_bytes=2**36, max_seconds=math.inf, max_decoded_bytes=2**62, max_expansion=math.inf
+)
 
 
 def check_bytes(count: int, limits: AudioLimits) -> None:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from asr.types import AudioError
 
-__all__ = ["Mono", "check_usable"]
+__all__ = ["Mono", "check_usable", "mix"]
 
 LOUDEST = 1e6  # of full scale 1; floats may exceed 1, but squares must not overflow
 GROWTH = 1 << 20  # samples: memory grows by so much where the length is not known
@@ -36,16 +36,11 @@ class Mono:
         Raises:
             AudioError: a sample of any channel is not a number, or absurdly loud.
         """
-        check_usable(block, self.count)
         end = self.count + len(block)
         if end > len(self._samples):
             # In place, without a second copy: nothing else refers to it.
             self._samples.resize(max(end, len(self._samples) + GROWTH), refcheck=False)
-        kept = self._samples[self.count : end]
-        if self._channel is None:
-            block.mean(axis=1, out=kept)
-        else:
-            kept[:] = block[:, self._channel]
+        mix(block, self.count, self._channel, self._samples[self.count : end])
         self.count = end
 
     def samples(self) -> NDArray[np.float32]:
@@ -58,6 +53,26 @@ class Mono:
             raise AudioError("the audio has no samples", remedy="send a recording of some length")
         self._samples.resize(self.count, refcheck=False)
         return self._samples
+
+
+def mix(
+    block: NDArray[np.float32],
+    frames_before: int,
+    channel: int | None = None,
+    out: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """One sample ``(N,)`` of each frame of ``block (N, C)``: of ``channel``, or the mean of all.
+
+    Raises:
+        AudioError: see :func:`check_usable`.
+    """
+    check_usable(block, frames_before)
+    kept = np.empty(len(block), np.float32) if out is None else out
+    if channel is None and block.shape[1] > 1:
+        block.mean(axis=1, out=kept)
+    else:
+        kept[:] = block[:, channel or 0]
+    return kept
 
 
 def check_usable(block: NDArray[np.float32], frames_before: int) -> None:

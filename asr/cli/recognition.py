@@ -11,6 +11,7 @@ from asr.files.read import read_lines
 from asr.types import ConfigError, DecodingError
 
 if TYPE_CHECKING:
+    from asr.audio import AudioLimits
     from asr.decoding import Decoder, DecoderOptions, Phrase
     from asr.gate import Gate
     from asr.recognizer import Recognizer
@@ -116,10 +117,12 @@ def _add_phrases(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_recognizer(options: argparse.Namespace, gate: Gate | None = None) -> Recognizer:
+def load_recognizer(
+    options: argparse.Namespace, gate: Gate | None = None, limits: AudioLimits | None = None
+) -> Recognizer:
     """The bundle's recogniser, with the language model and lexicon of the command line if given.
 
-    ``gate`` says which audio holds no words.
+    ``gate`` says which audio holds no words, ``limits`` what audio is accepted.
 
     Raises:
         AsrError: the bundle, the model or the lexicon cannot be read, or they do not fit.
@@ -133,7 +136,7 @@ def load_recognizer(options: argparse.Namespace, gate: Gate | None = None) -> Re
 
         language = Language.load(bundle.tokenizer, options.lm, options.lexicon, options.lm_units)
         bundle = replace(bundle, language=language)
-    return Recognizer(bundle, options.device, backend=options.backend, gate=gate)
+    return Recognizer(bundle, options.device, backend=options.backend, limits=limits, gate=gate)
 
 
 def chosen_options(options: argparse.Namespace, default: DecoderOptions) -> DecoderOptions:

@@ -12,7 +12,7 @@ from asr.cli.terminal import FAILURE, complain, progress
 from asr.cli.writers import CtmWriter, JsonWriter, Result, SrtWriter, TextWriter, VttWriter
 from asr.files.find import find_audio
 from asr.gate import Gate
-from asr.options import BATCH_SECONDS
+from asr.options import BATCH_SECONDS, SEGMENT_SECONDS
 from asr.types import AsrError, ConfigError
 
 __all__ = ["add_transcribe"]
@@ -56,6 +56,14 @@ def add_transcribe(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="audio recognised at once, in seconds (default: %(default)g)",
     )
+    parser.add_argument(
+        "--segment-seconds",
+        type=float,
+        default=SEGMENT_SECONDS,
+        metavar="S",
+        help="longer recordings are cut at pauses into segments of a third of this and up to it, "
+        "and take the memory of one (default: %(default)g)",
+    )
     _add_gate(parser)
     add_recognition(parser)
 
@@ -80,16 +88,19 @@ def _add_gate(parser: argparse.ArgumentParser) -> None:
 
 
 def _transcribe(options: argparse.Namespace) -> int:
+    from asr.audio import OWN_RECORDINGS
+    from asr.segmenter import SegmentOptions
     from asr.transcribe import in_order, transcribe_files
 
     if not options.files:
         raise ConfigError("no audio to transcribe", remedy="give FILEs, folders, or -")
+    segments = SegmentOptions(options.segment_seconds / 3, options.segment_seconds)
     gate = Gate(options.silence_gate, options.min_confidence)
     sources = find_audio(options.files)
     with open_results(
         FORMATS[options.format], sources, options.output, inputs_of(options)
     ) as write:
-        recognizer = load_recognizer(options, gate)
+        recognizer = load_recognizer(options, gate, OWN_RECORDINGS)
         decoder = chosen_decoder(options, recognizer)
         failures = 0
         with progress(len(sources), "transcribing") as (advance, hidden):
@@ -98,6 +109,7 @@ def _transcribe(options: argparse.Namespace) -> int:
                 [source.path for source in sources],
                 decoder,
                 batch_seconds=options.batch_seconds,
+                segments=segments,
                 on_done=advance,
             )
             for index, outcome in in_order(outcomes):

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from asr.cli.terminal import one_line
 from asr.cli.textgrid import to_textgrid
 from asr.files.find import Source
-from asr.types import AsrError, Hypothesis, Transcript, Word
+from asr.types import AsrError, Hypothesis, Segment, Transcript, Word
 
 __all__ = [
     "CtmWriter",
@@ -108,6 +108,16 @@ class JsonWriter(ResultWriter):
             "duration": round(outcome.duration, 4),
             "text": outcome.text,
             "hypotheses": [self.hypothesis(hypothesis) for hypothesis in outcome.hypotheses],
+            **({"segments": [*map(self.segment, outcome.segments)]} if outcome.segments else {}),
+        }
+
+    def segment(self, segment: Segment) -> dict[str, Any]:
+        """What is told of a part of a long recording."""
+        return {
+            "start": round(segment.start, 4),
+            "end": round(segment.end, 4),
+            "text": segment.hypotheses[0].text,
+            "hypotheses": [self.hypothesis(hypothesis) for hypothesis in segment.hypotheses],
         }
 
     def hypothesis(self, hypothesis: Hypothesis) -> dict[str, Any]:

@@ -269,17 +269,21 @@ class _Muting:
     def __init__(self, min_level: float, seconds_per_frame: float) -> None:
         self._min_level = min_level
         self._wait = math.ceil(MUTE_SECONDS / seconds_per_frame)
-        self._silent = 0  # frames up to now
+        self._silent = self._wait  # frames up to now: nothing was said before the first
 
     def __call__(self, log_probs: Tensor, levels: NDArray[np.float64]) -> Tensor:
         """``log_probs (T, V)``, with nothing but blanks where ``levels (T,)`` say silence."""
-        rows = log_probs.float().clone()  # what a network gives under inference cannot be changed
+        muted = []
         for frame, level in enumerate(levels.tolist()):
             is_silent = level < self._min_level or level == -math.inf
             self._silent = self._silent + 1 if is_silent else 0
             if self._silent > self._wait:
-                rows[frame] = IMPOSSIBLE
-                rows[frame, BLANK_ID] = 0.0
+                muted.append(frame)
+        rows = log_probs.float()
+        if muted:
+            rows = rows.clone()  # what a network gives under inference cannot be changed
+            rows[muted] = IMPOSSIBLE
+            rows[muted, BLANK_ID] = 0.0
         return rows
 
 

@@ -314,7 +314,9 @@ class AcousticModel(nn.Module):
         reduction = math.prod(self.config.network.reductions)
         stack = cast(ChunkedStack, self.recurrent)
         hidden, states = stack.chunk(features, lengths, frames * reduction, states)
-        return self._log_probs(hidden[:, :frames]), states
+        # All rows, in one piece of memory: else torch multiplies them in another way, with other
+        # rounding, where there are several streams.
+        return self._log_probs(hidden.contiguous())[:, :frames], states
 
     def initial_states(self, streams: int) -> list[tuple[Tensor, Tensor]]:
         """Forward states of all recurrent layers at the beginning of so many streams.

@@ -351,6 +351,7 @@ class RecurrentStack(nn.Module):
             ModelError: shapes that do not fit.
         """
         y = x.transpose(0, 1) if self.batch_first else x
+        y = y.contiguous()  # else several sequences are multiplied with other rounding than one
         self._check(y, lengths)
         ends = []
         for number in range(len(self.layers)):

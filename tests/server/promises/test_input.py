@@ -159,7 +159,7 @@ def test_hardly_any_audio_is_refused_alike_by_every_method(stub, transcribe_by, 
 def test_the_shortest_audio_is_a_whole_answer_and_a_sample_less_is_none(
     stub, recognizer, transcribe_by
 ):
-    shortest = recognizer._min_samples
+    shortest = recognizer.min_samples
     for method in METHODS:
         code, result = transcribe_by(stub, method, LINEAR16, bytes(2 * shortest))
         assert code == OK

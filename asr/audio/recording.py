@@ -1,0 +1,127 @@
+"""A recording of any length, read block by block: a three hours' one takes no more memory than a
+minute's."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from collections.abc import Iterator
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from asr.audio.checked import checked_blocks, open_link
+from asr.audio.containers import Data, container_to_read
+from asr.audio.decode import AudioInfo, decode_audio, measure
+from asr.audio.limits import AudioLimits, Meter, check_bytes
+from asr.audio.links import Link, links_of
+from asr.audio.mapped import mapped
+from asr.audio.mono import mix
+from asr.files.read import is_pipe, open_input
+from asr.types import AudioError, Waveform
+
+__all__ = ["Recording"]
+
+PIPE_BYTES = 1024 * 1024  # read at once
+BLOCKS_IN_MEMORY = 256  # of samples, whose bytes stay in memory when they were read
+
+
+class Recording:
+    """Audio in a file, in a pipe, or on standard input (``-``). Errors name it.
+
+    Of a file only those bytes are in memory that are being read. What comes through a pipe is kept
+    on disk, in a file without a name that is gone with this object.
+
+    Args:
+        path: where it is.
+        limits: of what comes through a pipe, the bytes; of all, rates and channels and what else
+            they hold.
+
+    Raises:
+        AudioError: it is missing or unreadable, no audio that is read, or beyond ``limits``.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], limits: AudioLimits) -> None:
+        self.path = str(path)
+        self._limits = limits
+        try:
+            self._data = self._bytes()
+            check_bytes(len(self._data), limits)
+            self._links = links_of(self._data)
+            self.info: AudioInfo = measure(self._links)
+        except AudioError as error:
+            raise error.at(self.path) from None
+
+    def read(self) -> Waveform:
+        """All of it at its own rate, as :func:`asr.audio.read_audio` gives it.
+
+        Raises:
+            AudioError: samples are missing or damaged, not usable, or beyond the limits.
+        """
+        try:
+            return decode_audio(self._data, limits=self._limits)
+        except AudioError as error:
+            raise error.at(self.path) from None
+
+    def blocks(self, sample_rate: int) -> Iterator[NDArray[np.float32]]:
+        """Its samples at ``sample_rate``, channels averaged, in blocks ``(N,)`` of a few seconds.
+
+        Raises:
+            AudioError: see :meth:`read`; after the blocks before.
+        """
+        meter = Meter(len(self._data), self._limits)
+        try:
+            for link in self._links:
+                yield from self._of_link(link, meter, sample_rate)
+        except AudioError as error:
+            raise error.at(self.path) from None
+
+    def _of_link(self, link: Link, meter: Meter, sample_rate: int) -> Iterator[NDArray[np.float32]]:
+        with open_link(link, self._limits) as file:
+            resampler = None
+            if file.sample_rate != sample_rate:
+                resampler = soxr.ResampleStream(
+                    file.sample_rate, sample_rate, 1, dtype="float32", quality="HQ"
+                )
+            place = 0
+            for number, block in enumerate(checked_blocks(file, meter)):
+                samples = mix(block, place)
+                place += len(block)
+                yield samples if resampler is None else resampler.resample_chunk(samples)
+                if number % BLOCKS_IN_MEMORY == 0:
+                    self._let_go()
+            if not place:
+                raise AudioError(
+                    "the audio has no samples", remedy="send a recording of some length"
+                )
+            if resampler is not None:
+                yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+
+    def _let_go(self) -> None:
+        """Tell the system that what was read of the file need not stay in memory."""
+        if isinstance(self._data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            self._data.madvise(mmap.MADV_DONTNEED)
+
+    def _bytes(self) -> Data:
+        if not is_pipe(self.path):
+            with mapped(self.path) as data:
+                return data
+        try:
+            with open_input(self.path) as source, tempfile.TemporaryFile() as kept:
+                for part in iter(lambda: source.read(PIPE_BYTES), b""):
+                    if kept.tell() == 0:
+                        container_to_read(part)  # before the rest is waited for
+                    kept.write(part)
+                    if kept.tell() > self._limits.max_bytes:
+                        break  # refused for it
+                kept.flush()
+                return mmap.mmap(kept.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError:
+            raise AudioError("the audio is empty", remedy="send the bytes of a recording") from None
+        except OSError as error:
+            raise AudioError(
+                f"cannot read the file: {error.strerror}",
+                remedy="check the path, and the space left for temporary files",
+            ) from None

@@ -1,0 +1,119 @@
+"""Recordings of any length through one recogniser, in the memory of one window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from asr.decoding import Decoder
+from asr.gate import NO_WORDS
+from asr.recognizer import PreparedWaveform, Recognizer
+from asr.segmenter import Piece, Segmenter, SegmentOptions
+from asr.tokens import Tokenizer
+from asr.types import SPACE, Hypothesis, Segment, TimedToken, Transcript
+
+__all__ = ["join_segments", "segments_of", "transcribe_blocks"]
+
+# The worst that was proved of a segment is what is proved of the whole.
+SEARCHES = (None, "cut", "sectioned", "exact")
+
+
+def transcribe_blocks(
+    recognizer: Recognizer,
+    blocks: Iterable[NDArray[np.float32]],
+    decoder: Decoder,
+    options: SegmentOptions,
+) -> Transcript:
+    """The transcript of a recording that comes in ``blocks (N,)`` at the model's rate.
+
+    Raises:
+        AsrError: what ``blocks`` raises, and see :meth:`asr.recognizer.Recognizer.recognize`.
+    """
+    segments = list(segments_of(recognizer, blocks, decoder, options))
+    return join_segments(segments, recognizer.tokenizer)
+
+
+def segments_of(
+    recognizer: Recognizer,
+    blocks: Iterable[NDArray[np.float32]],
+    decoder: Decoder,
+    options: SegmentOptions,
+) -> Iterator[Segment]:
+    """The segments of a recording, each as soon as it is known, one after the other without gaps.
+
+    Times count from the beginning of the recording.
+
+    Raises:
+        AsrError: see :func:`transcribe_blocks`.
+    """
+    segmenter = recognizer.segmenter(options)
+    for block in blocks:
+        segmenter.push(block)
+        while segmenter.is_ready:
+            yield _decoded(recognizer, _next_piece(recognizer, segmenter), decoder)
+    segmenter.end()
+    while segmenter.is_ready:
+        yield _decoded(recognizer, _next_piece(recognizer, segmenter), decoder)
+
+
+def join_segments(segments: Sequence[Segment], tokenizer: Tokenizer) -> Transcript:
+    """The transcript that segments, one or more, are together.
+
+    Of several, its one hypothesis is the best ones', joined. Scores are added; the confidence is
+    the mean of theirs, by words.
+    """
+    if len(segments) == 1:
+        return Transcript(segments[0].hypotheses, segments[0].end)
+    best = [segment.hypotheses[0] for segment in segments]
+    said = [hypothesis for hypothesis in best if hypothesis.tokens or hypothesis.text]
+    spaced = tokenizer.kind != "characters" or tokenizer.word_separator is not None
+    weights = [len(hypothesis.timed_words()) for hypothesis in best]
+    joined = Hypothesis(
+        text=(" " if spaced else "").join(hypothesis.text for hypothesis in said),
+        score=sum(hypothesis.score for hypothesis in best),
+        confidence=float(
+            np.average(
+                [each.confidence for each in best], weights=weights if any(weights) else None
+            )
+        ),
+        tokens=_joined_tokens(said, tokenizer),
+        words=tuple(word for hypothesis in said for word in hypothesis.words),
+        search=min((hypothesis.search for hypothesis in best), key=SEARCHES.index),
+        lm_score=sum(hypothesis.lm_score for hypothesis in best),
+        bonus_score=sum(hypothesis.bonus_score for hypothesis in best),
+    )
+    return Transcript((joined,), segments[-1].end, tuple(segments))
+
+
+def _next_piece(recognizer: Recognizer, segmenter: Segmenter) -> Piece:
+    window = segmenter.window()
+    rate = recognizer.sample_rate
+    is_short = len(window) < recognizer.min_samples  # a rest that is no frame
+    if is_short or recognizer.gate.is_silent(window, rate):
+        return segmenter.cut(torch.zeros(0, recognizer.tokenizer.size))
+    prepared = PreparedWaveform(window, rate, len(window) / rate)
+    log_probs, _ = recognizer.log_probs([prepared])
+    return segmenter.cut(log_probs[0])
+
+
+def _decoded(recognizer: Recognizer, piece: Piece, decoder: Decoder) -> Segment:
+    frames, gate = len(piece.log_probs), recognizer.gate
+    hypotheses: Sequence[Hypothesis] = (NO_WORDS,)
+    if frames and not gate.is_silent(piece.samples, recognizer.sample_rate):
+        [found] = decoder.decode(piece.log_probs[None], torch.tensor([frames]))
+        hypotheses = gate.keep(found)
+    return Segment(piece.start, piece.end, tuple(each.shifted(piece.start) for each in hypotheses))
+
+
+def _joined_tokens(said: Sequence[Hypothesis], tokenizer: Tokenizer) -> tuple[TimedToken, ...]:
+    """Their tokens, with a space between those of characters: together they spell the text."""
+    is_spelled = tokenizer.kind == "characters" and tokenizer.word_separator is not None
+    tokens: list[TimedToken] = []
+    for hypothesis in said:
+        if tokens and hypothesis.tokens and is_spelled:
+            tokens.append(TimedToken(SPACE, tokens[-1].end, hypothesis.tokens[0].start, 1.0))
+        tokens += hypothesis.tokens
+    return tuple(tokens)
