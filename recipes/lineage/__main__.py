@@ -9,6 +9,7 @@ from pathlib import Path
 
 from recipes.common.cli import run_guarded
 from recipes.lineage.experiment import FOLDER, Experiment, perform, section
+from recipes.lineage.on_speech import add_options, compare_runs
 
 __all__ = ["MODULES", "load", "main"]
 
@@ -18,6 +19,7 @@ MODULES = {
     "long-lags": "recipes.lineage.long_lags",
     "weight-conflicts": "recipes.lineage.weight_conflicts",
     "continual-input": "recipes.lineage.continual_input",
+    "closed-gate": "recipes.lineage.closed_gate",
     "timing": "recipes.lineage.timing",
     "ctc": "recipes.lineage.ctc",
 }
@@ -34,13 +36,16 @@ def load(name: str) -> Experiment:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status, as :func:`run_guarded` does."""
     parser = argparse.ArgumentParser(prog="python -m recipes.lineage", description=__doc__)
-    parser.add_argument(
-        "name",
-        choices=[*MODULES, "all", "page"],
-        help="an experiment; all: every one, then the page; page: from the results that are there",
-    )
-    name = parser.parse_args(arguments).name
-    return run_guarded(lambda: run(name))
+    parts = parser.add_subparsers(dest="name", required=True)
+    for name in MODULES:
+        parts.add_parser(name, help="run this experiment")
+    parts.add_parser("all", help="run every experiment, then write the page")
+    parts.add_parser("page", help="write the page from the results that are there")
+    add_options(parts.add_parser("on-speech", help="compare runs of a recipe, paired by seed"))
+    parsed = parser.parse_args(arguments)
+    if parsed.name == "on-speech":
+        return run_guarded(lambda: print(compare_runs(parsed)))
+    return run_guarded(lambda: run(parsed.name))
 
 
 def run(name: str) -> None:
@@ -54,7 +59,7 @@ def run(name: str) -> None:
 def write_page() -> None:
     """Gather the results that are there into ``docs/lineage.md``."""
     done = [name for name in MODULES if (FOLDER / f"{name}.json").is_file()]
-    sections = [section(load(name)) for name in done]
+    sections = [section(name) for name in done]
     PAGE.write_text(
         "\n\n".join([HEAD.read_text(encoding="utf-8").strip(), *sections]) + "\n", encoding="utf-8"
     )

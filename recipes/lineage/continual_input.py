@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from asr.nn.recurrent import RecurrentStack
 from recipes.lineage.experiment import Experiment, Result, Settings
 from recipes.lineage.reber import LEGAL, START, SYMBOLS, Streams, fresh_strings, one_hot
+from recipes.lineage.statistics import compare, share
 from recipes.lineage.truncated import TruncatedLayer
 
 __all__ = ["EXPERIMENT"]
@@ -248,22 +249,37 @@ def judge(plan: Plan, marks: list[int], runs: dict[str, list[dict[str, Any]]]) -
     perfect = {label: sum(run["perfect"] for run in those) for label, those in runs.items()}
     S = plan.seeds
     holds = solved[FORGETTING.label] >= S / 2 and solved[OLD.label] <= S / 10
+    numbers = {"marks": marks, "solved": solved, "perfect": perfect, "runs": runs}
+    return Result(holds, in_words(plan, runs), numbers, _draw(plan, marks, runs))
+
+
+def in_words(plan: Plan, runs: dict[str, list[dict[str, Any]]]) -> str:
+    """The verdict: who solved the problem, and by how much more often."""
+    S = plan.seeds
+    solved, perfect = (
+        {label: sum(run[name] for run in those) for label, those in runs.items()}
+        for name in ("solved", "perfect")
+    )
     sizes = {
         system: median(run["mean_abs_c"][-1] for run in runs[system.label])
         for system in (OLD, FORGETTING)
     }
-    verdict = (
+    return (
         f"{plan.test_streams} streams of {plan.solved_symbols:,} symbols without an error: "
-        f"LSTM 1997 {solved[OLD.label]}/{S} seeds, with external resets "
-        f"{solved[RESET.label]}/{S}, with forget gate {solved[FORGETTING.label]}/{S} (of "
+        f"LSTM 1997 {share(solved[OLD.label], S)} seeds, with external resets "
+        f"{share(solved[RESET.label], S)}, with forget gate {share(solved[FORGETTING.label], S)}; "
+        f"forget gate less LSTM 1997: {_gain(solved, FORGETTING, OLD, S)} (of "
         f"{plan.test_symbols:,} symbols: {perfect[OLD.label]}, {perfect[RESET.label]}, "
         f"{perfect[FORGETTING.label]}); mean |c| after {plan.test_symbols:,} symbols (median of "
         f"seeds) {sizes[OLD]:,.0f} in 1997's, {sizes[FORGETTING]:.0f} with the forget gate. With "
         f"the whole gradient, which the paper did not have: LSTM 1997 "
-        f"{solved[OLD_WHOLE.label]}/{S}, forget gate {solved[FORGETTING_WHOLE.label]}/{S}."
+        f"{solved[OLD_WHOLE.label]}/{S}, forget gate {solved[FORGETTING_WHOLE.label]}/{S}: "
+        f"{_gain(solved, FORGETTING_WHOLE, OLD_WHOLE, S)}."
     )
-    numbers = {"marks": marks, "solved": solved, "perfect": perfect, "runs": runs}
-    return Result(holds, verdict, numbers, _draw(plan, marks, runs))
+
+
+def _gain(solved: dict[str, int], one: System, other: System, seeds: int) -> str:
+    return str(compare(solved[one.label], seeds, solved[other.label], seeds))
 
 
 def _draw(plan: Plan, marks: list[int], runs: dict[str, list[dict[str, Any]]]) -> Figure:

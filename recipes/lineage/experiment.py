@@ -18,6 +18,7 @@ from rich.progress import Progress
 __all__ = ["Experiment", "Result", "Settings", "perform", "section"]
 
 FOLDER = Path("docs/lineage")
+JOURNALS = Path("exp/lineage")  # of runs under way
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,16 @@ class Settings:
     """How much of an experiment to run.
 
     ``reduced`` asks for the small form that tests run: seconds, fewer seeds, the same direction.
+    ``first_seed`` lets a test ask for other seeds.
     ``advance`` is called with what has just been done, one short text a step of progress.
+    ``once`` gives what a function returns, a JSON value: by calling it, or from the journal of a
+    run that was cut off. Its key has to say all that the value depends on but the code.
     """
 
     reduced: bool = False
+    first_seed: int = 0
     advance: Callable[[str], None] = lambda text: None
+    once: Callable[[str, Callable[[], Any]], Any] = lambda key, compute: compute()
 
 
 @dataclass(frozen=True)
@@ -75,15 +81,24 @@ class Experiment:
 
 
 def perform(experiment: Experiment, folder: Path = FOLDER) -> Result:
-    """Run in full, with progress; write ``NAME.png`` and ``NAME.json``; print the verdict."""
-    started = time.monotonic()
+    """Run in full, with progress; write ``NAME.png`` and ``NAME.json``; print the verdict.
+
+    A run that was cut off goes on where it was, if the experiment has steps that are kept.
+    """
+    journal = Journal(JOURNALS / f"{experiment.name}.jsonl")
+    started = time.process_time()
     with _progress(experiment) as advance:
-        result = experiment.run(Settings(advance=advance))
-    seconds = time.monotonic() - started
+        result = experiment.run(Settings(advance=advance, once=journal.once))
+    seconds = time.process_time() - started + journal.recalled
     folder.mkdir(parents=True, exist_ok=True)
     result.figure.savefig(folder / f"{experiment.name}.png", dpi=110, bbox_inches="tight")
     record = {
         "name": experiment.name,
+        "title": experiment.title,
+        "source": experiment.source,
+        "claim": _text(experiment.claim),
+        "setup": _text(experiment.setup),
+        "scaled": _text(experiment.scaled),
         "holds": result.holds,
         "verdict": result.verdict,
         "seconds": round(seconds, 1),
@@ -91,9 +106,36 @@ def perform(experiment: Experiment, folder: Path = FOLDER) -> Result:
     }
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
     (folder / f"{experiment.name}.json").write_text(text, encoding="utf-8")
+    journal.path.unlink(missing_ok=True)
     mark = "holds" if result.holds else "does not hold here"
     Console().print(f"{experiment.title}: {mark}. {result.verdict}", highlight=False)
     return result
+
+
+class Journal:
+    """Values that took long to find, a line each, so that a run may be cut off.
+
+    ``recalled``: the seconds that the values in use took to find.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recalled = 0.0
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        self._kept = {row["key"]: row for row in map(json.loads, lines)}
+
+    def once(self, key: str, compute: Callable[[], Any]) -> Any:
+        """What ``compute()`` returns, or what it did under the same key."""
+        if key in self._kept:
+            self.recalled += self._kept[key]["seconds"]
+            return self._kept[key]["value"]
+        started = time.process_time()
+        value = compute()
+        row = {"key": key, "seconds": time.process_time() - started, "value": value}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, allow_nan=False) + "\n")
+        return value
 
 
 @contextmanager
@@ -105,24 +147,26 @@ def _progress(experiment: Experiment) -> Iterator[Callable[[str], None]]:
         )
 
 
-def section(experiment: Experiment, folder: Path = FOLDER) -> str:
-    """The experiment's part of ``docs/lineage.md``, from the files that :func:`perform` wrote.
+def section(name: str, folder: Path = FOLDER) -> str:
+    """An experiment's part of ``docs/lineage.md``, from the files that :func:`perform` wrote.
+
+    The setting is the one that was run, whatever the code says now.
 
     Raises:
         FileNotFoundError: it has not been run.
     """
-    record = json.loads((folder / f"{experiment.name}.json").read_text(encoding="utf-8"))
+    record = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     mark = "Holds" if record["holds"] else "Does not hold here"
     parts = [
-        f"## {experiment.title}",
-        f"*{experiment.source}*",
-        f"**Claim.** {_text(experiment.claim)}",
-        f"**Setting.** {_text(experiment.setup)}",
-        f"**Scaled down.** {_text(experiment.scaled)}" if experiment.scaled else "",
+        f"## {record['title']}",
+        f"*{record['source']}*",
+        f"![{record['title']}](lineage/{name}.png)",
+        f"**Claim.** {record['claim']}",
         f"**{mark}.** {record['verdict']}",
-        f"![{experiment.title}](lineage/{experiment.name}.png)",
-        f"`python -m recipes.lineage {experiment.name}` ({record['seconds']:.0f} s); numbers in "
-        f"[{experiment.name}.json](lineage/{experiment.name}.json).",
+        f"**Setting.** {record['setup']}",
+        f"**Scaled down.** {record['scaled']}" if record["scaled"] else "",
+        f"`python -m recipes.lineage {name}` ({record['seconds']:.0f} s of one core); numbers in "
+        f"[{name}.json](lineage/{name}.json).",
     ]
     return "\n\n".join(part for part in parts if part)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from asr.nn.recurrent import RecurrentStack
 from recipes.lineage.experiment import Experiment, Result, Settings
+from recipes.lineage.statistics import compare, share
 
 __all__ = ["EXPERIMENT", "adding", "two_symbols"]
 
@@ -149,23 +150,37 @@ def run(settings: Settings) -> Result:
 def judge(learnt: Learnt, left: Left, seeds: int) -> Result:
     """At the longest lag the LSTM has to succeed with most seeds and the RNN with fewer."""
     every = list(next(iter(next(iter(learnt.values())).values())))  # lags, rising
-    holds, parts = True, []
-    for name, cells in learnt.items():
+    holds = True
+    for cells in learnt.values():
         won = {
             cell: [sum(u is not None for u in lags[lag]) for lag in every]
             for cell, lags in cells.items()
         }
         holds &= won["lstm-1997"][-1] > seeds / 2 and won["rnn"][-1] < won["lstm-1997"][-1]
-        ends = [sorted(left[name]["rnn"][lag]) for lag in (every[0], every[-1])]
+    numbers = {"updates until learnt": learnt, "share of variance left": left, "seeds": seeds}
+    return Result(holds, in_words(learnt, left, seeds), numbers, draw_figure(learnt, left))
+
+
+def in_words(learnt: Learnt, left: Left, seeds: int) -> str:
+    """The verdict: who learnt at which lag, and the difference at the longest."""
+    parts = []
+    for name, cells in learnt.items():
+        won = {
+            cell: [sum(u is not None for u in found) for found in lags.values()]
+            for cell, lags in cells.items()
+        }
+        lstm, rnn = won["lstm-1997"], won["rnn"]
+        lags = list(cells["rnn"])
+        ends = [sorted(left[name]["rnn"][lag]) for lag in (lags[0], lags[-1])]
         short, long = (f"{end[0]:.2g} to {end[-1]:.2g}" for end in ends)
         parts.append(
-            f"{name}: LSTM {', '.join(map(str, won['lstm-1997']))}, RNN "
-            f"{', '.join(map(str, won['rnn']))}, which leaves {short} of the targets' variance at "
-            f"lag {every[0]} and {long} at {every[-1]}"
+            f"{name}: LSTM {', '.join(map(str, lstm))}, RNN {', '.join(map(str, rnn))}, which "
+            f"leaves {short} of the targets' variance at lag {lags[0]} and {long} at {lags[-1]}; "
+            f"at lag {lags[-1]} the LSTM {share(lstm[-1], seeds)}, the RNN "
+            f"{share(rnn[-1], seeds)}: {compare(lstm[-1], seeds, rnn[-1], seeds)}"
         )
-    verdict = f"Seeds of {seeds} that learnt at lags {', '.join(every)}: {'; '.join(parts)}."
-    numbers = {"updates until learnt": learnt, "share of variance left": left, "seeds": seeds}
-    return Result(holds, verdict, numbers, draw_figure(learnt, left))
+    every = ", ".join(next(iter(next(iter(learnt.values())).values())))
+    return f"Seeds of {seeds} that learnt at lags {every}: {'. '.join(parts)}."
 
 
 def draw_figure(learnt: Learnt, left: Left) -> Figure:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from asr.nn.recurrent import RecurrentLayer, RecurrentStack
 from recipes.lineage.experiment import Experiment, Result, Settings
+from recipes.lineage.statistics import compare
 from recipes.lineage.timing_tasks import TASKS, Batch, Task
 from recipes.lineage.truncated import TruncatedLayer
 
@@ -191,20 +192,31 @@ def judge(plan: Plan, found: dict[str, dict[str, list[float]]]) -> Result:
         one.label: by_chance(total[one.label], total[other.label], runs)
         for one, other in ((PEEPHOLE, PLAIN), (PEEPHOLE_WHOLE, PLAIN_WHOLE))
     }
+    numbers = {"errors": found, "solved": counts, "total": total, "runs": runs, "chance": chance}
+    holds = chance[PEEPHOLE.label] < SIGNIFICANT
+    return Result(holds, in_words(counts, plan.seeds), numbers, _draw(plan, found, counts))
+
+
+def in_words(counts: dict[str, dict[str, int]], seeds: int) -> str:
+    """The verdict: how many runs were solved in all, and in each task."""
+    runs = seeds * len(counts)
+    total = {s.label: sum(those[s.label] for those in counts.values()) for s in SYSTEMS}
+    gains = [
+        f"{total[one.label]} with peepholes against {total[other.label]} without by the {name} "
+        f"gradient, {compare(total[one.label], runs, total[other.label], runs)}"
+        for name, one, other in (
+            ("paper's", PEEPHOLE, PLAIN),
+            ("whole", PEEPHOLE_WHOLE, PLAIN_WHOLE),
+        )
+    ]
     each = "; ".join(
         f"{name} " + ", ".join(str(those[system.label]) for system in SYSTEMS)
         for name, those in counts.items()
     )
-    verdict = (
-        f"Solved, of {runs} runs: {total[PEEPHOLE.label]} with peepholes against "
-        f"{total[PLAIN.label]} without by the paper's gradient (p = {chance[PEEPHOLE.label]:.2g}), "
-        f"{total[PEEPHOLE_WHOLE.label]} against {total[PLAIN_WHOLE.label]} by the whole gradient "
-        f"(p = {chance[PEEPHOLE_WHOLE.label]:.2g}). By task, of {plan.seeds} seeds (without, "
-        f"with; then the same by the whole gradient): {each}."
+    return (
+        f"Solved, of {runs} runs: {'; '.join(gains)}. By task, of {seeds} seeds (without, with; "
+        f"then the same by the whole gradient): {each}."
     )
-    numbers = {"errors": found, "solved": counts, "total": total, "runs": runs, "chance": chance}
-    holds = chance[PEEPHOLE.label] < SIGNIFICANT
-    return Result(holds, verdict, numbers, _draw(plan, found, counts))
 
 
 def _draw(

@@ -11,6 +11,7 @@ from asr.nn.kernels import reference
 from asr.nn.kernels.operator import Arguments
 from asr.nn.recurrent import RecurrentLayer, RecurrentStack
 from recipes.lineage.experiment import Experiment, Result, Settings
+from recipes.lineage.statistics import compare, share
 
 __all__ = ["EXPERIMENT", "store_and_recall"]
 
@@ -124,10 +125,19 @@ def judge(right: dict[str, list[float]], pictured: Network) -> Result:
     seeds = len(next(iter(right.values())))
     free = won["both gates free"]
     holds = free > seeds / 2 and all(count < free for n, count in won.items() if n in list(won)[1:])
-    counts = ", ".join(f"{name} {count}/{seeds}" for name, count in won.items())
     trace = trace_of(pictured)
     numbers = {"share of sequences right": right, "picture": trace}
-    return Result(holds, f"Seeds that learnt the task: {counts}.", numbers, draw(right, trace))
+    return Result(holds, in_words(won, seeds), numbers, draw(right, trace))
+
+
+def in_words(won: dict[str, int], seeds: int) -> str:
+    """The verdict on how many of ``seeds`` learnt the task in each form; the first is free."""
+    (free, most), *others = won.items()
+    parts = [
+        f"{name} {share(count, seeds)}, free gates {compare(most, seeds, count, seeds)}"
+        for name, count in others
+    ]
+    return f"Seeds that learnt the task: {'; '.join([f'{free} {share(most, seeds)}', *parts])}."
 
 
 def trace_of(network: Network) -> dict[str, list[list[float]]]:

@@ -197,6 +197,13 @@ def test_a_beam_too_narrow_is_reported_with_the_width_that_is_enough():
     assert decoding([log_y], [utterance], width)["less_probable"] == 0
 
 
+def test_a_beam_that_holds_all_prefixes_is_never_less_probable_than_best_path():
+    utterance = spoken([1] * 5, (1,), [(0, 5)])
+    for seed in range(100):
+        log_y = normalised(2 * np.random.default_rng(seed).standard_normal((5, 4)))
+        assert decoding([log_y], [utterance], 4**5)["less_probable"] == 0
+
+
 # The experiment
 
 

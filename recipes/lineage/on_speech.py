@@ -1,0 +1,96 @@
+"""Peepholes on speech: the same training with and without them, paired by seed."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from asr.types import ConfigError
+from recipes.common.export import best_checkpoint, bundle_from_checkpoint
+from recipes.common.metric import WER
+from recipes.common.outcomes import percent, read_outcome, wall_time
+from recipes.lineage.statistics import paired
+
+__all__ = ["add_options", "compare_runs"]
+
+
+def add_options(part: ArgumentParser) -> None:
+    """Add the command's options."""
+    part.add_argument("recipe", help="that the runs are of, as in `python -m recipes.RECIPE`")
+    for name, cell in (("with", "peephole"), ("without", "lstm")):
+        part.add_argument(
+            f"--{name}",
+            dest=f"{name}_them",
+            type=Path,
+            nargs="+",
+            required=True,
+            metavar="RUN",
+            help=f"folders of `fit` with the cell {cell}, a seed each",
+        )
+    part.add_argument(
+        "--result",
+        default="dev.greedy",
+        metavar="NAME",
+        help="of `evaluate` (default: %(default)s)",
+    )
+
+
+def compare_runs(arguments: Namespace) -> str:
+    """A table of both error rates by seed, their mean difference, its interval and p.
+
+    The interval is the bootstrap's over seeds, p that of all patterns of signs.
+
+    Raises:
+        ConfigError: fewer than two seeds have both runs, or a run has no such result.
+    """
+    one, other = (
+        {_seed(run): run for run in runs} for runs in (arguments.with_them, arguments.without_them)
+    )
+    seeds = sorted(set(one) & set(other))
+    if len(seeds) < 2:
+        raise ConfigError(
+            f"{len(seeds)} seeds have a run with and one without peepholes",
+            remedy="give runs that differ in the cell alone, with the same two seeds or more",
+        )
+    rates = [[_rate(runs[seed], arguments.result) for seed in seeds] for runs in (one, other)]
+    found = paired([a - b for a, b in zip(*rates, strict=True)])
+    lines = ["| seed | with peepholes | without |", "| --- | --- | --- |"]
+    for seed, a, b in zip(seeds, *rates, strict=True):
+        lines.append(f"| {seed} | {percent(a)} % | {percent(b)} % |")
+    lines += [
+        "",
+        f"with peepholes less without: {percent(found.mean, '+')} points, 95 % interval "
+        f"{percent(found.low, '+')} to {percent(found.high, '+')}, p = {found.p:.2g}, "
+        f"{len(seeds)} seeds (p of so many cannot be below {2 / 2 ** len(seeds):.2g})",
+    ]
+    for name, runs in (("with", one), ("without", other)):
+        chosen = [runs[seed] for seed in seeds]
+        lines.append(f"{name}: {_size(chosen[0], arguments.recipe)}, {_minutes(chosen)}")
+    return "\n".join(lines)
+
+
+def _seed(run: Path) -> int:
+    path = run / "config.yaml"
+    try:
+        return int(yaml.safe_load(path.read_text(encoding="utf-8"))["seed_everything"])
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+        raise ConfigError(
+            "no seed stands here", where=str(path), remedy="give folders of `fit`"
+        ) from None
+
+
+def _rate(run: Path, result: str) -> float:
+    return read_outcome(run / "results" / f"{result}.jsonl", WER).rate
+
+
+def _size(run: Path, recipe: str) -> str:
+    model = bundle_from_checkpoint(best_checkpoint(run), recipe).model
+    return f"{sum(weight.numel() for weight in model.parameters()):,} weights"
+
+
+def _minutes(runs: Sequence[Path]) -> str:
+    times = [seconds / 60 for run in runs if (seconds := wall_time(run)) is not None]
+    return f"{', '.join(f'{time:.1f}' for time in times)} minutes" if times else "time not known"
