@@ -1,4 +1,4 @@
-"""``python -m recipes.english prepare|fit|evaluate|export|ship``: the model that ships."""
+"""The model that ships: ``python -m recipes.english prepare|fit|evaluate|ship|synthesise``."""
 
 import sys
 from argparse import ArgumentParser, Namespace
@@ -10,6 +10,7 @@ from recipes.common.metric import WER
 from recipes.common.recipe import Recipe
 from recipes.english.corpus import CORPORA, DEV, TITLE, united
 from recipes.english.ship import Ship
+from recipes.english.synthetic import Synthesise
 
 
 class Source:
@@ -48,7 +49,7 @@ RECIPE = Recipe(
     metric=WER,
     splits=("train", DEV),
     source=Source(),
-    commands={"ship": Ship()},
+    commands={"ship": Ship(), "synthesise": Synthesise()},
 )
 
 if __name__ == "__main__":

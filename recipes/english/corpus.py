@@ -1,5 +1,7 @@
 """English speech from four free corpora, united: books, spelling, learners and digits.
 
+Synthetic speech may be added, for training alone.
+
 Each has speakers of its own for development: dev-clean-4 of LibriSpeech, the first fold of AN4, the
 part ``dev`` of speechocean762, and one speaker of the Free Spoken Digit Dataset. The official test
 parts of LibriSpeech, AN4 and speechocean762 are left alone.
@@ -17,9 +19,11 @@ from asr.types import CorpusError
 from recipes.an4.corpus import utterances as an4
 from recipes.common.corpus import LeftOut
 from recipes.common.manifests import Utterance
-from recipes.custom.entries import ReadOptions
+from recipes.custom.entries import Found, ReadOptions
 from recipes.custom.kaldi import read_kaldi
+from recipes.custom.tables import read_table
 from recipes.custom.utterances import utterance_of
+from recipes.english.synthetic import TABLE
 from recipes.librispeech.corpus import subsets
 
 __all__ = ["CORPORA", "CORPUS", "DEV", "TITLE", "united"]
@@ -36,7 +40,7 @@ HELD_OUT = "yweweler"  # of those who speak digits
 
 # The share of its development part by which a corpus has a say in choosing the checkpoint: one
 # utterance in so many. Learners and digits are many short utterances, and would outvote the others.
-IN_COMMON = {"librispeech": 1, "an4": 1, "speechocean": 5, "fsdd": 20}
+IN_COMMON = {"librispeech": 1, "an4": 1, "speechocean": 5, "fsdd": 20, "synthetic": 1}
 
 
 def librispeech(corpus: Path, split: str) -> list[Utterance]:
@@ -61,11 +65,19 @@ def speechocean(corpus: Path, split: str) -> list[Utterance]:
             where=str(directory),
             remedy="give the folder of speechocean762 that holds train/ and dev/",
         )
-    found = read_kaldi(directory, ReadOptions())
+    return _all_of(read_kaldi(directory, ReadOptions()), directory)
+
+
+def _all_of(found: Found, where: Path) -> list[Utterance]:
+    """The utterances of ``found``.
+
+    Raises:
+        CorpusError: one cannot be used.
+    """
     read = [utterance_of(entry) for entry in found.entries]
     bad = [*found.bad, *(item for item in read if isinstance(item, LeftOut))]
     if bad:
-        raise CorpusError(str(bad[0]), where=str(directory), remedy="restore the corpus")
+        raise CorpusError(str(bad[0]), where=str(where), remedy="restore the corpus")
     return [item for item in read if isinstance(item, Utterance)]
 
 
@@ -90,11 +102,22 @@ def fsdd(corpus: Path, split: str) -> list[Utterance]:
     return found
 
 
+def synthetic(corpus: Path, split: str) -> list[Utterance]:
+    """What `synthesise` wrote, all of it for training.
+
+    Raises:
+        CorpusError: the table is missing or damaged.
+    """
+    table = corpus / TABLE
+    return [] if split == DEV else _all_of(read_table(table, ReadOptions()), table)
+
+
 CORPORA: Mapping[str, Callable[[Path, str], list[Utterance]]] = {
     "librispeech": librispeech,
     "an4": an4,
     "speechocean": speechocean,
     "fsdd": fsdd,
+    "synthetic": synthetic,
 }
 
 
@@ -120,7 +143,7 @@ def united(folders: Mapping[str, Path], *, more: bool = False) -> dict[str, list
     return {
         "train": list(chain(*train.values())),
         DEV: list(chain(*common)),
-        **{f"{DEV}-{name}": found for name, found in held_out.items()},
+        **{f"{DEV}-{name}": found for name, found in held_out.items() if found},
     }
 
 

@@ -100,16 +100,27 @@ def test_a_packed_sequence_comes_back_in_its_own_order(enforce_sorted):
 
 
 def test_the_peer_equals_torch_on_packed_ragged_batches():
+    """Values and gradients of two layers."""
     torch.manual_seed(4)
-    peer = TorchLSTMStack(7, 6, bidirectional=True)
-    theirs = nn.LSTM(7, 6, bidirectional=True, batch_first=True)
-    for suffix, direction in zip(["", "_reverse"], peer.layers[0].directions, strict=True):
-        for name, value in direction.named_parameters():
-            getattr(theirs, name + suffix).data.copy_(value.data)
+    peer = TorchLSTMStack(7, 6, num_layers=2, bidirectional=True)
+    theirs = nn.LSTM(7, 6, num_layers=2, bidirectional=True, batch_first=True)
+    pairs = []
+    for number, layer in enumerate(peer.layers):
+        for suffix, direction in zip(["", "_reverse"], layer.directions, strict=True):
+            for name, value in direction.named_parameters():
+                other = getattr(theirs, name.replace("l0", f"l{number}") + suffix)
+                other.data.copy_(value.data)
+                pairs.append((value, other))
     x = torch.randn(5, 9, 7)
     packed = pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False)
     expected = pad_packed_sequence(theirs(packed)[0], batch_first=True)[0]
-    torch.testing.assert_close(peer(x, lengths=LENGTHS)[0], expected, atol=1e-6, rtol=0)
+    found = peer(x, lengths=LENGTHS)[0]
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    for y in (found, expected):
+        y.square().sum().backward()
+    assert len(pairs) == len(list(theirs.parameters())) == 16
+    for mine, other in pairs:
+        torch.testing.assert_close(mine.grad, other.grad, atol=1e-5, rtol=1e-5)
 
 
 def stack_of(cell, **options):
