@@ -161,7 +161,7 @@ def error_rates(bundle: str, options: argparse.Namespace) -> list[Point]:
             note(f"{bundle} by {chunk:g} ms and {look_ahead:g} ms ahead")
             frame_ms = 1e3 * whole.seconds_per_frame
             frames = max(1, round(chunk / frame_ms)), round(look_ahead / frame_ms)
-            by_chunks = Recognizer(whole.bundle, chunking=Chunking(*frames))
+            by_chunks = Recognizer(whole.bundle, backend="torch", chunking=Chunking(*frames))
             latency = 1e3 * whole.streamer(Chunking(*frames)).latency
             point = _point(by_chunks, utterances, frames[0] * frame_ms, frames[1] * frame_ms)
             points.append(Point(point.chunk, point.look_ahead, latency, point.errors, point.work))

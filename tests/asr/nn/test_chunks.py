@@ -1,6 +1,7 @@
 """Bidirectional layers by chunks: what is defined, against torch, and what must not matter."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -116,6 +117,37 @@ def test_nothing_beyond_the_look_ahead_is_read(shape):
     again = model(changed, lengths, Chunking(3, 2))
     assert torch.equal(found[:, :3], again[:, :3])
     assert not torch.equal(found[:, 3:], again[:, 3:])
+
+
+@pytest.mark.parametrize("kernel", ["cpu", "triton"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *({"cell": cell} for cell in sorted(CELLS)),
+        {"bidirectional": False},
+        {"front": FrontOptions((2,), (2,)), "reductions": (2,)},
+    ],
+    ids=str,
+)
+def test_every_kernel_reads_by_chunks_what_the_reference_reads(monkeypatch, kernel, shape):
+    known = KERNELS[kernel]
+    if known.missing:
+        pytest.skip(known.missing)
+    # Triton's interpreter runs on the CPU.
+    monkeypatch.setitem(KERNELS, kernel, replace(known, devices=(), capability=(0, 0)))
+    features, lengths = torch.randn(2, 9, 5), torch.tensor([9, 4])
+    found = []
+    for name in (kernel, "reference"):
+        torch.manual_seed(1)
+        network = NetworkConfig(3, 2, kernel=name, **shape)
+        model = AcousticModel(AcousticModelConfig(5, 4, network)).eval()
+        with torch.no_grad():
+            for parameter, weight in model.recurrent.named_parameters():
+                if "peephole" in parameter:
+                    weight.uniform_(-1, 1)
+            found.append(model(features, lengths, Chunking(2, 1)))
+    for row, expected, frames in zip(*found, model.num_frames(lengths), strict=True):
+        torch.testing.assert_close(row[:frames], expected[:frames], rtol=0, atol=1e-5)
 
 
 def test_a_longer_look_ahead_comes_nearer_to_the_whole():
