@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
-from asr.decoding import BeamOptions, DecoderOptions, GreedyOptions, Stop, make_decoder
+from asr.decoding import BeamOptions, DecoderOptions, GreedyOptions, make_decoder
 from asr.decoding.beam.decoder import BeamDecoder
 from asr.decoding.beam.language import Language
 from asr.lm.arpa import write_arpa
@@ -152,8 +152,8 @@ def _ours(corpus: Corpus, config: DecoderOptions) -> Search:
     decoder = BeamDecoder(config, corpus.tokenizer, corpus.seconds_per_frame, language)
 
     def search(frames: Frames) -> str:
-        [best] = decoder.search(frames, 1, Stop())
-        return corpus.tokenizer.decode(best.labels)
+        stream = decoder.begin()
+        return stream.text(stream.search(frames)[0])
 
     return search
 

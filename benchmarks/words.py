@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asr.decoding import BeamOptions, Stop, make_decoder
+from asr.decoding import BeamOptions, make_decoder
 from asr.decoding.beam.language import Language
 from asr.decoding.lexicon import Lexicon, spell_words
 from asr.lm.kneser_ney import KneserNeyConfig, estimate
@@ -56,10 +56,8 @@ class Task:
         decoder = make_decoder(options, self.tokenizer, SECONDS_PER_FRAME, self.language)
 
         def text(frames: Frames) -> str:
-            [best] = decoder.search(frames, 1, Stop())
-            if not self.language.says_words:
-                return self.tokenizer.decode(best.labels)
-            return " ".join(self.language.spoken[0][word] for word in best.words)
+            stream = decoder.begin()
+            return stream.text(stream.search(frames)[0])
 
         return lambda: [text(frames) for frames in self.utterances]
 

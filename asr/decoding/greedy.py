@@ -114,30 +114,39 @@ class GreedyStream:
         if not len(path):
             return
         self._score = running_sum(self._score, best)
-        edges = np.flatnonzero(np.diff(path, prepend=self._run))  # where runs begin
+        begins = np.empty(len(path), dtype=np.bool_)  # of a run, in that frame
+        begins[0] = path[0] != self._run
+        np.not_equal(path[1:], path[:-1], out=begins[1:])
+        edges = np.flatnonzero(begins)
         going_on = best[: edges[0]] if len(edges) else best
-        self._run_peak = max(self._run_peak, float(going_on.max(initial=-np.inf)))
+        if len(going_on):
+            self._run_peak = max(self._run_peak, float(going_on.max()))
         if len(edges):
-            ids = np.append(self._run, path[edges])
-            starts = np.append(self._run_start, self._end + edges)
-            peaks = np.append(self._run_peak, np.maximum.reduceat(best, edges))
-            self._keep(ids[:-1], starts, peaks[:-1])
-            self._run, self._run_start = int(ids[-1]), int(starts[-1])
-            self._run_peak = float(peaks[-1])
+            self._end_runs(path[edges], edges + self._end, np.maximum.reduceat(best, edges))
         self._end += len(path)
 
-    def _keep(
-        self, ids: NDArray[np.int64], edges: NDArray[np.int64], peaks: NDArray[np.float64]
+    def _end_runs(
+        self, ids: NDArray[np.int64], starts: NDArray[np.int64], peaks: NDArray[np.float32]
     ) -> None:
-        """Keep runs of tokens that have ended; ``edges`` has the end of the last one as well."""
-        said = ids != BLANK_ID
+        """Take the runs that begin, all ``(E,)``; those before the last of them have ended."""
+        spans = np.empty((len(ids), 3), dtype=np.int64)  # of the runs that have ended
+        spans[0, :2] = self._run, self._run_start
+        spans[1:, 0], spans[1:, 1], spans[:, 2] = ids[:-1], starts[:-1], starts
+        highest = np.empty(len(ids))
+        highest[0], highest[1:] = self._run_peak, peaks[:-1]
+        self._run, self._run_start = int(ids[-1]), int(starts[-1])
+        self._run_peak = float(peaks[-1])
+        said = spans[:, 0] != BLANK_ID
+        spans, highest = spans[said], highest[said]
         separator = self._tokenizer.word_separator
-        if separator is not None:
-            spoken = ids[said]
-            before = np.append(self._last_said, spoken[:-1])
-            said[said] = (spoken != separator) | (before != separator)
-            self._last_said = int(spoken[-1]) if len(spoken) else self._last_said
-        self._said.append(ids[said], edges[:-1][said], edges[1:][said], peaks[said])
+        if separator is not None and len(spans):
+            again = spans[:, 0] == separator
+            first = bool(again[0]) and self._last_said == separator
+            self._last_said = int(spans[-1, 0])
+            again[1:] &= again[:-1]
+            again[0] = first
+            spans, highest = spans[~again], highest[~again]
+        self._said.append(spans, highest.tolist())
 
     def _spans(self) -> tuple[list[Span], list[float]]:
         """All tokens of the text so far, and the logarithm of the confidence in each."""

@@ -29,22 +29,20 @@ class SaidTokens:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def append(
-        self,
-        ids: NDArray[np.int64],
-        starts: NDArray[np.int64],
-        ends: NDArray[np.int64],
-        log_confidences: NDArray[np.float64],
-    ) -> None:
-        """Add tokens behind the others; all arrays are ``(S,)``."""
+    def append(self, spans: Sequence[Span] | NDArray[np.int64], logs: Sequence[float]) -> None:
+        """Add tokens with these ``spans (S, 3)`` and logarithms of confidence behind the others."""
+        ids, starts, ends = np.array(spans, dtype=np.int64).reshape(-1, 3).T
         self.ids.frombytes(ids.tobytes())
         self.starts.frombytes(starts.tobytes())
         self.ends.frombytes(ends.tobytes())
-        self.log_confidences.frombytes(log_confidences.tobytes())
+        self.log_confidences.extend(logs)
 
-    def spans(self) -> list[Span]:
-        """Those of all tokens."""
-        return list(zip(self.ids, self.starts, self.ends, strict=True))
+    def spans(self, first: int = 0) -> list[Span]:
+        """Those of all tokens, where ``first`` is the number of the first frame."""
+        columns = zip(self.ids, self.starts, self.ends, strict=True)
+        if not first:
+            return list(columns)
+        return [(k, first + start, first + end) for k, start, end in columns]
 
 
 class StableText:

@@ -19,10 +19,12 @@ __all__ = [
     "gap_states",
     "hypothesis",
     "path_spans",
+    "quiet_tokens",
     "running_sum",
     "silence",
     "spelled",
     "squeeze",
+    "timed_tokens",
     "word_of",
 ]
 
@@ -42,11 +44,14 @@ def path_spans(path: Sequence[int] | NDArray[np.int64]) -> list[Span]:
     )
 
 
-def squeeze(spans: Sequence[Span], separator: int | None) -> list[Span]:
-    """``spans`` without separators at the ends and after others: no part of a text."""
+def squeeze(spans: Sequence[Span], separator: int | None, *, follows: bool = False) -> list[Span]:
+    """``spans`` without separators at the ends and after others: no part of a text.
+
+    ``follows``: they come behind another token, so that a separator may be the first.
+    """
     kept: list[Span] = []
     for span in spans:
-        if span[0] != separator or (kept and kept[-1][0] != separator):
+        if span[0] != separator or (kept[-1][0] != separator if kept else follows):
             kept.append(span)
     return kept[:-1] if kept and kept[-1][0] == separator else kept
 
@@ -56,12 +61,15 @@ def best_alignment(
     labels: Sequence[int],
     stop: Stop | None = None,
     separator: int | None = None,
+    *,
+    follows: bool = False,
 ) -> list[Span]:
     """The most probable path of ``log_probs (T, V)`` that spells ``labels`` (S,), as spans.
 
     Viterbi over the labels with a blank around each (Graves et al. 2006, section 4.1, with the
     maximum in place of the sum). There must be a path: frames for all labels and repeats. With a
-    ``separator``, the path may have more of these, which :func:`squeeze` takes away.
+    ``separator``, the path may have more of these, which :func:`squeeze` takes away. ``follows``:
+    the labels come behind another, which is no separator.
 
     Raises:
         StoppedError: asked for by ``stop``.
@@ -82,7 +90,9 @@ def best_alignment(
     score[0] = 0.0  # before the first frame only the first blank and the first label are in reach
     gap = log_probs.shape[1]
     if separator is not None:
-        states[gap_states(labels, separator)] = gap
+        gaps = gap_states(labels, separator)
+        gaps[0] = not follows
+        states[gaps] = gap
     length = _chunk_length(T)
     log_probs = np.ascontiguousarray(log_probs, dtype=np.float32)
     none = np.empty((0, 0), dtype=np.uint8)
@@ -106,7 +116,7 @@ def best_alignment(
     if separator is not None:
         blank = log_probs[:, BLANK_ID] >= log_probs[:, separator]
         ids = np.where(ids == gap, np.where(blank, BLANK_ID, separator), ids)
-    return squeeze(path_spans(ids), separator)
+    return squeeze(path_spans(ids), separator, follows=follows)
 
 
 def gap_states(labels: Sequence[int], separator: int) -> NDArray[np.bool_]:
@@ -139,23 +149,23 @@ def hypothesis(
     score: float,
     tokenizer: Tokenizer,
     seconds_per_frame: float,
-    silences: Sequence[int] | NDArray[np.int32] | None = None,
 ) -> Hypothesis:
     """Put a hypothesis together from its spans in ``log_probs (T, V)``; see :func:`spelled`.
 
-    A token's confidence is its highest probability within its span. ``silences`` are tokens that
-    say no more than a blank; None: the separator of words, if there is one.
+    A token's confidence is its highest probability within its span. The separator of words, if
+    there is one, says no more than a blank.
     """
-    if silences is None:
-        silences = [] if tokenizer.word_separator is None else [tokenizer.word_separator]
-    return spelled(
-        spans,
-        [float(log_probs[a:b, k].max()) for k, a, b in spans],
-        running_sum(0.0, silence(log_probs, silences)) / max(1, len(log_probs)),
-        score,
-        tokenizer,
-        seconds_per_frame,
-    )
+    blank = 0.0
+    if not spans and len(log_probs):
+        quiet = silence(log_probs, quiet_tokens(tokenizer))
+        blank = running_sum(0.0, quiet) / len(log_probs)
+    peaks = [float(log_probs[a:b, k].max()) for k, a, b in spans]
+    return spelled(spans, peaks, blank, score, tokenizer, seconds_per_frame)
+
+
+def quiet_tokens(tokenizer: Tokenizer) -> list[int]:
+    """The tokens that say no more than a blank."""
+    return [] if tokenizer.word_separator is None else [tokenizer.word_separator]
 
 
 def running_sum(total: float, values: NDArray[np.floating]) -> float:
@@ -163,13 +173,14 @@ def running_sum(total: float, values: NDArray[np.floating]) -> float:
 
     So the sum over pieces is that over the whole, to the bit; numpy's own sum takes pairs.
     """
-    return float(np.add.accumulate(np.append(total, values))[-1])
+    terms = np.empty(1 + len(values))
+    terms[0], terms[1:] = total, values
+    return float(np.add.accumulate(terms)[-1])
 
 
-def silence(
-    log_probs: NDArray[np.float32], silences: Sequence[int] | NDArray[np.int32]
-) -> NDArray[np.float32]:
-    """Of each frame of ``log_probs (T, V)``, that of the blank, or of what says no more."""
+def silence(log_probs: NDArray[np.float32], silences: Sequence[int]) -> NDArray[np.float32]:
+    """Of each frame of ``log_probs (T, V)``, that of the blank, or of ``silences``, which say no
+    more."""
     best: NDArray[np.float32] = log_probs[:, [BLANK_ID, *silences]].max(axis=1)
     return best
 
@@ -188,17 +199,27 @@ def spelled(
     geometric mean of its tokens', so that length does not lower it. A hypothesis without tokens is
     as sure as its blanks, whose mean log-probability is ``blank``.
     """
-    confidences = np.minimum(1.0, np.exp(np.array(log_confidences, dtype=np.float64))).tolist()
-    tokens = tuple(
-        TimedToken(tokenizer.tokens[k], a * seconds_per_frame, b * seconds_per_frame, confidence)
-        for (k, a, b), confidence in zip(spans, confidences, strict=True)
-    )
+    tokens = timed_tokens(spans, log_confidences, tokenizer, seconds_per_frame)
     return Hypothesis(
         text=tokenizer.decode(k for k, _, _ in spans),
         score=score,
         confidence=_confidence(log_confidences or [blank]),
         tokens=tokens,
         words=tuple(_words(tokens, [k for k, _, _ in spans], tokenizer)),
+    )
+
+
+def timed_tokens(
+    spans: Sequence[tuple[int, float, float]],
+    log_confidences: Sequence[float],
+    tokenizer: Tokenizer,
+    seconds_per_frame: float,
+) -> tuple[TimedToken, ...]:
+    """The tokens of ``spans``, which are in frames, with the confidence in each."""
+    confidences = np.minimum(1.0, np.exp(np.array(log_confidences, dtype=np.float64))).tolist()
+    return tuple(
+        TimedToken(tokenizer.tokens[k], a * seconds_per_frame, b * seconds_per_frame, confidence)
+        for (k, a, b), confidence in zip(spans, confidences, strict=True)
     )
 
 

@@ -13,7 +13,7 @@ from asr.decoding.beam.scoring import NOT_A_WORD, Options
 from asr.decoding.beam.tables import Records
 from asr.decoding.beam.tree import ROOT
 
-__all__ = ["choose_rows"]
+__all__ = ["any_complete", "choose_rows"]
 
 NEVER = -math.inf
 
@@ -130,6 +130,15 @@ def _keep_complete(
     more = np.empty(len(chosen) + 1, dtype=np.int32)
     more[:-1], more[-1] = chosen, best
     return more
+
+
+@compiled
+def any_complete(prefixes: Records, words: NDArray[np.int32]) -> bool:
+    """Whether a text may end in one of ``prefixes (n,)``; ``words (M,)`` are those of nodes."""
+    found = False
+    for row in range(len(prefixes)):
+        found = found or _is_complete(prefixes[row], words)
+    return found
 
 
 @inlined

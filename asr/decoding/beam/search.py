@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.compiled import compiled, inlined
-from asr.decoding.beam.pruning import choose_rows
+from asr.decoding.beam.pruning import any_complete, choose_rows
 from asr.decoding.beam.scoring import (
     NO_LM,
     Boosts,
@@ -43,11 +43,28 @@ from asr.decoding.beam.scoring import (
     follow_phrases,
     score_token,
 )
+from asr.decoding.beam.sharing import (
+    CHECK,
+    common_row,
+    keep_branch,
+    note_shared,
+    renumbered,
+    too_old,
+)
 from asr.decoding.beam.tables import NODE, NONE, PREFIX, Records
 from asr.lm.trie import step
 from asr.tokens import BLANK_ID
 
-__all__ = ["add_blank", "add_logs", "find_likely", "grow", "search"]
+__all__ = [
+    "add_blank",
+    "add_logs",
+    "compact",
+    "find_likely",
+    "grow",
+    "search",
+    "start_beam",
+    "start_tree",
+]
 
 NEVER = -math.inf
 ROW = 0  # of the empty prefix in the tree
@@ -56,29 +73,43 @@ ROW = 0  # of the empty prefix in the tree
 @compiled
 def search(
     log_probs: NDArray[np.float64],
+    ends: bool,
+    beam: Records,
+    size: int,
+    tree: Records,
+    nodes: int,
+    marks: NDArray[np.int32],
+    frame: int,
     options: Options,
     grammar: Grammar,
     boosts: Boosts,
     flag: NDArray[np.uint8],
-) -> tuple[int, Records, NDArray[np.int32], NDArray[np.float64]]:
-    """Search ``log_probs (T, V)``.
+) -> tuple[int, Records, int, Records, int, NDArray[np.int32], NDArray[np.float64]]:
+    """Go on with a search: take the next frames, ``log_probs (T, V)``.
+
+    Args:
+        ends: whether they are the last: then complete labellings are looked for.
+        beam, size: the prefixes, ``(K,)`` or longer, and K.
+        tree, nodes: the prefix tree and the number of its rows.
+        marks: what was shared of late, which is changed.
+        frame: how many frames were taken before.
 
     Returns:
         The number of frames taken, less than T if ``flag`` was set or nothing is possible in the
-        next; the prefix tree, ``(n,)`` of NODE; and, of complete labellings in no order, their rows
-        there, ``(k,)``, and ``(k, 3)`` the acoustic score, the language model's and the bonus.
+        next; beam, size, tree and nodes after them; and, of complete labellings in no order, their
+        rows there, ``(k,)``, and ``(k, 3)`` the acoustic score, the language model's and the bonus.
     """
     T, V = log_probs.shape
-    size, nodes = 1, 1  # prefixes in the beam, and in the tree
     closed = grammar.has_lexicon and options.unk_score == -math.inf
-    beam = _start_beam(grammar, boosts)  # (K,) or longer
+    no_rows, no_scores = np.empty(0, dtype=np.int32), np.empty((0, 3))
     next_beam = np.empty(256, dtype=PREFIX)
-    tree = _start_tree()
     likely = np.empty(V, dtype=np.int32)
     children = np.full((64, V), NONE, dtype=np.int32)  # slots by the parent's slot and last token
     for t in range(T):
         if flag[0]:
-            return t, tree, np.empty(0, dtype=np.int32), np.empty((0, 3))
+            return t, beam, size, tree, nodes, no_rows, no_scores
+        if (frame + t) % CHECK == 0:
+            size = _look_back(beam, size, tree, marks, frame + t, grammar.words, closed)
         count = find_likely(log_probs[t], options.token_min_log_prob, likely)
         if count == 0 and log_probs[t, BLANK_ID] > NEVER:
             add_blank(beam, size, log_probs[t, BLANK_ID])
@@ -96,40 +127,91 @@ def search(
         _link_children(beam, size, tree, children, False)
         chosen = choose_rows(next_beam[:found], options, grammar.words, closed)
         if not len(chosen):
-            return t, tree, np.empty(0, dtype=np.int32), np.empty((0, 3))
+            return t, beam, size, tree, nodes, no_rows, no_scores
         for slot in range(size):
             tree[beam[slot].row].slot = NONE
         size = len(chosen)
         if len(beam) < size:
             beam = np.empty(2 * size, dtype=PREFIX)
         tree = grow(tree, nodes, size)
-        nodes = _keep_chosen(next_beam, chosen, beam, tree, nodes)
+        nodes = _keep_chosen(next_beam, chosen, beam, tree, nodes, frame + t)
+    if not ends:
+        return T, beam, size, tree, nodes, no_rows, no_scores
     rows, scores = _finish(beam, size, tree, options, grammar, boosts)
-    return T, tree, rows, scores
+    return T, beam, size, tree, nodes, rows, scores
 
 
-@compiled
-def _start_beam(grammar: Grammar, boosts: Boosts) -> Records:
+def start_beam(grammar: Grammar, boosts: Boosts) -> Records:
     """The empty prefix, in the first slot; before the first frame its one path ends in a blank."""
-    beam = np.empty(64, dtype=PREFIX)
-    empty = beam[0]
-    empty.log_blank, empty.log_token, empty.log_total = 0.0, NEVER, 0.0
-    empty.lm_score, empty.bonus = 0.0, 0.0
-    empty.lookahead = boosts.lookahead[boosts.start]
-    empty.rank = empty.lookahead
-    empty.row, empty.parent, empty.last_token = ROW, NONE, BLANK_ID
-    empty.lm_state, empty.lexicon_node, empty.phrase_node = grammar.start, 0, boosts.start
+    beam = np.zeros(64, dtype=PREFIX)
+    empty = beam[:1]
+    empty["log_token"] = NEVER
+    empty["lookahead"] = empty["rank"] = boosts.lookahead[boosts.start]
+    empty["row"], empty["parent"], empty["last_token"] = ROW, NONE, BLANK_ID
+    empty["lm_state"], empty["phrase_node"] = grammar.start, boosts.start
     return beam
 
 
-@compiled
-def _start_tree() -> Records:
+def start_tree() -> Records:
     """The empty prefix, in the first row and slot."""
-    tree = np.empty(256, dtype=NODE)
-    root = tree[ROW]
-    root.parent, root.token, root.first_child, root.next_sibling = NONE, BLANK_ID, NONE, NONE
-    root.slot = 0
+    tree = np.zeros(256, dtype=NODE)
+    for link in ("parent", "first_child", "next_sibling"):
+        tree[link] = NONE
     return tree
+
+
+@compiled
+def _look_back(
+    beam: Records,
+    size: int,
+    tree: Records,
+    marks: NDArray[np.int32],
+    frame: int,
+    words: NDArray[np.int32],
+    closed: bool,
+) -> int:
+    """Note what all prefixes share by now; where they differ in what is too old, keep those that
+    agree with the best. Returns how many there are."""
+    common = common_row(beam, size, tree)
+    while too_old(beam, size, tree, common, frame):
+        rivals = beam[:size].copy()
+        kept = keep_branch(rivals, size, tree, common)
+        if closed and not any_complete(rivals[:kept], words):
+            break  # the utterance could not end
+        for slot in range(size):
+            tree[beam[slot].row].slot = NONE
+        size = kept
+        for slot in range(size):
+            beam[slot] = rivals[slot]
+            tree[beam[slot].row].slot = slot
+        common = common_row(beam, size, tree)
+    note_shared(marks, common)
+    return size
+
+
+@compiled
+def compact(
+    beam: Records, size: int, tree: Records, marks: NDArray[np.int32], root: int
+) -> tuple[Records, int]:
+    """The tree without what no prefix of the beam begins with, and the number of its rows; ``root``
+    is its new first row."""
+    numbers = renumbered(beam, size, tree, marks, root)
+    smaller = np.empty(256 + 2 * (numbers >= 0).sum(), dtype=NODE)
+    nodes = 0
+    for row in range(root, len(tree)):
+        if numbers[row] == NONE:
+            continue
+        smaller[nodes] = tree[row]
+        node = smaller[nodes]
+        node.first_child, node.next_sibling, node.parent = NONE, NONE, NONE
+        if nodes > 0:
+            node.parent = numbers[tree[row].parent]
+            node.next_sibling = smaller[node.parent].first_child
+            smaller[node.parent].first_child = nodes
+        nodes += 1
+    for slot in range(size):
+        beam[slot].row = numbers[beam[slot].row]
+    return smaller, nodes
 
 
 @inlined
@@ -149,20 +231,21 @@ def _keep_chosen(
     beam: Records,
     tree: Records,
     nodes: int,
+    frame: int,
 ) -> int:
     """Put the ``chosen (K,)`` rows into the beam, new ones into the tree; returns its size."""
     for slot in range(len(chosen)):
         beam[slot] = next_beam[chosen[slot]]
         prefix = beam[slot]
         if prefix.row == NONE:
-            prefix.row = _find_node(tree, nodes, prefix.parent, prefix.last_token)
+            prefix.row = _find_node(tree, nodes, prefix.parent, prefix.last_token, frame)
             nodes = max(nodes, prefix.row + 1)
         tree[prefix.row].slot = slot
     return nodes
 
 
 @inlined
-def _find_node(tree: Records, nodes: int, parent: int, token: int) -> int:
+def _find_node(tree: Records, nodes: int, parent: int, token: int, frame: int) -> int:
     """The row of ``parent`` with ``token``; a new one at the end if there is none.
 
     A prefix that was in the beam, left it and comes again has its row already.
@@ -173,7 +256,7 @@ def _find_node(tree: Records, nodes: int, parent: int, token: int) -> int:
     if row >= 0:
         return int(row)
     node = tree[nodes]
-    node.parent, node.token, node.slot = parent, token, NONE
+    node.parent, node.token, node.slot, node.frame = parent, token, NONE, frame
     node.first_child, node.next_sibling = NONE, tree[parent].first_child
     tree[parent].first_child = nodes
     return nodes

@@ -41,6 +41,7 @@ NODE = np.dtype(
         ("first_child", np.int32),
         ("next_sibling", np.int32),
         ("slot", np.int32),  # where it is in the beam now; NONE: nowhere
+        ("frame", np.int32),  # that was the first to say its token
     ]
 )
 
@@ -65,8 +66,9 @@ WORD_PREFIX = np.dtype(
     align=True,
 )
 
-#: Words in sequence that ever were in the beam: all but the last, and the last.
-HISTORY = np.dtype([("parent", np.int32), ("word", np.int32)])
+#: Words in sequence that ever were in the beam: all but the last, and the last, and the frame in
+#: which it ended first.
+HISTORY = np.dtype([("parent", np.int32), ("word", np.int32), ("frame", np.int32)])
 
 #: What the language model said of a word in a state.
 STEP = np.dtype(

@@ -41,12 +41,15 @@ def best_word_path(
     *,
     separated: bool,
     stop: Stop,
+    follows: bool = False,
+    goes_on: bool = False,
 ) -> list[Said]:
     """The most probable path of ``log_probs (T, V)`` that says ``words``, each in one of its ways.
 
     A word without ways is unknown: any tokens but ``silences``, one or more. Silences may stand
     at the ends and between words; with ``separated`` one has to stand between two. There must be
-    such a path. What is given are the words' tokens, and the separators between words.
+    such a path. What is given are the words' tokens, and the separators between words, and with
+    ``follows`` and ``goes_on``, which tell of words before and after these, those there.
 
     Raises:
         StoppedError: asked for by ``stop``.
@@ -54,10 +57,11 @@ def best_word_path(
     if not words:
         return []
     machine = _Machine(log_probs.shape[1], silences, separated=separated)
-    machine.add_words(words)
+    machine.add_words(words, follows=follows)
     frames = np.ascontiguousarray(log_probs, dtype=np.float32)
     path = _trace(frames, machine, stop)
-    return _read(frames, path, machine)
+    found = _read(frames, path, machine, follows=follows)
+    return found if goes_on or found[-1].word != GAP else found[:-1]
 
 
 @dataclass
@@ -83,9 +87,9 @@ class _Machine:
         self.before.append([b for b in before if self.tokens[b] != token])
         return state
 
-    def add_words(self, words: Sequence[Sequence[Labels]]) -> None:
+    def add_words(self, words: Sequence[Sequence[Labels]], *, follows: bool) -> None:
         """States for all ``words``, a gap before each and behind the last."""
-        ready = self._add_gap((), inner=False)
+        ready = self._add_gap((), inner=follows)
         for number, ways in enumerate(words):
             said = [self._add_way(way, number, ready) for way in ways]
             if not ways:
@@ -183,7 +187,9 @@ def _advance(
     return old
 
 
-def _read(frames: NDArray[np.float32], path: NDArray[np.int64], machine: _Machine) -> list[Said]:
+def _read(
+    frames: NDArray[np.float32], path: NDArray[np.int64], machine: _Machine, *, follows: bool
+) -> list[Said]:
     """The tokens of a path of states, without silences that are no separators."""
     tokens = np.array(machine.tokens)[path]
     owners = np.array(machine.owners)[path]
@@ -196,7 +202,8 @@ def _read(frames: NDArray[np.float32], path: NDArray[np.int64], machine: _Machin
     found: list[Said] = []
     for start, end in zip(edges.tolist(), [*edges[1:].tolist(), len(path)], strict=True):
         token, owner = int(tokens[start]), int(owners[start])
-        gap = owner == GAP and not (machine.separated and found and found[-1].word != GAP)
+        after_word = found[-1].word != GAP if found else follows
+        gap = owner == GAP and not (machine.separated and after_word)
         if token != BLANK_ID and not gap:
             found.append(Said(token, start, end, owner))
-    return found[:-1] if found[-1].word == GAP else found
+    return found

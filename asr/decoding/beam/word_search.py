@@ -28,16 +28,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.compiled import compiled, inlined
-from asr.decoding.beam.pruning import choose_rows
+from asr.decoding.beam.pruning import any_complete, choose_rows
 from asr.decoding.beam.scoring import Options, WordBoosts, follow_phrases
 from asr.decoding.beam.search import add_blank, add_logs, find_likely, grow
+from asr.decoding.beam.sharing import (
+    CHECK,
+    common_row,
+    keep_branch,
+    note_shared,
+    renumbered,
+    too_old,
+)
 from asr.decoding.beam.tables import HISTORY, NONE, STEP, WORD_PREFIX, Records
 from asr.decoding.beam.tree import ROOT
 from asr.decoding.beam.words import SURPRISE, WordGrammar
 from asr.lm.trie import Trie, step
 from asr.tokens import BLANK_ID
 
-__all__ = ["search_words"]
+__all__ = [
+    "compact_histories",
+    "end_words",
+    "search_words",
+    "start_cache",
+    "start_histories",
+    "start_places",
+    "start_word_beam",
+]
 
 NEVER = -math.inf
 ROW = 0  # of the empty history
@@ -52,33 +68,56 @@ Table = NDArray[
 @compiled
 def search_words(
     log_probs: NDArray[np.float64],
+    ends: bool,
+    beam: Records,
+    size: int,
+    histories: Records,
+    rows: int,
+    places: NDArray[np.int32],
+    marks: NDArray[np.int32],
+    frame: int,
+    cache: Records,
     options: Options,
     grammar: WordGrammar,
     boosts: WordBoosts,
     flag: NDArray[np.uint8],
-) -> tuple[int, Records, NDArray[np.int32], NDArray[np.float64]]:
-    """Search ``log_probs (T, V)``.
+) -> tuple[
+    int,
+    Records,
+    int,
+    Records,
+    int,
+    NDArray[np.int32],
+    NDArray[np.int32],
+    NDArray[np.float64],
+]:
+    """Go on with a search: take the next frames, ``log_probs (T, V)``.
+
+    Args:
+        ends: whether they are the last: then word sequences are looked for.
+        beam, size: the prefixes, ``(K,)`` or longer, and K.
+        histories, rows: all histories, and how many there are.
+        places: where a history is found by its parent and word.
+        marks: what was shared of late, which is changed.
+        frame: how many frames were taken before.
+        cache: what the language model said before, which is changed.
 
     Returns:
         The number of frames taken, less than T if ``flag`` was set or nothing is possible in the
-        next; all histories, ``(n,)`` of HISTORY; and of word sequences in no order ``(k, 2)``, the
-        row of all but the last word and the last word, both NONE where there is none, and
-        ``(k, 3)``, the acoustic score, the language model's and the bonus.
+        next; beam, size, histories, rows and places after them; and of word sequences in no order
+        ``(k, 2)``, the row of all but the last word and the last word, both NONE where there is
+        none, and ``(k, 3)``, the acoustic score, the language model's and the bonus.
     """
     T, V = log_probs.shape
-    size, rows = 1, 1  # prefixes in the beam, and histories
-    beam = _start_beam(grammar)
+    no_words, no_scores = np.empty((0, 2), dtype=np.int32), np.empty((0, 3))
     next_beam = np.empty(256, dtype=WORD_PREFIX)
     table = np.zeros((1024, 2), dtype=np.int32)
-    histories = _start_histories()
-    places = np.full(1024, NONE, dtype=np.int32)  # where a history is found by its parent and word
     likely, is_likely = np.empty(V, dtype=np.int32), np.zeros(V, dtype=np.bool_)
-    cache = np.empty(REMEMBERED, dtype=STEP)
-    for place in range(len(cache)):
-        cache[place].state = NONE
     for t in range(T):
         if flag[0]:
-            return t, histories, np.empty((0, 2), dtype=np.int32), np.empty((0, 3))
+            return t, beam, size, histories, rows, places, no_words, no_scores
+        if (frame + t) % CHECK == 0:
+            size = _look_back(beam, size, histories, marks, frame + t, grammar.complete)
         count = find_likely(log_probs[t], options.token_min_log_prob, likely)
         if count == 0 and log_probs[t, BLANK_ID] > NEVER:
             add_blank(beam, size, log_probs[t, BLANK_ID])
@@ -103,36 +142,94 @@ def search_words(
             is_likely[k] = False
         chosen = choose_rows(next_beam[:found], options, grammar.complete, True)
         if not len(chosen):
-            return t, histories, np.empty((0, 2), dtype=np.int32), np.empty((0, 3))
+            return t, beam, size, histories, rows, places, no_words, no_scores
         size = len(chosen)
         if len(beam) < size:
             beam = np.empty(2 * size, dtype=WORD_PREFIX)
         histories = grow(histories, rows, size)
         if len(places) < 2 * (rows + size):
             places = _more_places(histories, rows, size)
-        rows = _keep_chosen(next_beam, chosen, beam, histories, places, rows)
-    words, scores = _finish(beam, size, options, grammar, boosts)
-    return T, histories, words, scores
+        rows = _keep_chosen(next_beam, chosen, beam, histories, places, rows, frame + t)
+    if not ends:
+        return T, beam, size, histories, rows, places, no_words, no_scores
+    words, scores = end_words(beam, size, options, grammar, boosts)
+    return T, beam, size, histories, rows, places, words, scores
 
 
-@compiled
-def _start_beam(grammar: WordGrammar) -> Records:
+def start_word_beam(grammar: WordGrammar) -> Records:
     """The empty history at the root, in the first slot."""
-    beam = np.empty(64, dtype=WORD_PREFIX)
-    empty = beam[0]
-    empty.log_blank, empty.log_token, empty.log_total = 0.0, NEVER, 0.0
-    empty.lm_score, empty.bonus, empty.lookahead, empty.rank = 0.0, 0.0, 0.0, 0.0
-    empty.row, empty.parent, empty.word, empty.lexicon_node = ROW, NONE, NONE, ROOT
-    empty.lm_state, empty.phrase_node = grammar.start, ROOT
+    beam = np.zeros(64, dtype=WORD_PREFIX)
+    empty = beam[:1]
+    empty["log_token"] = NEVER
+    empty["row"], empty["parent"], empty["word"], empty["lexicon_node"] = ROW, NONE, NONE, ROOT
+    empty["lm_state"], empty["phrase_node"] = grammar.start, ROOT
     return beam
 
 
-@compiled
-def _start_histories() -> Records:
-    histories = np.empty(256, dtype=HISTORY)
-    root = histories[ROW]
-    root.parent, root.word = NONE, NONE
+def start_histories() -> Records:
+    """The empty history, in the first row."""
+    histories = np.zeros(256, dtype=HISTORY)
+    histories["parent"] = histories["word"] = NONE
     return histories
+
+
+def start_places() -> NDArray[np.int32]:
+    """Places for histories, all free."""
+    return np.full(1024, NONE, dtype=np.int32)
+
+
+def start_cache() -> Records:
+    """Room for what the language model says, for any number of searches in turn."""
+    cache = np.zeros(REMEMBERED, dtype=STEP)
+    cache["state"] = NONE
+    return cache
+
+
+@compiled
+def _look_back(
+    beam: Records,
+    size: int,
+    histories: Records,
+    marks: NDArray[np.int32],
+    frame: int,
+    complete: NDArray[np.int32],
+) -> int:
+    """Note what all prefixes share by now; where they differ in what is too old, keep those that
+    agree with the best. Returns how many there are."""
+    common = common_row(beam, size, histories)
+    while too_old(beam, size, histories, common, frame):
+        rivals = beam[:size].copy()
+        kept = keep_branch(rivals, size, histories, common)
+        if not any_complete(rivals[:kept], complete):
+            break  # the utterance could not end
+        size = kept
+        for slot in range(size):
+            beam[slot] = rivals[slot]
+        common = common_row(beam, size, histories)
+    note_shared(marks, common)
+    return size
+
+
+@compiled
+def compact_histories(
+    beam: Records, size: int, histories: Records, marks: NDArray[np.int32], root: int
+) -> tuple[Records, int, NDArray[np.int32]]:
+    """The histories that prefixes of the beam begin with, their number and places; ``root`` is the
+    new first row."""
+    numbers = renumbered(beam, size, histories, marks, root)
+    smaller = np.empty(256 + 2 * (numbers >= 0).sum(), dtype=HISTORY)
+    rows = 0
+    for row in range(root, len(histories)):
+        if numbers[row] == NONE:
+            continue
+        smaller[rows] = histories[row]
+        smaller[rows].parent = numbers[histories[row].parent] if rows > 0 else NONE
+        rows += 1
+    for slot in range(size):
+        prefix = beam[slot]
+        prefix.row = numbers[prefix.row]
+        prefix.parent = numbers[prefix.parent] if prefix.parent >= 0 else NONE
+    return smaller, rows, _more_places(smaller, rows, 0)
 
 
 @inlined
@@ -143,26 +240,33 @@ def _keep_chosen(
     histories: Records,
     places: NDArray[np.int32],
     rows: int,
+    frame: int,
 ) -> int:
     """Put the ``chosen (K,)`` into the beam, new histories behind the others; returns how many."""
     for slot in range(len(chosen)):
         beam[slot] = next_beam[chosen[slot]]
         prefix = beam[slot]
         if prefix.row == NONE:
-            prefix.row = _find_history(histories, places, rows, prefix.parent, prefix.word)
+            prefix.row = _find_history(histories, places, rows, prefix.parent, prefix.word, frame)
             rows = max(rows, prefix.row + 1)
     return rows
 
 
 @inlined
 def _find_history(
-    histories: Records, places: NDArray[np.int32], rows: int, parent: int, word: int
+    histories: Records,
+    places: NDArray[np.int32],
+    rows: int,
+    parent: int,
+    word: int,
+    frame: int,
 ) -> int:
     """The row of ``parent`` with ``word``; a new one at the end if there is none."""
     at = _place_of_history(histories, places, parent, word)
     if places[at] == NONE:
         places[at] = rows
-        histories[rows].parent, histories[rows].word = parent, word
+        new = histories[rows]
+        new.parent, new.word, new.frame = parent, word, frame
     return int(places[at])
 
 
@@ -522,7 +626,7 @@ def _extend_all(
 
 
 @compiled
-def _finish(
+def end_words(
     beam: Records, size: int, options: Options, grammar: WordGrammar, boosts: WordBoosts
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Word sequences ``(k, 2)`` and their scores ``(k, 3)``, the end of the sentence scored."""

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import sys
 from dataclasses import replace
+from types import FunctionType, ModuleType
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.decoding import GreedyOptions, PrefixOptions, Stop, StoppedError, make_decoder
+from asr.decoding import (
+    BeamOptions,
+    GreedyOptions,
+    Phrase,
+    PrefixOptions,
+    Stop,
+    StoppedError,
+    make_decoder,
+)
+from asr.decoding.beam.language import Language
+from asr.decoding.lexicon import Lexicon, spell_words
+from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
+from asr.lm.model import LanguageModel
 from asr.tokens import Tokenizer
 from asr.types import DecodingError
 
@@ -20,9 +36,46 @@ PHONES = Tokenizer(["<blank>", "a", "b", "c"], kind="phones")
 UNSPACED = Tokenizer(["<blank>", "a", "b", "c"])
 SUBWORDS = Tokenizer(["<blank>", "▁", "▁a", "b", "▁b"], "subwords", [-3.0, -1.0, -2.0, -2.5])
 VOCABULARIES = [LETTERS, PHONES, UNSPACED, SUBWORDS]
+SENTENCES = ["a", "a ab", "ba a", "ab ab a", "b ba ab", "a ba", "ab b"]
+LM = LanguageModel(
+    estimate(
+        [[word.encode() for word in sentence.split()] for sentence in SENTENCES],
+        KneserNeyConfig(2, discount_fallback=FALLBACK),
+    )
+)
+SPOKEN = Lexicon({"a": ((1,), (1, 2)), "ab": ((1, 2),), "b": ((2,),), "ba": ((3, 1),)})
+RESPELLED = Lexicon({"a": ((2, 2),), "ab": ((2, 3),), "b": ((3,), (4,)), "ba": ((4, 2),)}, 1)
+
+
+def beam(tokenizer=LETTERS, language=None, phrases=(), **options):
+    options = BeamOptions(**{"beam_width": 6, "nbest": 3, **options})
+    return make_decoder(options, tokenizer, SECONDS, language, phrases)
+
+
+BEAMS = [
+    beam(),
+    beam(PHONES),
+    beam(UNSPACED, beam_width=3, nbest=1),
+    beam(SUBWORDS),
+    beam(LETTERS, Language(LETTERS, LM), lm_weight=1.5, word_score=0.5),
+    beam(LETTERS, Language(LETTERS, LM), [Phrase("ab a", 2.0)], unk_score=-2.0),
+    beam(LETTERS, Language(LETTERS, LM, spell_words(["a", "ab", "bb"], LETTERS))),
+]
+WORDS = [
+    beam(PHONES, Language(PHONES, LM, SPOKEN), beam_width=4),
+    beam(PHONES, Language(PHONES, LM, SPOKEN), [Phrase("ab a", 2.0)], lm_weight=2.0),
+    beam(LETTERS, Language(LETTERS, LM, RESPELLED), unk_score=-1.0),
+    beam(LETTERS, Language(LETTERS, None, RESPELLED)),
+]
 DECODERS = {
     "greedy": [make_decoder(GreedyOptions(), tokenizer, SECONDS) for tokenizer in VOCABULARIES],
+    "beam": BEAMS,
+    "words": WORDS,
     "prefix": [make_decoder(PrefixOptions(nbest=2, max_expansions=3), LETTERS, SECONDS)],
+}
+OF_LETTERS = {
+    name: next(decoder for decoder in decoders if decoder.tokenizer is LETTERS)
+    for name, decoders in DECODERS.items()
 }
 each = pytest.mark.parametrize("name", DECODERS)
 
@@ -35,21 +88,27 @@ def pushed(decoder, log_probs, sizes, **options):
 
 
 @st.composite
-def utterances(draw):
-    """Frames' seed and sharpness, and sizes of pieces: empty ones, single frames, long ones."""
-    sizes = draw(st.lists(st.sampled_from([0, 1, 1, 2, 5, 17]), max_size=8))
-    return draw(st.integers(0, 10**6)), draw(st.sampled_from([1.0, 3.0, 8.0])), sizes
+def utterances(draw, name):
+    """A decoder, log-probabilities, and sizes of pieces: empty ones, single frames, long ones."""
+    decoder = draw(st.sampled_from(DECODERS[name]))
+    sizes = draw(st.lists(st.sampled_from([0, 1, 1, 2, 5, 17, 70, 260]), max_size=8))
+    if name == "prefix":  # slow, and without pieces of its own
+        sizes = [min(size, 5) for size in sizes]
+    frames = sum(sizes) + draw(st.integers(0, 12))
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    sharpness = draw(st.sampled_from([1.0, 3.0, 8.0]))
+    scores = sharpness * rng.normal(size=(frames, decoder.tokenizer.size))
+    scores[:, 0] += draw(st.sampled_from([0.0, 2.0, 6.0]))  # blanks, so that words are far apart
+    return decoder, torch.from_numpy(scores).float().log_softmax(-1), sizes
 
 
 @each
-@given(utterance=utterances(), more=st.integers(0, 12), number=st.integers(0, 3))
+@given(data=st.data())
 @settings(max_examples=40, deadline=None)
-def test_any_pieces_give_what_the_whole_gives(log_probs_of, name, utterance, more, number):
+def test_any_pieces_give_what_the_whole_gives(name, data):
     """Texts, scores, times and confidences, to the bit."""
-    decoder = DECODERS[name][number % len(DECODERS[name])]
-    seed, sharpness, sizes = utterance
-    frames = sum(sizes) + more
-    log_probs = log_probs_of(seed, frames, decoder.tokenizer.size, sharpness)
+    decoder, log_probs, sizes = data.draw(utterances(name))
+    frames = len(log_probs)
     [whole] = decoder.decode(log_probs[None], torch.tensor([frames]))
     partials, found = pushed(decoder, log_probs, sizes)
     assert found == whole
@@ -57,12 +116,10 @@ def test_any_pieces_give_what_the_whole_gives(log_probs_of, name, utterance, mor
 
 
 @each
-@given(utterance=utterances(), more=st.integers(0, 12), number=st.integers(0, 3))
+@given(data=st.data())
 @settings(max_examples=40, deadline=None)
-def test_what_is_stable_is_never_taken_back(log_probs_of, name, utterance, more, number):
-    decoder = DECODERS[name][number % len(DECODERS[name])]
-    seed, sharpness, sizes = utterance
-    log_probs = log_probs_of(seed, sum(sizes) + more, decoder.tokenizer.size, sharpness)
+def test_what_is_stable_is_never_taken_back(name, data):
+    decoder, log_probs, sizes = data.draw(utterances(name))
     partials, (final, *_) = pushed(decoder, log_probs, sizes)
     stable, words = "", []
     for partial in partials:
@@ -78,22 +135,18 @@ def test_what_is_stable_is_never_taken_back(log_probs_of, name, utterance, more,
     assert [word.text for word in final.timed_words()][: len(words)] == words
 
 
-@given(utterance=utterances(), more=st.integers(1, 12), number=st.integers(0, 3))
+@given(data=st.data())
 @settings(max_examples=40, deadline=None)
-def test_the_last_greedy_partial_has_the_text_and_words_of_the_final(
-    log_probs_of, utterance, more, number
-):
-    decoder = DECODERS["greedy"][number]
-    seed, sharpness, sizes = utterance
-    log_probs = log_probs_of(seed, sum(sizes) + more, decoder.tokenizer.size, sharpness)
+def test_the_last_greedy_partial_has_the_text_and_words_of_the_final(data):
+    decoder, log_probs, sizes = data.draw(utterances("greedy"))
     partials, (final,) = pushed(decoder, log_probs, sizes)
     assert (partials[-1].text, partials[-1].words) == (final.text, final.timed_words())
 
 
 @each
 def test_times_count_from_the_first_frame_that_was_heard(log_probs_of, name):
-    decoder = DECODERS[name][0]
-    log_probs = log_probs_of(1, 30, decoder.tokenizer.size)
+    decoder = OF_LETTERS[name]
+    log_probs = log_probs_of(1, 30, 5)
     _, (plain, *_) = pushed(decoder, log_probs, [7])
     partials, (later, *_) = pushed(decoder, log_probs, [7], first_frame=1000)
     assert partials[-1].end == pytest.approx(1030 * SECONDS)
@@ -119,7 +172,7 @@ def test_times_count_from_the_first_frame_that_was_heard(log_probs_of, name):
 def test_a_piece_that_cannot_be_used_is_refused_and_changes_nothing(
     log_probs_of, name, piece, message
 ):
-    decoder = DECODERS[name][0]
+    decoder = OF_LETTERS[name]
     log_probs = log_probs_of(2, 20, 5)
     [whole] = decoder.decode(log_probs[None], torch.tensor([20]))
     stream = decoder.begin()
@@ -132,7 +185,7 @@ def test_a_piece_that_cannot_be_used_is_refused_and_changes_nothing(
 
 @each
 def test_a_stream_that_has_finished_says_so(name):
-    stream = DECODERS[name][0].begin()
+    stream = OF_LETTERS[name].begin()
     stream.finish()
     for call in (stream.finish, lambda: stream.push(torch.zeros(1, 5))):
         with pytest.raises(DecodingError, match=r"has finished \(begin another stream\)"):
@@ -142,7 +195,7 @@ def test_a_stream_that_has_finished_says_so(name):
 @each
 def test_a_stream_stops_where_another_thread_asks_for_it(log_probs_of, name):
     stop = Stop()
-    stream = DECODERS[name][0].begin(stop)
+    stream = OF_LETTERS[name].begin(stop)
     stream.push(log_probs_of(3, 5, 5))
     stop.set()
     with pytest.raises(StoppedError):
@@ -153,7 +206,7 @@ def test_a_stream_stops_where_another_thread_asks_for_it(log_probs_of, name):
 
 @each
 def test_streams_of_one_decoder_know_nothing_of_each_other(log_probs_of, name):
-    decoder = DECODERS[name][0]
+    decoder = OF_LETTERS[name]
     inputs = [log_probs_of(seed, 30, 5) for seed in range(3)]
     streams = [decoder.begin() for _ in inputs]
     for start in range(0, 30, 4):
@@ -161,3 +214,79 @@ def test_streams_of_one_decoder_know_nothing_of_each_other(log_probs_of, name):
             stream.push(log_probs[start : start + 4])
     lengths = torch.tensor([30, 30, 30])
     assert [stream.finish() for stream in streams] == decoder.decode(torch.stack(inputs), lengths)
+
+
+def speech(tokens: int, frames: int, gap: int, seed: int = 0) -> torch.Tensor:
+    """Log-probabilities ``(T, V)`` of tokens at random, one in about ``gap`` frames, and blanks."""
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(size=(frames, tokens))
+    scores[:, 0] += 8.0
+    places = np.flatnonzero(rng.random(frames) < 1.0 / gap)
+    scores[places, rng.integers(1, tokens, len(places))] += 8.0
+    return torch.from_numpy(scores).float().log_softmax(-1)
+
+
+def kept_bytes(stream) -> int:
+    """All that can be reached from a stream, but what is shared with others."""
+    seen, waiting, total = set(), [stream], 0
+    while waiting:
+        each = waiting.pop()
+        if id(each) not in seen and not isinstance(
+            each, (type, ModuleType, FunctionType, Tokenizer)
+        ):
+            seen.add(id(each))
+            total += each.nbytes if isinstance(each, np.ndarray) else sys.getsizeof(each)
+            waiting += gc.get_referents(each)
+    return total
+
+
+LONG = [DECODERS["greedy"][0], BEAMS[0], BEAMS[3], BEAMS[4], WORDS[1], WORDS[2]]
+
+
+@pytest.mark.parametrize("number", range(len(LONG)))
+def test_an_endless_stream_keeps_its_text_and_no_more(number):
+    """100,000 frames, in which words are said now and then."""
+    decoder = LONG[number]
+    frames = speech(decoder.tokenizer.size, 5000, 25)
+    stream = decoder.begin()
+    kept, said = [], []
+    for push in range(1000):
+        start = push * 100 % 5000
+        partial = stream.push(frames[start : start + 100])
+        if push in (499, 999):
+            kept.append(kept_bytes(stream))
+            said.append(len(partial.text))
+    assert kept[1] - kept[0] < 100_000 + 150 * (said[1] - said[0])
+    assert len(partial.text) - len(partial.stable) < 100
+    assert stream.finish()[0].text.startswith(partial.stable)
+
+
+@pytest.mark.parametrize("number", range(len(LONG)))
+def test_silence_without_an_end_takes_no_room_and_settles_what_was_left_open(number):
+    decoder = LONG[number]
+    V = decoder.tokenizer.size
+    quiet = torch.full((100, V), -12.0)
+    quiet[:, 0] = 0.0
+    stream = decoder.begin()
+    stream.push(speech(V, 300, 6, seed=1))
+    kept = []
+    for push in range(100):
+        partial = stream.push(quiet.log_softmax(-1))
+        if push in (49, 99):
+            kept.append(kept_bytes(stream))
+    assert kept[1] <= kept[0] + 1000
+    assert partial.text == stream.finish()[0].text
+
+
+@pytest.mark.parametrize("number", range(len(LONG)))
+def test_words_of_a_long_utterance_are_those_of_its_best_path_in_time(number):
+    """Times of what is said for good come from a window of frames: they are in order, and where the
+    token is likely."""
+    decoder = LONG[number]
+    log_probs = speech(decoder.tokenizer.size, 1500, 12, seed=2)
+    ((best, *_),) = decoder.decode(log_probs[None], torch.tensor([1500]))
+    edges = [edge for token in best.tokens for edge in (token.start, token.end)]
+    assert edges == sorted(edges)
+    assert len(best.tokens) > 60
+    assert np.mean([token.confidence for token in best.tokens]) > 0.6
+    assert " ".join(word.text for word in best.timed_words()) == best.text
