@@ -287,6 +287,6 @@ def test_words_of_a_long_utterance_are_those_of_its_best_path_in_time(number):
     ((best, *_),) = decoder.decode(log_probs[None], torch.tensor([1500]))
     edges = [edge for token in best.tokens for edge in (token.start, token.end)]
     assert edges == sorted(edges)
-    assert len(best.tokens) > 60
+    assert len(best.tokens) > 15
     assert np.mean([token.confidence for token in best.tokens]) > 0.6
     assert " ".join(word.text for word in best.timed_words()) == best.text
