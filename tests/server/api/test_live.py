@@ -344,6 +344,30 @@ def test_options_out_of_range_are_refused_before_any_audio(running, options, wor
     assert "give" in details, "the remedy"
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sample_rate_hertz": 3_999},
+        {"audio_channel_count": 9},
+        {"audio_channel": 9},
+        {"encoding": 99},
+        {"beam_width": 101},
+        {"max_alternatives": 31},
+        {"decoder": "viterbi"},
+        {"model": "another"},
+        {"decoder": "beam", "lm_weight": 1.0},
+        {"speech_contexts": [pb.SpeechContext(phrases=["a"] * 501)]},
+    ],
+)
+def test_what_other_methods_refuse_is_refused_alike(running, options):
+    raw = pb.RecognitionConfig()
+    raw.CopyFrom(RAW)
+    raw.MergeFrom(pb.RecognitionConfig(**options))
+    with pytest.raises(grpc.RpcError) as caught:
+        running.stub.Transcribe(pb.TranscribeRequest(config=raw, audio=bytes(64_000)), timeout=60)
+    assert refused(running, configured(raw)) == (caught.value.code(), caught.value.details())
+
+
 def test_what_is_at_the_limits_is_taken(running, speech):
     for nanos in (MIN_LOOK_AHEAD * 1e9, MAX_LOOK_AHEAD * 1e9):
         config = configured()
