@@ -54,6 +54,14 @@ def test_a_file_in_the_form_of_the_cmu_dictionary(file):
     assert stressed.ways["READ"] == [("R", "EH1", "D"), ("R", "IY1", "D")]
 
 
+def test_an_a_among_letters_is_its_name_and_among_words_the_article(file):
+    path = file("a AH0\na(2) EY1\nb B IY1\nm EH1 M\ni AY1\nam AE1 M\ncat K AE1 T\n")
+    found = make_lexicon(words("A", "B", "M", "I", "AM", "CAT"), phones(path))
+    assert found.spell("B A M A") == "B IY EY EH M EY"
+    assert found.spell("A CAT") == "AH K AE T"
+    assert found.spell("AM I A CAT") == "AE M AY AH K AE T"  # I is a word too
+
+
 def test_pronunciations_that_stress_alone_tells_apart_become_one(file):
     path = file("record R EH1 K ER0 D\nrecord R EH0 K ER1 D\nrecord R AH0 K AO1 R D\n")
     assert len(make_lexicon(words("record"), phones(path)).ways["record"]) == 2
