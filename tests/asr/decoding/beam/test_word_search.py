@@ -164,7 +164,7 @@ def test_a_narrow_beam_finds_nothing_worse_than_what_the_best_path_says(
     read = readings(labels, language.lexicon, 4, unknown=unknown)
     bars = [acoustic + cost + sum(expected_parts(words, config, language)) for words, cost in read]
     decoder = make_decoder(config, tokenizer, 0.02, language)
-    found = decoder.search(log_probs.numpy(), width, Stop())
+    found = decoder.begin().search(log_probs.numpy())
     assert not bars or found[0].score >= max(bars) - 1e-5
     scores = [sentence.score for sentence in found]
     assert scores == sorted(scores, reverse=True)
