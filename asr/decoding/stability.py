@@ -38,4 +38,7 @@ class Stability:
         return 1.0 / (1.0 + math.exp(-log_odds))
 
 
-STABILITY = Stability()
+# Fitted to partials of greedy and beam search, with and without a language model, in pieces of 8
+# and 16 frames of 30 ms, on 64 of AN4's development utterances (3591 partials). Fitted on half of
+# the partials of each kind, it takes the calibration error of the others from 0.15 to 0.06.
+STABILITY = Stability(slope=0.51, offset=0.92)
