@@ -53,7 +53,9 @@ class SpecAugment(nn.Module):
         for _ in range(config.freq_masks):
             band = _random_span(size, size.clamp(max=config.max_freq_width), F)  # (B, F)
             frames = frames.masked_fill(band.unsqueeze(1), 0.0)
-        widest = (lengths * config.max_time_fraction).long().clamp(max=config.max_time_width)
+        widest = (
+            (lengths.double() * config.max_time_fraction).long().clamp(max=config.max_time_width)
+        )
         for _ in range(config.time_masks):
             span = _random_span(lengths, widest, T)  # (B, T)
             frames = frames.masked_fill(span.unsqueeze(2), 0.0)

@@ -277,8 +277,8 @@ def test_a_phrase_that_cannot_be_spelled_is_said_once_and_before_any_file(
     def no_audio(*_: object, **__: object) -> None:
         raise AssertionError("audio was read")
 
-    monkeypatch.setattr(transcribe, "read_audio", no_audio)
-    monkeypatch.setattr(transcribe, "probe", no_audio)
+    for way in ("read", "blocks"):
+        monkeypatch.setattr(transcribe.Recording, way, no_audio)
     files = [audio] * 3
     status, out, err = run(capsys, "transcribe", tiny_bundle_path, *files, "--phrase", "100 %")
     assert (status, out, len(err.splitlines())) == (2, "", 1)

@@ -38,8 +38,9 @@ def test_a_request_that_came_before_ends_it_at_once(options):
 def test_a_search_of_minutes_ends_within_a_tenth_of_a_second(config):
     torch.manual_seed(0)
     log_probs = torch.randn(1, 30_000, TOKENIZER.size).log_softmax(2)
-    # Compiled before: that cannot be stopped.
+    # Compiled before: that cannot be stopped. What is settled is let go of after some frames.
     make_decoder(config, TOKENIZER, 0.02).decode(log_probs[:, :2], torch.tensor([2]))
+    make_decoder(BeamOptions(), TOKENIZER, 0.02).decode(log_probs[:, :600], torch.tensor([600]))
     stop, ended = Stop(), []
 
     def search() -> None:
