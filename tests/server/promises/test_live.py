@@ -134,9 +134,16 @@ def test_a_hundred_cancels_leave_nothing_behind(serving, recognizer, samples_of,
 
 
 def test_a_stream_past_its_deadline_is_let_go(serving, recognizer):
+    ended = threading.Event()
+
+    def talk():
+        yield BEGIN
+        ended.wait(60)  # a stream that goes on
+
     with serving(recognizer) as running:
         with pytest.raises(grpc.RpcError) as caught:
-            list(running.stub.TranscribeStream(iter([BEGIN]), timeout=1e-3))
+            list(running.stub.TranscribeStream(talk(), timeout=0.05))
+        ended.set()
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         running.settle(0)
         assert open_streams(running) == 0
