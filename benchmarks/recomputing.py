@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from asr.machine import describe_machine
 from asr.recognizer import Recognizer
 from asr.types import Waveform
 from benchmarks.streaming import read_utterances
-from benchmarks.timing import describe_machine
 
 
 def main() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+import yaml
 
 from asr.scoring import ErrorCounts, bootstrap_difference, bootstrap_interval
 from asr.types import ConfigError
@@ -15,7 +17,16 @@ from recipes.common.compare import metric_of, read_rows
 from recipes.common.evaluate.totals import groups_of
 from recipes.common.metric import Metric
 
-__all__ = ["Difference", "Outcome", "Seeds", "difference", "percent", "read_outcome", "wall_time"]
+__all__ = [
+    "Difference",
+    "Outcome",
+    "Seeds",
+    "by_seed",
+    "difference",
+    "percent",
+    "read_outcome",
+    "wall_time",
+]
 
 
 @dataclass(frozen=True)
@@ -125,6 +136,35 @@ def difference(one: Seeds, base: Seeds) -> Difference | None:
     boot = bootstrap_difference(errors, others, groups_of(keys)[0])
     by_seed = {seed: one.rates[seed] - base.rates[seed] for seed in common}
     return Difference(by_seed, boot.low, boot.high)
+
+
+def by_seed(runs: Sequence[Path]) -> dict[int, Path]:
+    """The runs of `fit` by their seeds.
+
+    Raises:
+        ConfigError: the options of one cannot be read, or two have one seed.
+    """
+    found: dict[int, Path] = {}
+    for run in runs:
+        seed = _seed(run)
+        if seed in found:
+            raise ConfigError(
+                f"this run has the seed {seed}, as {found[seed]} has",
+                where=str(run),
+                remedy="give runs that differ in their seeds alone",
+            )
+        found[seed] = run
+    return found
+
+
+def _seed(run: Path) -> int:
+    path = run / "config.yaml"
+    try:
+        return int(yaml.safe_load(path.read_text(encoding="utf-8"))["seed_everything"])
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+        raise ConfigError(
+            "no seed stands here", where=str(path), remedy="give folders of `fit`"
+        ) from None
 
 
 def wall_time(run: Path) -> float | None:

@@ -8,12 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from asr.plots import check_picture_path, draw_seeds, save_picture
 from asr.types import ConfigError
 from recipes.common.export import best_checkpoint, bundle_from_checkpoint
-from recipes.common.outcomes import Seeds, percent, read_outcome, wall_time
+from recipes.common.outcomes import Seeds, by_seed, percent, read_outcome, wall_time
 from recipes.common.recipe import Recipe
 from recipes.common.record import read_record
 
@@ -46,7 +44,7 @@ class Report:
             ConfigError: a run has no such result, or two have the same seed.
             TrainingError: a run has no checkpoint.
         """
-        runs = _by_seed(arguments.runs)
+        runs = by_seed(arguments.runs)
         if arguments.picture is not None:
             check_picture_path(arguments.picture)
         seeds = Seeds(
@@ -62,30 +60,6 @@ class Report:
             curves = {f"seed {seed}": _curve(run) for seed, run in runs.items()}
             save_picture(draw_seeds(curves, title=label), arguments.picture)
             print(f"curves: {arguments.picture}")
-
-
-def _by_seed(runs: Sequence[Path]) -> dict[int, Path]:
-    found: dict[int, Path] = {}
-    for run in runs:
-        seed = _seed(run)
-        if seed in found:
-            raise ConfigError(
-                f"this run has the seed {seed}, as {found[seed]} has",
-                where=str(run),
-                remedy="give runs that differ in their seeds alone",
-            )
-        found[seed] = run
-    return found
-
-
-def _seed(run: Path) -> int:
-    path = run / "config.yaml"
-    try:
-        return int(yaml.safe_load(path.read_text(encoding="utf-8"))["seed_everything"])
-    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
-        raise ConfigError(
-            "no seed stands here", where=str(path), remedy="give folders of `fit`"
-        ) from None
 
 
 def _result(run: Path, name: str) -> Path:

@@ -6,12 +6,10 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from asr.types import ConfigError
 from recipes.common.export import best_checkpoint, bundle_from_checkpoint
 from recipes.common.metric import WER
-from recipes.common.outcomes import percent, read_outcome, wall_time
+from recipes.common.outcomes import by_seed, percent, read_outcome, wall_time
 from recipes.lineage.statistics import paired
 
 __all__ = ["add_options", "compare_runs"]
@@ -46,9 +44,7 @@ def compare_runs(arguments: Namespace) -> str:
     Raises:
         ConfigError: fewer than two seeds have both runs, or a run has no such result.
     """
-    one, other = (
-        {_seed(run): run for run in runs} for runs in (arguments.with_them, arguments.without_them)
-    )
+    one, other = (by_seed(runs) for runs in (arguments.with_them, arguments.without_them))
     seeds = sorted(set(one) & set(other))
     if len(seeds) < 2:
         raise ConfigError(
@@ -70,16 +66,6 @@ def compare_runs(arguments: Namespace) -> str:
         chosen = [runs[seed] for seed in seeds]
         lines.append(f"{name}: {_size(chosen[0], arguments.recipe)}, {_minutes(chosen)}")
     return "\n".join(lines)
-
-
-def _seed(run: Path) -> int:
-    path = run / "config.yaml"
-    try:
-        return int(yaml.safe_load(path.read_text(encoding="utf-8"))["seed_everything"])
-    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
-        raise ConfigError(
-            "no seed stands here", where=str(path), remedy="give folders of `fit`"
-        ) from None
 
 
 def _rate(run: Path, result: str) -> float:

@@ -136,11 +136,6 @@ class Hearing:
         self._end()
 
     @property
-    def is_over(self) -> bool:
-        """Whether there is nothing more to compute."""
-        return self._is_over
-
-    @property
     def is_urgent(self) -> bool:
         """Whether somebody waits for a final result: audio has ended, or a segment is to."""
         return not self.stream.is_ready or self.stream.session.ended

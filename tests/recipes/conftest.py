@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from recipes.common.cli import prepare
+from recipes.common.cli import main, prepare
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +27,33 @@ def toy_data(toy, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("toy")
     prepare(toy.recipe(), folder / "corpus", folder / "data")
     return folder / "data"
+
+
+@pytest.fixture(scope="module")
+def data(toy_data) -> Path:
+    """What is evaluated; modules may have data of their own."""
+    return toy_data
+
+
+@pytest.fixture(scope="module")
+def run(toy, data, tmp_path_factory) -> Path:
+    """A run's folder, with a checkpoint of a net that was not trained."""
+    folder = tmp_path_factory.mktemp("untrained") / "run"
+    (folder / "checkpoints").mkdir(parents=True)
+    toy.checkpoint(data, folder / "checkpoints" / "best.ckpt")
+    return folder
+
+
+@pytest.fixture
+def evaluated(toy, data, run, tmp_path, capsys):
+    """Evaluates ``run`` into ``tmp_path`` and returns what was printed."""
+
+    def evaluate(*options, code=0):
+        where = ["--run", str(run), "--data", str(data), "--backend", "torch"]
+        results = [] if "--output" in options else ["--results", str(tmp_path)]
+        capsys.readouterr()
+        assert main(toy.recipe(), ["evaluate", *where, *results, *map(str, options)]) == code
+        told = capsys.readouterr()
+        return told.err if code else told.out
+
+    return evaluate

@@ -9,7 +9,6 @@ import pytest
 from asr.audio import write_wav
 from asr.gate import loudest_level
 from asr.types import ConfigError, Waveform
-from recipes.common.cli import main
 from recipes.common.evaluate import CONDITIONS, chosen_conditions
 from recipes.common.evaluate.conditions import make_conditions
 from recipes.common.evaluate.no_words import LEVELS_DB, no_words
@@ -123,30 +122,6 @@ def test_unknown_conditions_are_told_with_what_there_is():
         assert "telephone" in caught.value.remedy
 
 
-@pytest.fixture(scope="module")
-def run(toy, toy_data, tmp_path_factory):
-    """A run's folder, with a checkpoint of a net that was not trained."""
-    folder = tmp_path_factory.mktemp("conditions") / "run"
-    (folder / "checkpoints").mkdir(parents=True)
-    toy.checkpoint(toy_data, folder / "checkpoints" / "best.ckpt")
-    return folder
-
-
-@pytest.fixture
-def evaluated(toy, toy_data, run, tmp_path, capsys):
-    """Evaluates into ``tmp_path`` and returns what was printed."""
-
-    def evaluate(*options, code=0):
-        where = ["--run", str(run), "--data", str(toy_data), "--backend", "torch"]
-        results = [] if "--output" in options else ["--results", str(tmp_path)]
-        capsys.readouterr()
-        assert main(toy.recipe(), ["evaluate", *where, *results, *map(str, options)]) == code
-        told = capsys.readouterr()
-        return told.err if code else told.out
-
-    return evaluate
-
-
 def table_of(path):
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
@@ -207,7 +182,7 @@ def test_reliability_is_drawn_where_it_is_asked_for(evaluated, tmp_path):
     assert not (tmp_path / "x.jpg").exists()
 
 
-def test_the_picture_does_not_replace_what_is_read(evaluated, toy_data, run, tmp_path):
+def test_the_picture_does_not_replace_what_is_read(evaluated, data, run, tmp_path):
     checkpoint = tmp_path / "model.png"
     checkpoint.write_bytes((run / "checkpoints" / "best.ckpt").read_bytes())
     before = checkpoint.read_bytes()

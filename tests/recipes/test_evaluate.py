@@ -51,30 +51,6 @@ def fields(split, number):
     return {"accent": accent, "subset": "train" if split == "train" else f"dev-{accent}"}
 
 
-@pytest.fixture(scope="module")
-def run(toy, data, tmp_path_factory):
-    """A run's folder, with a checkpoint of a net that was not trained."""
-    folder = tmp_path_factory.mktemp("evaluate") / "run"
-    (folder / "checkpoints").mkdir(parents=True)
-    toy.checkpoint(data, folder / "checkpoints" / "best.ckpt")
-    return folder
-
-
-@pytest.fixture
-def evaluated(toy, data, run, tmp_path, capsys):
-    """Evaluates into ``tmp_path`` and returns what was printed."""
-
-    def evaluate(*options, code=0):
-        where = ["--run", str(run), "--data", str(data), "--backend", "torch"]
-        results = [] if "--output" in options else ["--results", str(tmp_path)]
-        capsys.readouterr()
-        assert main(toy.recipe(), ["evaluate", *where, *results, *map(str, options)]) == code
-        told = capsys.readouterr()
-        return told.err if code else told.out
-
-    return evaluate
-
-
 def rows_of(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 

@@ -4,25 +4,30 @@ thinks of its beginning.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["best_path_alone", "with_best_path"]
+__all__ = ["Scored", "best_path_alone", "with_best_path"]
 
 
-class Scored(Protocol):
-    """A result of a search."""
+@dataclass(frozen=True)
+class Scored:
+    """A result of a search: tokens or words by number, and the parts of their score, natural
+    logarithms, the language model's already weighted.
+    """
+
+    labels: tuple[int, ...]
+    acoustic: float
+    lm: float
+    bonus: float
 
     @property
     def score(self) -> float:
         """What results are ranked by."""
-        ...
-
-
-Result = TypeVar("Result", bound=Scored)
+        return self.acoustic + self.lm + self.bonus
 
 
 def best_path_alone(frames: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -33,16 +38,13 @@ def best_path_alone(frames: NDArray[np.floating]) -> NDArray[np.floating]:
     return alone
 
 
-def with_best_path(
-    found: Sequence[Result], path: Sequence[Result], key: Callable[[Result], Hashable]
-) -> list[Result]:
+def with_best_path(found: Sequence[Scored], path: Sequence[Scored]) -> list[Scored]:
     """``found``, best first, and what a search of the best path alone gave, in its place.
 
-    Of two with the same ``key``, which differ in the paths that they count, the better one.
+    Of two with the same labels, which differ in the paths that they count, the better one.
     """
-    best: dict[Hashable, Result] = {}
+    best: dict[tuple[int, ...], Scored] = {}
     for each in [*found, *path]:
-        name = key(each)
-        if name not in best or each.score > best[name].score:
-            best[name] = each
+        if each.labels not in best or each.score > best[each.labels].score:
+            best[each.labels] = each
     return sorted(best.values(), key=lambda each: -each.score)

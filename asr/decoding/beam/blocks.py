@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.beam.best_path import best_path_alone
+from asr.decoding.beam.best_path import Scored, best_path_alone
 from asr.decoding.beam.running import Labels, RunningSearch, begins_with, common_beginning
 from asr.decoding.beam.sharing import MAX_OPEN
 from asr.decoding.inputs import piece_frames
@@ -34,11 +34,10 @@ BLOCK = 256  # frames
 GUARD = 8  # frames before a token was first said that its alignment may use
 MOST = MAX_OPEN + BLOCK  # rows kept in any case, also where a word went on for longer
 
-Found = TypeVar("Found")
 Search = TypeVar("Search", bound=RunningSearch)
 
 
-class BlockStream(ABC, Generic[Search, Found]):
+class BlockStream(ABC, Generic[Search]):
     """See :class:`asr.decoding.stream.DecoderStream`.
 
     Args:
@@ -94,7 +93,7 @@ class BlockStream(ABC, Generic[Search, Found]):
         """Take the last frames ``(T, V)``; the hypotheses, none where nothing is possible."""
         return [self._hypothesis(each) for each in self.search(frames)]
 
-    def search(self, frames: NDArray[np.float32]) -> list[Found]:
+    def search(self, frames: NDArray[np.float32]) -> list[Scored]:
         """Take the last frames ``(T, V)``; what was found, best first.
 
         Raises:
@@ -103,7 +102,9 @@ class BlockStream(ABC, Generic[Search, Found]):
         found, alone = self._take(frames, ends=True)
         return self._ranked(found, alone)
 
-    def _take(self, frames: NDArray[np.float32], *, ends: bool) -> tuple[list[Found], list[Found]]:
+    def _take(
+        self, frames: NDArray[np.float32], *, ends: bool
+    ) -> tuple[list[Scored], list[Scored]]:
         """What the searches find, if these are the last frames: of all paths, and of the best."""
         while True:
             if self._frame and self._frame % BLOCK == 0 and len(frames):
@@ -114,7 +115,7 @@ class BlockStream(ABC, Generic[Search, Found]):
             self._open.add(piece)
             self._frame += len(piece)
             found = self._advance(self._main, piece, ends=last)
-            alone: list[Found] = []
+            alone: list[Scored] = []
             if self._path is not None:
                 alone = self._advance(self._path, best_path_alone(piece), ends=last)
             if not len(frames):
@@ -161,15 +162,15 @@ class BlockStream(ABC, Generic[Search, Found]):
         self._open.drop(end)
 
     @abstractmethod
-    def _advance(self, search: Search, frames: NDArray[np.floating], *, ends: bool) -> list[Found]:
+    def _advance(self, search: Search, frames: NDArray[np.floating], *, ends: bool) -> list[Scored]:
         """Let ``search`` take ``frames``; what it finds, if it ends."""
 
     @abstractmethod
-    def _ranked(self, found: list[Found], alone: list[Found]) -> list[Found]:
+    def _ranked(self, found: list[Scored], alone: list[Scored]) -> list[Scored]:
         """What is given of what was found among all paths and in the best one alone."""
 
     @abstractmethod
-    def _hypothesis(self, found: Found) -> Hypothesis:
+    def _hypothesis(self, found: Scored) -> Hypothesis:
         """A result with all that was said before."""
 
     @abstractmethod

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.beam.best_path import with_best_path
+from asr.decoding.beam.best_path import Scored, with_best_path
 from asr.decoding.beam.blocks import BlockStream, cut_between
 from asr.decoding.beam.running import Labels, RunningSearch, begins_with
 from asr.decoding.beam.search import compact, search
@@ -26,22 +26,7 @@ if TYPE_CHECKING:
     from asr.decoding.beam.scoring import Boosts, Grammar, Options
     from asr.decoding.beam.tables import Records
 
-__all__ = ["Labelling", "TokenInputs", "TokenSearch", "TokenStream"]
-
-
-@dataclass(frozen=True)
-class Labelling:
-    """Tokens, and the parts of their score: natural logarithms, the model's already weighted."""
-
-    labels: Labels
-    acoustic: float
-    lm: float
-    bonus: float
-
-    @property
-    def score(self) -> float:
-        """What labellings are ranked by."""
-        return self.acoustic + self.lm + self.bonus
+__all__ = ["TokenInputs", "TokenSearch", "TokenStream"]
 
 
 class TokenInputs(NamedTuple):
@@ -63,7 +48,7 @@ class TokenSearch(RunningSearch):
 
     def advance(
         self, frames: NDArray[np.floating], count: int, stop: Stop, *, ends: bool
-    ) -> list[Labelling]:
+    ) -> list[Scored]:
         """Take ``frames (T, V)``; if they are the last, the best ``count`` labellings, best first,
         without the tokens that are said for good.
 
@@ -84,7 +69,7 @@ class TokenSearch(RunningSearch):
             self.possible = False
         order = np.argsort(-scores.sum(axis=1), kind="stable")[:count]
         return [
-            Labelling(self.spell(int(row)), *map(float, parts))
+            Scored(self.spell(int(row)), *map(float, parts))
             for row, parts in zip(rows[order], scores[order], strict=True)
         ]
 
@@ -92,7 +77,7 @@ class TokenSearch(RunningSearch):
         self.tree, self.rows = compact(self.beam, self.size, self.tree, self.marks, root)
 
 
-class TokenStream(BlockStream[TokenSearch, Labelling]):
+class TokenStream(BlockStream[TokenSearch]):
     """An utterance that is searched for the ``nbest`` best texts."""
 
     def __init__(
@@ -124,23 +109,23 @@ class TokenStream(BlockStream[TokenSearch, Labelling]):
 
     def _advance(
         self, search: TokenSearch, frames: NDArray[np.floating], *, ends: bool
-    ) -> list[Labelling]:
+    ) -> list[Scored]:
         count = self._count if search is self._main else 1
         return search.advance(frames, count, self._stop, ends=ends)
 
-    def _ranked(self, found: list[Labelling], alone: list[Labelling]) -> list[Labelling]:
+    def _ranked(self, found: list[Scored], alone: list[Scored]) -> list[Scored]:
         """The best labelling of each of the best texts."""
         settled = self._main.settled()
         alone = [each for each in alone if begins_with(self._ended(each.labels), settled)]
-        ranked = with_best_path(found, alone, lambda each: each.labels)[: self._count]
+        ranked = with_best_path(found, alone)[: self._count]
         if self._tokenizer.kind != "subwords":
             return ranked
-        texts: dict[str, Labelling] = {}
+        texts: dict[str, Scored] = {}
         for each in ranked:
             texts.setdefault(self._tokenizer.decode(each.labels), each)
         return list(texts.values())[: self._nbest]
 
-    def text(self, found: Labelling) -> str:
+    def text(self, found: Scored) -> str:
         """The text of a result of :meth:`search`, which takes no alignment."""
         return self._tokenizer.decode([*self._said.ids, *found.labels])
 
@@ -150,7 +135,7 @@ class TokenStream(BlockStream[TokenSearch, Labelling]):
     def _ended(self, labels: Labels) -> Labels:
         return labels if self._separator is None else (*labels, self._separator)
 
-    def _hypothesis(self, found: Labelling) -> Hypothesis:
+    def _hypothesis(self, found: Scored) -> Hypothesis:
         put_together = self._spelled(found.labels, found.score)
         return replace(put_together, lm_score=found.lm, bonus_score=found.bonus)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.beam.best_path import with_best_path
+from asr.decoding.beam.best_path import Scored, with_best_path
 from asr.decoding.beam.blocks import GUARD, BlockStream, cut_between
 from asr.decoding.beam.running import Labels, RunningSearch, begins_with
 from asr.decoding.beam.tables import Records
@@ -36,24 +36,9 @@ if TYPE_CHECKING:
     from asr.decoding.beam.scoring import Options, WordBoosts
     from asr.decoding.beam.words import WordGrammar
 
-__all__ = ["Sentence", "WordInputs", "WordSearch", "WordStream"]
+__all__ = ["WordInputs", "WordSearch", "WordStream"]
 
 BEST_PATH_WIDTH = 64  # ways to read one path as words: few, and cheap
-
-
-@dataclass(frozen=True)
-class Sentence:
-    """Words by number, and the parts of their score: natural logarithms, the model's weighted."""
-
-    words: Labels
-    acoustic: float
-    lm: float
-    bonus: float
-
-    @property
-    def score(self) -> float:
-        """What sentences are ranked by."""
-        return self.acoustic + self.lm + self.bonus
 
 
 class WordInputs(NamedTuple):
@@ -77,7 +62,7 @@ class WordSearch(RunningSearch):
 
     def advance(
         self, frames: NDArray[np.floating], cache: Records, stop: Stop, *, ends: bool
-    ) -> list[Sentence]:
+    ) -> list[Scored]:
         """Take ``frames (T, V)``; if they are the last, sentences, best first, without the words
         that are said for good. ``cache`` is room for what the language model says.
 
@@ -113,7 +98,7 @@ class WordSearch(RunningSearch):
         slot = self.best_slot
         words, scores = end_words(self.beam[slot : slot + 1].copy(), 1, *self._inputs)
         ended = self._sentences(words, scores)
-        return ended[0].words if ended else self.spell(self.best_row)
+        return ended[0].labels if ended else self.spell(self.best_row)
 
     def share_of_words(self, words: Labels) -> float:
         """Of the probability of all prefixes, what those have that say these words so far."""
@@ -127,9 +112,9 @@ class WordSearch(RunningSearch):
         ended = np.flatnonzero((tree["parent"] == row) & (tree["word"] == words[-1]))
         return self.share(same) + sum(self.share_of(int(each), None) for each in ended)
 
-    def _sentences(self, words: NDArray[np.int32], scores: NDArray[np.float64]) -> list[Sentence]:
+    def _sentences(self, words: NDArray[np.int32], scores: NDArray[np.float64]) -> list[Scored]:
         order = np.argsort(-scores.sum(axis=1), kind="stable")
-        return [Sentence(self._words_of(*words[i].tolist()), *scores[i].tolist()) for i in order]
+        return [Scored(self._words_of(*words[i].tolist()), *scores[i].tolist()) for i in order]
 
     def _words_of(self, row: int, last: int) -> Labels:
         """Of a history and one more word; NONE is none."""
@@ -141,7 +126,7 @@ class WordSearch(RunningSearch):
         )
 
 
-class WordStream(BlockStream[WordSearch, Sentence]):
+class WordStream(BlockStream[WordSearch]):
     """An utterance that is searched for the ``nbest`` best sentences."""
 
     def __init__(
@@ -182,7 +167,7 @@ class WordStream(BlockStream[WordSearch, Sentence]):
 
     def _advance(
         self, search: WordSearch, frames: NDArray[np.floating], *, ends: bool
-    ) -> list[Sentence]:
+    ) -> list[Scored]:
         try:
             cache = self._caches.pop()
         except IndexError:  # all are in use
@@ -193,20 +178,20 @@ class WordStream(BlockStream[WordSearch, Sentence]):
             self._caches.append(cache)
         return found if search is self._main else found[:1]
 
-    def _ranked(self, found: list[Sentence], alone: list[Sentence]) -> list[Sentence]:
+    def _ranked(self, found: list[Scored], alone: list[Scored]) -> list[Scored]:
         settled = self._main.settled()
-        alone = [each for each in alone if begins_with(each.words, settled)]
-        return with_best_path(found, alone, lambda each: each.words)[: self._nbest]
+        alone = [each for each in alone if begins_with(each.labels, settled)]
+        return with_best_path(found, alone)[: self._nbest]
 
-    def text(self, found: Sentence) -> str:
+    def text(self, found: Scored) -> str:
         """The text of a result of :meth:`search`, which takes no alignment; unknown words are
         marked."""
         names = self._language.spoken[0]
-        said = [names[word] if word < len(names) else UNKNOWN for word in found.words]
+        said = [names[word] if word < len(names) else UNKNOWN for word in found.labels]
         return " ".join([*(word.text for word in self._words), *said])
 
-    def _hypothesis(self, found: Sentence) -> Hypothesis:
-        put_together = self._put_together(found.words, found.score)
+    def _hypothesis(self, found: Scored) -> Hypothesis:
+        put_together = self._put_together(found.labels, found.score)
         return replace(put_together, lm_score=found.lm, bonus_score=found.bonus)
 
     def _put_together(self, words: Labels, score: float) -> Hypothesis:

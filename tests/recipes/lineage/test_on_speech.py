@@ -51,3 +51,10 @@ def test_one_seed_is_too_few(runs, capsys):
     command = ["on-speech", "an4", "--with", with_them[1], "--without", without[0]]
     assert main(command) != 0
     assert "1 seeds have a run with and one without" in capsys.readouterr().err
+
+
+def test_two_runs_of_one_seed_are_refused(runs, capsys):
+    with_them, without = runs
+    twice = [with_them[1], with_them[1]]
+    assert main(["on-speech", "an4", "--with", *twice, "--without", *without]) != 0
+    assert "has the seed 1, as" in capsys.readouterr().err

@@ -168,7 +168,7 @@ def test_a_narrow_beam_finds_nothing_worse_than_what_the_best_path_says(
     assert not bars or found[0].score >= max(bars) - 1e-5
     scores = [sentence.score for sentence in found]
     assert scores == sorted(scores, reverse=True)
-    assert len({sentence.words for sentence in found}) == len(found) <= width
+    assert len({sentence.labels for sentence in found}) == len(found) <= width
 
 
 @given(
