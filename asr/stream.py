@@ -16,7 +16,6 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from asr.features import FeatureExtractor
 from asr.features.stream import DELTA_EDGE, FeatureStream
@@ -44,9 +43,6 @@ class ChunkModel(Protocol):
     ) -> tuple[Tensor, States]:
         """Log-probabilities of the next ``frames`` frames of streams, and the states after."""
         ...
-
-
-ROWS = 4  # of frames that are computed together at least, so that no row depends on the others
 
 
 class Session:
@@ -112,6 +108,8 @@ class Streamer:
         self._stride = front.reduction if front else 1
         self._halo = front.halo if front else 0
         self._joined = math.prod(model.config.network.reductions)
+        before = -(-self._halo // self._stride)  # frames behind the front, for the filters' edges
+        self._longest = (before + self._end(0)) * self._stride + self._halo  # frames of a block
 
     def begin(self) -> Session:
         """Return a session without audio."""
@@ -162,11 +160,12 @@ class Streamer:
             (torch.cat([h for h, _ in layer], dim=1), torch.cat([c for _, c in layer], dim=1))
             for layer in zip(*(session.states for session in sessions), strict=True)
         ]
-        features = pad_sequence(blocks, batch_first=True)
-        # Products of fewer rows than these are computed in another way, with other rounding.
-        short = ROWS * self._joined * self._stride - features.shape[1]
+        # How a row of a product rounds depends on how many rows there are: so, always as many.
+        features = torch.stack(
+            [nn.functional.pad(block, (0, 0, 0, self._longest - len(block))) for block in blocks]
+        )
         log_probs, ends = self.model.chunk(
-            nn.functional.pad(features, (0, 0, 0, max(short, 0))),
+            features,
             lengths,
             torch.tensor(windows, device=device),
             self.chunking.frames,

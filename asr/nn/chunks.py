@@ -9,7 +9,7 @@ bidirectional network itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from asr.types import ConfigError
 
-__all__ = ["ChunkedStack", "Chunking", "States", "run_chunks"]
+__all__ = ["ChunkedStack", "Chunking", "States", "alone", "by_stream", "run_chunks"]
 
 States = Sequence[tuple[Tensor, Tensor]]
 LONGEST_SECONDS = 5.0  # of a chunk or a look-ahead: text that comes later is not live
@@ -86,3 +86,19 @@ def run_chunks(
         y, states = stack.chunk(block, left, step, states)
         outputs.append(y[:, : chunking.frames])
     return torch.cat(outputs, dim=1)
+
+
+def by_stream(function: Callable[[Tensor], Tensor], x: Tensor, dim: int = 0) -> Tensor:
+    """``function`` of ``x``, whose dimension ``dim`` is the streams.
+
+    Where nothing is learned, of each stream alone: how a product rounds depends on how many rows
+    are computed together, and no stream must change the bits of another.
+    """
+    if torch.is_grad_enabled():
+        return function(x)
+    return torch.cat([function(alone(one)) for one in torch.split(x, 1, dim)], dim)
+
+
+def alone(x: Tensor) -> Tensor:
+    """``x`` in memory of its own: how a product rounds depends on strides and alignment too."""
+    return x.clone(memory_format=torch.contiguous_format)

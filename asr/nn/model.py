@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from asr.nn.cells import CELLS
-from asr.nn.chunks import ChunkedStack, Chunking, States, run_chunks
+from asr.nn.chunks import ChunkedStack, Chunking, States, alone, by_stream, run_chunks
 from asr.nn.front import ConvolutionalFront, FrontOptions, cut_frames, reduced
 from asr.nn.kernels import AUTO, check_kernel
 from asr.nn.pyramid import Pyramid
@@ -309,14 +309,14 @@ class AcousticModel(nn.Module):
             states: each layer's forward state, as :meth:`initial_states` gives it at first.
         """
         if self.front is not None:
-            features, lengths = self.front(features, lengths)
+            streams = zip(torch.split(features, 1), torch.split(lengths, 1), strict=True)
+            each = [self.front(alone(one), length) for one, length in streams]
+            features, lengths = (torch.cat(part) for part in zip(*each, strict=True))
             features, lengths = cut_frames(features, lengths, window)
         reduction = math.prod(self.config.network.reductions)
         stack = cast(ChunkedStack, self.recurrent)
         hidden, states = stack.chunk(features, lengths, frames * reduction, states)
-        # All rows, in one piece of memory: else torch multiplies them in another way, with other
-        # rounding, where there are several streams.
-        return self._log_probs(hidden.contiguous())[:, :frames], states
+        return by_stream(self._log_probs, hidden)[:, :frames], states
 
     def initial_states(self, streams: int) -> list[tuple[Tensor, Tensor]]:
         """Forward states of all recurrent layers at the beginning of so many streams.

@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from torch.utils.checkpoint import checkpoint
 
 from asr.nn.cells import CELLS
+from asr.nn.chunks import by_stream
 from asr.nn.kernels import AUTO, check_kernel, choose
 from asr.types import ConfigError, ModelError
 
@@ -112,7 +113,7 @@ class RecurrentLayer(nn.Module):
         Returns:
             the output of all of ``x``, and the forward direction's state at the chunk's end.
         """
-        gates = self._gates(x)  # (T, B, D, G * H)
+        gates = by_stream(self._gates, x, dim=1)  # (T, B, D, G * H)
         now, beyond = lengths.clamp(max=frames), (lengths - frames).clamp(min=0)
         chunk, state = self._recur(gates[:frames, :, :1], slice(0, 1), now, state)
         ahead, _ = self._recur(gates[frames:, :, :1], slice(0, 1), beyond, state)
@@ -351,7 +352,6 @@ class RecurrentStack(nn.Module):
             ModelError: shapes that do not fit.
         """
         y = x.transpose(0, 1) if self.batch_first else x
-        y = y.contiguous()  # else several sequences are multiplied with other rounding than one
         self._check(y, lengths)
         ends = []
         for number in range(len(self.layers)):
