@@ -39,8 +39,10 @@ demo: $(INSTALLED)  ## transcribe sample speech; train on synthesised speech, se
 	@$(BIN)/python -m recipes.demo
 
 test: check $(TRITON)  ## formatter, linter, type checker, tests; stops at the first failure
-	$(heading) 'tests: pytest'
-	@$(BIN)/python -m pytest
+	$(heading) 'tests: pytest, on all cores'
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m 'not timed and not slow and not image'
+	$(heading) 'tests that bound times, one after another'
+	@$(BIN)/python -m pytest -m 'timed and not slow and not image'
 
 check: $(INSTALLED)  ## formatter, linter and type checker only
 	$(heading) 'format: ruff format --check'

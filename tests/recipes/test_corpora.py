@@ -237,7 +237,8 @@ def test_a_row_without_audio_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [None, b"", b"not gzip", gzip.compress(b"{}\n"), gzip.compress(b"")]
+    "content",
+    [None, b"", b"not gzip", gzip.compress(b"{}\n", mtime=0), gzip.compress(b"", mtime=0)],
 )
 def test_a_damaged_manifest_is_named(tmp_path: Path, content):
     path = tmp_path / "m.jsonl.gz"

@@ -10,6 +10,7 @@ from recipes.common.profile import Timer, main
 pytestmark = pytest.mark.filterwarnings("ignore:.*")  # Lightning's advice
 
 
+@pytest.mark.timed
 def test_time_counts_once_where_parts_lie_within_each_other():
     timer = Timer(torch.device("cpu"))
     began = time.perf_counter()

@@ -19,6 +19,8 @@ from server.options import CapacityOptions, ListenOptions, ServerOptions
 from server.pb.v1 import speech_pb2 as pb
 from server.pb.v1.speech_pb2_grpc import SpeechStub
 
+pytestmark = pytest.mark.timed
+
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 RAW = pb.RecognitionConfig(encoding="AUDIO_ENCODING_LINEAR16", sample_rate_hertz=16000)
 REQUEST = pb.TranscribeRequest(config=RAW, audio=bytes(32000))

@@ -9,6 +9,8 @@ from asr.audio import AudioLimits, decode_audio
 from asr.audio.limits import EXPANSION_FLOOR
 from asr.types import AudioError
 
+pytestmark = pytest.mark.timed
+
 FLOOR_FRAMES = EXPANSION_FLOOR // 4
 PATIENT = AudioLimits(max_seconds=1e6)
 

@@ -137,7 +137,7 @@ def test_a_changed_file_is_named(path, name):
     ("name", "content", "message"),
     [
         (LM, b"no model", "no ARPA file"),
-        (LM, gzip.compress(b"\\data\\\nngram 1=0\n\nrubbish\n"), "line 4"),
+        (LM, gzip.compress(b"\\data\\\nngram 1=0\n\nrubbish\n", mtime=0), "line 4"),
         (LEXICON, b"ab\nxyz\n", "line 2: the word 'xyz'"),
         (LEXICON, b"", "empty"),
     ],

@@ -13,6 +13,8 @@ from asr.decoding import BeamOptions, GreedyOptions, PrefixOptions, Stop, Stoppe
 from asr.decoding.spans import best_alignment
 from asr.tokens import Tokenizer
 
+pytestmark = pytest.mark.timed
+
 TOKENIZER = Tokenizer(["<blank>", "<space>", *"abcdefghijklmnopqrstuvwxyz"])
 
 

@@ -134,6 +134,7 @@ def test_models_without_sentence_marks_are_refused(mark):
         LanguageModel(Ngrams(vocabulary, (table,)))
 
 
+@pytest.mark.timed
 def test_queries_let_other_threads_run(lmplz):
     model = LanguageModel.load(lmplz / "order4.arpa.gz")
     ids = np.tile(model.ids(["the", "red", "boat", "anna", "sees"]), 1_500_000)

@@ -21,6 +21,8 @@ from asr.audio import AudioLimits, decode_audio, decode_pcm, resample
 from asr.types import AudioError, ConfigError
 from server.audio.pool import AudioJob, AudioWorkers, WorkerDiedError
 
+pytestmark = pytest.mark.timed
+
 ROOT = Path(__file__).resolve().parents[3]
 LIMITS = AudioLimits()
 ANY_FILE = AudioJob("", 0, 0, None, 16_000)

@@ -13,6 +13,8 @@ from server.client import Client, ClientError
 from server.client.retries import Attempts, RetryPolicy
 from server.limits import MESSAGE_LIMIT
 
+pytestmark = pytest.mark.timed
+
 CODES = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
 LONG = 3 * MESSAGE_LIMIT + 12345
 

@@ -16,6 +16,8 @@ from server.audio.pool import AudioWorkers
 from server.pb.v1 import speech_pb2 as pb
 from server.resources import resident_bytes
 
+pytestmark = pytest.mark.timed
+
 ROOT = Path(__file__).resolve().parents[3]
 RAW = pb.RecognitionConfig(encoding="AUDIO_ENCODING_LINEAR16", sample_rate_hertz=16000)
 REQUEST = pb.TranscribeRequest(config=RAW, audio=bytes(32000))

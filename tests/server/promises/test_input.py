@@ -19,6 +19,8 @@ from server.options import BatchOptions
 from server.pb.v1 import speech_pb2 as pb
 from server.pb.v1.speech_pb2_grpc import SpeechStub
 
+pytestmark = pytest.mark.timed
+
 OK, INVALID = grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT
 METHODS = ("Transcribe", "TranscribeChunks", "TranscribeStream")
 FILE = pb.RecognitionConfig()

@@ -22,6 +22,8 @@ from server.options import StreamOptions
 from server.pb.v1 import speech_pb2 as pb
 from server.telemetry.records import CallRecord
 
+pytestmark = pytest.mark.timed
+
 RAW = pb.RecognitionConfig(encoding="AUDIO_ENCODING_LINEAR16", sample_rate_hertz=16_000)
 BEGIN = pb.TranscribeStreamRequest(
     streaming_config=pb.StreamingRecognitionConfig(

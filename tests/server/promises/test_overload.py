@@ -17,6 +17,8 @@ from server.api import upload
 from server.pb.v1 import speech_pb2 as pb
 from server.pb.v1.speech_pb2_grpc import SpeechStub
 
+pytestmark = pytest.mark.timed
+
 RAW = pb.RecognitionConfig(encoding="AUDIO_ENCODING_LINEAR16", sample_rate_hertz=16000)
 REQUEST = pb.TranscribeRequest(config=RAW, audio=bytes(32000))
 C, Q = 2, 3

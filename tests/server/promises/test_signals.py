@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timed
+
 ROOT = Path(__file__).resolve().parents[3]
 CONTAINER = ("unshare", "--pid", "--fork", "--map-root-user", "--kill-child")
 ENTRY = ("env", "--block-signal=HUP,INT,TERM")  # as the image's entry point

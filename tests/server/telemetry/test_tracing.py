@@ -21,6 +21,8 @@ from server.telemetry.records import CallRecord, current_record
 from server.telemetry.tracing import Tracing
 from server.transport.call_log import CallLog
 
+pytestmark = pytest.mark.timed
+
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"  # of the W3C's examples
 
 

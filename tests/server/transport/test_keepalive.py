@@ -12,6 +12,8 @@ import pytest
 
 from server.transport.listen import CHANNEL_OPTIONS
 
+pytestmark = pytest.mark.timed
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS, PING, GOAWAY = 4, 6, 7
 ACKNOWLEDGED = 1

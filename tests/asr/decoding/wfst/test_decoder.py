@@ -324,6 +324,7 @@ def test_a_request_to_stop_that_came_before_ends_it_at_once(graphs, log_probs_of
         )
 
 
+@pytest.mark.timed
 def test_a_search_of_minutes_ends_within_a_tenth_of_a_second(tmp_path):
     tokenizer = Tokenizer(["<blank>", "<space>", *"abcdefghij"])
     words = ["".join(letters) for letters in itertools.product("abcdefghij", repeat=3)]
