@@ -183,6 +183,8 @@ class Hypothesis:
     left out; ``"sectioned"``: it is the best join of the best of each section; ``"cut"``: the
     budget ended the search. Other decoders prove nothing.
     ``lm_score`` is the part of the score that a language model gave, 0 without one.
+    ``spoken_text`` and ``spoken_words`` are what ``text`` and ``words`` were before they got their
+    written form ("$23" for "twenty three dollars"); None and empty where they have none.
     """
 
     text: str
@@ -193,6 +195,8 @@ class Hypothesis:
     search: Search | None = None
     lm_score: float = 0.0
     bonus_score: float = 0.0
+    spoken_text: str | None = None
+    spoken_words: tuple[Word, ...] = field(default=())
 
     @property
     def acoustic_score(self) -> float:
@@ -205,6 +209,7 @@ class Hypothesis:
             self,
             tokens=tuple(token.shifted(seconds) for token in self.tokens),
             words=tuple(word.shifted(seconds) for word in self.words),
+            spoken_words=tuple(word.shifted(seconds) for word in self.spoken_words),
         )
 
     def timed_words(self) -> tuple[Word, ...]:

@@ -7,7 +7,7 @@ import random
 
 import grpc
 
-from asr.types import AsrError, AudioError, DeviceMemoryError
+from asr.types import AsrError, AudioError, DeviceMemoryError, MissingPackageError
 from server.telemetry.records import Cause
 from server.transport.parsing import MessageError
 
@@ -58,6 +58,9 @@ def refusal_of(error: Exception, request_id: str) -> Refusal:
             "memory",
             "the model has not enough memory for this audio (send it in shorter pieces)",
         )
+    if isinstance(error, MissingPackageError):
+        code = grpc.StatusCode.FAILED_PRECONDITION
+        return Refusal(code, "options", f"on the server, {error.public_message()}")
     if isinstance(error, AsrError):
         return Refusal(grpc.StatusCode.INVALID_ARGUMENT, _cause_of(error), error.public_message())
     log.error("request %s failed", request_id, exc_info=error)

@@ -16,7 +16,7 @@ OTHERS = {
     *("numba", "llvmlite"),  # beam search
     *("onnx", "onnxruntime"),  # export and backends
     *("matplotlib", "PIL"),  # plots
-    *("kaldifst", "kaldilm", "kaldi_decoder"),  # decoding graphs
+    *("kaldifst", "kaldilm", "kaldi_decoder", "wetext"),  # decoding graphs, written forms
     *("opentelemetry", "sounddevice", "lhotse", "pytorch_lightning", "tensorboard"),
 }
 LIGHT = [

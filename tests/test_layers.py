@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "types"),
     ("files",),
     ("options", "compiled", "device", "extras", "machine", "subwords"),
-    ("audio", "augment", "features", "gate", "tokens"),
+    ("audio", "augment", "features", "gate", "itn", "tokens"),
     ("nn", "lm", "scoring"),
     ("decoding",),
     ("calibration",),

@@ -12,6 +12,7 @@ from asr.cli.terminal import FAILURE, complain, progress
 from asr.cli.writers import CtmWriter, JsonWriter, Result, SrtWriter, TextWriter, VttWriter
 from asr.files.find import find_audio
 from asr.gate import Gate
+from asr.itn import shared_normalizer
 from asr.options import BATCH_SECONDS, SEGMENT_SECONDS
 from asr.types import AsrError, ConfigError
 
@@ -48,6 +49,12 @@ def add_transcribe(parser: argparse.ArgumentParser) -> None:
         "--output",
         metavar="PATH",
         help="file to write, or folder for the subtitles of several files (default: stdout)",
+    )
+    parser.add_argument(
+        "--written",
+        action="store_true",
+        help="write numbers, dates, times, money and measures as people write them, "
+        '"$23" for "twenty three dollars" (inverse text normalisation; English; extra itn)',
     )
     parser.add_argument(
         "--batch-seconds",
@@ -96,6 +103,7 @@ def _transcribe(options: argparse.Namespace) -> int:
         raise ConfigError("no audio to transcribe", remedy="give FILEs, folders, or -")
     segments = SegmentOptions(options.segment_seconds / 3, options.segment_seconds)
     gate = Gate(options.silence_gate, options.min_confidence)
+    normalizer = shared_normalizer() if options.written else None
     sources = find_audio(options.files)
     with open_results(
         FORMATS[options.format], sources, options.output, inputs_of(options)
@@ -117,6 +125,8 @@ def _transcribe(options: argparse.Namespace) -> int:
                     if isinstance(outcome, AsrError):
                         failures += 1
                         complain(str(outcome))
+                    elif normalizer is not None:
+                        outcome = normalizer.transcript(outcome)
                     write(index, [Result(outcome)])
     if failures and len(sources) > 1:
         complain(f"{failures} of {len(sources)} files could not be transcribed")

@@ -132,6 +132,9 @@ class JsonWriter(ResultWriter):
             **({"search": hypothesis.search} if hypothesis.search else {}),
             "words": [_rounded(asdict(word)) for word in hypothesis.words],
         }
+        if hypothesis.spoken_text is not None:
+            values["spoken_text"] = hypothesis.spoken_text
+            values["spoken_words"] = [_rounded(asdict(word)) for word in hypothesis.spoken_words]
         if self.tokens:
             values["tokens"] = [_rounded(asdict(token)) for token in hypothesis.tokens]
         return values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import grpc
@@ -14,6 +14,7 @@ from asr.audio import PcmStream, WavStream
 from asr.decoding import Stop
 from asr.live import Event, Interim, LiveOptions, LiveStream
 from asr.nn.chunks import Chunking
+from asr.types import Transcript
 from server.api.calls import Context
 from server.api.live_messages import (
     check_decoder,
@@ -216,9 +217,14 @@ class LiveCalls:
         if isinstance(event, Interim):
             return write_interim(event, words=words)
         single = live.options.single_utterance
-        return await self._searches.run(
-            lambda _: write_final(event, words=words, single_utterance=single)
-        )
+        written = live.plan.written
+
+        def write(stop: Stop) -> StreamingRecognitionResults:
+            transcript = written(Transcript(event.hypotheses, event.end - event.start), stop.check)
+            final = replace(event, hypotheses=transcript.hypotheses)
+            return write_final(final, words=words, single_utterance=single)
+
+        return await self._searches.run(write)
 
     async def _write(self, context: Context, message: TranscribeStreamResponse) -> None:
         try:

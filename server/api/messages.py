@@ -293,6 +293,8 @@ def _alternative(hypothesis: Hypothesis, words: bool) -> SpeechRecognitionAltern
         transcript=hypothesis.text,
         confidence=hypothesis.confidence,
         words=[write_word(word) for word in hypothesis.timed_words()] if words else [],
+        spoken_transcript=hypothesis.spoken_text,
+        spoken_words=[write_word(word) for word in hypothesis.spoken_words] if words else [],
         score=hypothesis.score,
         search_proof=PROOFS[hypothesis.search],
         acoustic_score=hypothesis.acoustic_score,

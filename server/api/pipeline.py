@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, tensor
 
 from asr.decoding import Decoder, DecoderOptions, Phrase, Stop, WfstOptions
 from asr.gate import NO_WORDS
+from asr.itn import InverseNormalizer, shared_normalizer
 from asr.recognizer import PreparedWaveform, Recognizer
 from asr.types import Transcript
 from server.api.messages import check_duration, read_job, read_options, read_phrases, write_result
@@ -29,6 +31,11 @@ class Plan:
     decoder: Decoder
     job: AudioJob
     with_words: bool
+    normalizer: InverseNormalizer | None = None  # where written forms are asked for
+
+    def written(self, transcript: Transcript, check: Callable[[], None]) -> Transcript:
+        """``transcript`` as it is to be written. May take long, and ``check`` may end it."""
+        return self.normalizer.transcript(transcript, check) if self.normalizer else transcript
 
 
 class Pipeline:
@@ -45,6 +52,7 @@ class Pipeline:
         Raises:
             Refusal: there is no such model.
             AudioError, DecodingError: an option is out of range, or a phrase cannot be used.
+            MissingPackageError: this server has no rules for written forms.
         """
         model = self.models.get(config.model)
         record.model = model.name
@@ -52,7 +60,10 @@ class Pipeline:
         record.decoder = options.name
         job = read_job(config, model.recognizer.sample_rate)
         decoder = await self._decoder(model.recognizer, options, read_phrases(config))
-        return Plan(model, decoder, job, config.enable_word_time_offsets)
+        normalizer = None
+        if config.enable_inverse_text_normalization:
+            normalizer = await self._searches.run(lambda _: shared_normalizer())  # may read rules
+        return Plan(model, decoder, job, config.enable_word_time_offsets, normalizer)
 
     async def transcribe(
         self, plan: Plan, audio: bytes | bytearray, place: Place, record: CallRecord
@@ -102,6 +113,7 @@ class Pipeline:
             batch, lengths = log_probs[None], tensor([len(log_probs)])  # (1, T, V), (1,)
             [hypotheses] = plan.decoder.decode(batch, lengths, stop)
             kept = plan.model.recognizer.gate.keep(hypotheses)
-            return write_result(Transcript(kept, duration), words=plan.with_words)
+            transcript = plan.written(Transcript(kept, duration), stop.check)
+            return write_result(transcript, words=plan.with_words)
 
         return await self._searches.run(search)

@@ -52,6 +52,9 @@ class Hypothesis:
     ``search`` says what prefix search proved of this rank: ``"exact"``: nothing more probable is
     left out; ``"sectioned"``: the best join of the best of each section; ``"cut"``: its budget
     ended the search. None: the decoder proves nothing.
+
+    ``spoken_text`` and ``spoken_words`` are what ``text`` and ``words`` were before their written
+    form; empty unless ``enable_inverse_text_normalization`` was set.
     """
 
     text: str
@@ -62,6 +65,8 @@ class Hypothesis:
     acoustic_score: float = 0.0
     lm_score: float = 0.0
     bonus_score: float = 0.0
+    spoken_text: str = ""
+    spoken_words: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -240,6 +245,8 @@ def _hypothesis(alternative: pb.SpeechRecognitionAlternative) -> Hypothesis:
         acoustic_score=alternative.acoustic_score,
         lm_score=alternative.lm_score,
         bonus_score=alternative.bonus_score,
+        spoken_text=alternative.spoken_transcript,
+        spoken_words=tuple(_word(word) for word in alternative.spoken_words),
     )
 
 

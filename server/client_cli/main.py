@@ -145,6 +145,13 @@ def _add_recognition(group: argparse._ArgumentGroup) -> None:
     add("--lm-weight", type=float, metavar="W", help="of the model's language model; 0: none")
     add("--phrase", action="append", default=[], metavar="TEXT", help="words that may be said")
     add("--phrase-weight", type=float, default=0.0, metavar="W", help="of phrases (default: 1.5)")
+    add(
+        "--written",
+        action="store_true",
+        help="write numbers, dates, times, money and measures as people write them, "
+        '"$23" for "twenty three dollars" (inverse text normalisation; English; the server '
+        "needs the extra itn)",
+    )
     add("--channel", type=int, default=0, metavar="C", help="channel to hear (default: the mean)")
     add(
         "--encoding",
@@ -238,6 +245,7 @@ def _config(options: argparse.Namespace) -> RecognitionConfig:
             audio_channel=options.channel,
             lm_weight=options.lm_weight,
             speech_contexts=_contexts(options),
+            enable_inverse_text_normalization=options.written,
         )
     except ValueError as error:  # beyond 32 bits
         raise ClientError(f"an option is out of range: {error}") from None

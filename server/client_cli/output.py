@@ -61,11 +61,17 @@ def _hypothesis(hypothesis: client.Hypothesis) -> Hypothesis:
         text=hypothesis.text,
         score=hypothesis.score,
         confidence=hypothesis.confidence,
-        words=tuple(Word(w.text, w.start, w.end, w.confidence) for w in hypothesis.words),
+        words=_words(hypothesis.words),
         search=hypothesis.search,
         lm_score=hypothesis.lm_score,
         bonus_score=hypothesis.bonus_score,
+        spoken_text=hypothesis.spoken_text or None,
+        spoken_words=_words(hypothesis.spoken_words),
     )
+
+
+def _words(words: Iterable[client.Word]) -> tuple[Word, ...]:
+    return tuple(Word(word.text, word.start, word.end, word.confidence) for word in words)
 
 
 def models_text(models: Iterable[Model], form: str) -> str:

@@ -56,7 +56,7 @@ SEARCH_PROOF_SECTIONED: SearchProof
 SEARCH_PROOF_CUT: SearchProof
 
 class RecognitionConfig(_message.Message):
-    __slots__ = ("encoding", "sample_rate_hertz", "audio_channel_count", "decoder", "beam_width", "max_alternatives", "enable_word_time_offsets", "model", "audio_channel", "lm_weight", "speech_contexts")
+    __slots__ = ("encoding", "sample_rate_hertz", "audio_channel_count", "decoder", "beam_width", "max_alternatives", "enable_word_time_offsets", "model", "audio_channel", "lm_weight", "speech_contexts", "enable_inverse_text_normalization")
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_HERTZ_FIELD_NUMBER: _ClassVar[int]
     AUDIO_CHANNEL_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +68,7 @@ class RecognitionConfig(_message.Message):
     AUDIO_CHANNEL_FIELD_NUMBER: _ClassVar[int]
     LM_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     SPEECH_CONTEXTS_FIELD_NUMBER: _ClassVar[int]
+    ENABLE_INVERSE_TEXT_NORMALIZATION_FIELD_NUMBER: _ClassVar[int]
     encoding: AudioEncoding
     sample_rate_hertz: int
     audio_channel_count: int
@@ -79,7 +80,8 @@ class RecognitionConfig(_message.Message):
     audio_channel: int
     lm_weight: float
     speech_contexts: _containers.RepeatedCompositeFieldContainer[SpeechContext]
-    def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., decoder: _Optional[str] = ..., beam_width: _Optional[int] = ..., max_alternatives: _Optional[int] = ..., enable_word_time_offsets: bool = ..., model: _Optional[str] = ..., audio_channel: _Optional[int] = ..., lm_weight: _Optional[float] = ..., speech_contexts: _Optional[_Iterable[_Union[SpeechContext, _Mapping]]] = ...) -> None: ...
+    enable_inverse_text_normalization: bool
+    def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., decoder: _Optional[str] = ..., beam_width: _Optional[int] = ..., max_alternatives: _Optional[int] = ..., enable_word_time_offsets: bool = ..., model: _Optional[str] = ..., audio_channel: _Optional[int] = ..., lm_weight: _Optional[float] = ..., speech_contexts: _Optional[_Iterable[_Union[SpeechContext, _Mapping]]] = ..., enable_inverse_text_normalization: bool = ...) -> None: ...
 
 class SpeechContext(_message.Message):
     __slots__ = ("phrases", "boost")
@@ -260,7 +262,7 @@ class SpeechRecognitionResult(_message.Message):
     def __init__(self, alternatives: _Optional[_Iterable[_Union[SpeechRecognitionAlternative, _Mapping]]] = ..., result_end_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class SpeechRecognitionAlternative(_message.Message):
-    __slots__ = ("transcript", "confidence", "words", "score", "search_proof", "acoustic_score", "lm_score", "bonus_score")
+    __slots__ = ("transcript", "confidence", "words", "score", "search_proof", "acoustic_score", "lm_score", "bonus_score", "spoken_transcript", "spoken_words")
     TRANSCRIPT_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     WORDS_FIELD_NUMBER: _ClassVar[int]
@@ -269,6 +271,8 @@ class SpeechRecognitionAlternative(_message.Message):
     ACOUSTIC_SCORE_FIELD_NUMBER: _ClassVar[int]
     LM_SCORE_FIELD_NUMBER: _ClassVar[int]
     BONUS_SCORE_FIELD_NUMBER: _ClassVar[int]
+    SPOKEN_TRANSCRIPT_FIELD_NUMBER: _ClassVar[int]
+    SPOKEN_WORDS_FIELD_NUMBER: _ClassVar[int]
     transcript: str
     confidence: float
     words: _containers.RepeatedCompositeFieldContainer[WordInfo]
@@ -277,7 +281,9 @@ class SpeechRecognitionAlternative(_message.Message):
     acoustic_score: float
     lm_score: float
     bonus_score: float
-    def __init__(self, transcript: _Optional[str] = ..., confidence: _Optional[float] = ..., words: _Optional[_Iterable[_Union[WordInfo, _Mapping]]] = ..., score: _Optional[float] = ..., search_proof: _Optional[_Union[SearchProof, str]] = ..., acoustic_score: _Optional[float] = ..., lm_score: _Optional[float] = ..., bonus_score: _Optional[float] = ...) -> None: ...
+    spoken_transcript: str
+    spoken_words: _containers.RepeatedCompositeFieldContainer[WordInfo]
+    def __init__(self, transcript: _Optional[str] = ..., confidence: _Optional[float] = ..., words: _Optional[_Iterable[_Union[WordInfo, _Mapping]]] = ..., score: _Optional[float] = ..., search_proof: _Optional[_Union[SearchProof, str]] = ..., acoustic_score: _Optional[float] = ..., lm_score: _Optional[float] = ..., bonus_score: _Optional[float] = ..., spoken_transcript: _Optional[str] = ..., spoken_words: _Optional[_Iterable[_Union[WordInfo, _Mapping]]] = ...) -> None: ...
 
 class WordInfo(_message.Message):
     __slots__ = ("start_time", "end_time", "word", "confidence")

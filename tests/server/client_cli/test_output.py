@@ -45,6 +45,8 @@ def transcriptions(draw) -> Transcription:
             confidence=draw(st.floats(0, 1)),
             words=tuple(spoken),
             search=draw(st.sampled_from([None, "exact", "sectioned", "cut"])),
+            spoken_text=" ".join(word.text for word in spoken[:2]),
+            spoken_words=tuple(spoken[:2]),
         )
         for spoken in draw(st.lists(words(), min_size=1, max_size=3))
     ]
@@ -65,8 +67,11 @@ def test_all_that_the_server_said_is_written(transcription):
     for told, said in zip(values["hypotheses"], transcription.hypotheses, strict=True):
         expected = rounded(asdict(said))
         expected["words"] = [rounded(word) for word in expected["words"]]
+        expected["spoken_words"] = [rounded(word) for word in expected["spoken_words"]]
         if expected["search"] is None:
             del expected["search"]
+        if not expected["spoken_text"]:
+            del expected["spoken_text"], expected["spoken_words"]
         # A difference of two sums, which may round to either side.
         assert abs(told.pop("acoustic_score") - expected.pop("acoustic_score")) <= 0.0011
         assert told == expected
