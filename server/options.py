@@ -18,6 +18,7 @@ __all__ = [
     "ListenOptions",
     "ServerOptions",
     "StreamOptions",
+    "check_range",
 ]
 
 MIB = 1024 * 1024
@@ -80,10 +81,10 @@ class BatchOptions:
     padding: float = 0.2
 
     def __post_init__(self) -> None:
-        _check("batches at a time", self.parallel, 1, 1024)
-        _check("batch seconds", self.batch_seconds, 1.0, 3600.0)
-        _check("the wait for a batch", self.wait_seconds, 0.0, 1.0)
-        _check("the share of padding", self.padding, 0.0, 1.0)
+        check_range("batches at a time", self.parallel, 1, 1024)
+        check_range("batch seconds", self.batch_seconds, 1.0, 3600.0)
+        check_range("the wait for a batch", self.wait_seconds, 0.0, 1.0)
+        check_range("the share of padding", self.padding, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -111,13 +112,13 @@ class CapacityOptions:
     search_threads: int = field(default_factory=processors)
 
     def __post_init__(self) -> None:
-        _check("calls that work at a time", self.running, 1, 10_000)
-        _check("calls that wait", self.waiting, 0, 100_000)
-        _check("the memory mark", self.memory_mark or 0, 0, math.inf)
-        _check("bytes of uploads", self.upload_bytes, MIB, math.inf)
-        _check("the idle time", self.idle_seconds, 0.01, 3600.0)
-        _check("processes for audio", self.audio_processes, 1, 1024)
-        _check("threads for decoding", self.search_threads, 1, 1024)
+        check_range("calls that work at a time", self.running, 1, 10_000)
+        check_range("calls that wait", self.waiting, 0, 100_000)
+        check_range("the memory mark", self.memory_mark or 0, 0, math.inf)
+        check_range("bytes of uploads", self.upload_bytes, MIB, math.inf)
+        check_range("the idle time", self.idle_seconds, 0.01, 3600.0)
+        check_range("processes for audio", self.audio_processes, 1, 1024)
+        check_range("threads for decoding", self.search_threads, 1, 1024)
 
 
 @dataclass(frozen=True)
@@ -139,11 +140,11 @@ class StreamOptions:
     buffer_seconds: float = 4.0
 
     def __post_init__(self) -> None:
-        _check("live streams", self.streams, 0, 100_000)
-        _check("batches of live streams at a time", self.parallel, 1, 1024)
-        _check("live streams in a batch", self.batch_streams, 1, 1024)
-        _check("the wait for a batch of live streams", self.wait_seconds, 0.0, 1.0)
-        _check("the buffer of a live stream", self.buffer_seconds, 0.1, 60.0)
+        check_range("live streams", self.streams, 0, 100_000)
+        check_range("batches of live streams at a time", self.parallel, 1, 1024)
+        check_range("live streams in a batch", self.batch_streams, 1, 1024)
+        check_range("the wait for a batch of live streams", self.wait_seconds, 0.0, 1.0)
+        check_range("the buffer of a live stream", self.buffer_seconds, 0.1, 60.0)
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ class ServerOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metrics_host", _host(self.metrics_host))
-        _check("the grace time", self.grace_seconds, 0.0, 86_400.0)
+        check_range("the grace time", self.grace_seconds, 0.0, 86_400.0)
 
 
 def _host(text: str) -> str:
@@ -175,7 +176,8 @@ def _host(text: str) -> str:
         raise ConfigError(error.what, remedy=error.remedy) from None
 
 
-def _check(what: str, value: float, least: float, most: float) -> None:
+def check_range(what: str, value: float, least: float, most: float) -> None:
+    """Raise ConfigError unless ``value``, of the option ``what``, lies in [least, most]."""
     if not least <= value <= most:  # false for NaN too
         bounds = f"{least:g} or more" if most == math.inf else f"{least:g} to {most:g}"
         raise ConfigError(f"{what}: {value:g} is out of range", remedy=f"give {bounds}")

@@ -26,6 +26,7 @@ __all__ = [
     "TextGridWriter",
     "TextWriter",
     "VttWriter",
+    "group_words",
 ]
 
 # A cue stays readable: two lines of 42 characters for at most six seconds, and a pause ends it.
@@ -235,7 +236,7 @@ def _rounded(values: dict[str, Any]) -> dict[str, Any]:
 def _cues(results: Sequence[Result]) -> Iterator[tuple[float, float, str]]:
     """Start, end (seconds) and text of each cue."""
     words = [w for t in _transcripts(results) for w in t.hypotheses[0].timed_words()]
-    groups = list(_groups(words))
+    groups = list(group_words(words))
     for index, group in enumerate(groups):
         start = group[0].start
         end = max(group[-1].end, start + MIN_CUE_SECONDS)
@@ -244,7 +245,8 @@ def _cues(results: Sequence[Result]) -> Iterator[tuple[float, float, str]]:
         yield start, end, " ".join(word.text for word in group)
 
 
-def _groups(words: Sequence[Word]) -> Iterator[list[Word]]:
+def group_words(words: Sequence[Word]) -> Iterator[list[Word]]:
+    """``words`` as cues divide them: where there is a pause, and before a cue gets too long."""
     group: list[Word] = []
     for word in words:
         if group and _ends_before(group, word):

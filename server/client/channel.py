@@ -29,6 +29,10 @@ RETRY_BUFFER_BYTES = MESSAGE_LIMIT + 64 * 1024
 KEEPALIVE_MS = 300_000
 KEEPALIVE_TIMEOUT_MS = 20_000
 
+# gRPC's own pauses between two attempts to connect grow to two minutes, and until the next attempt
+# every call fails although the server is back.
+LONGEST_RECONNECT_PAUSE_MS = 5_000
+
 Path = str | os.PathLike[str]
 Options = list[tuple[str, Any]]
 
@@ -136,6 +140,7 @@ class Connection:
             ("grpc.per_rpc_retry_buffer_size", RETRY_BUFFER_BYTES),
             ("grpc.keepalive_time_ms", KEEPALIVE_MS),
             ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+            ("grpc.max_reconnect_backoff_ms", LONGEST_RECONNECT_PAUSE_MS),
         ]
         if is_this_machine(self.address):
             # Else gRPC sends even these through the proxy that the environment names.

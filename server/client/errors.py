@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import grpc
 
-__all__ = ["ClientError", "explain"]
+__all__ = ["ClientError", "explain", "pushback_of"]
+
+PUSHBACK = "grpc-retry-pushback-ms"
 
 
 class ClientError(Exception):
     """No answer, and why, in one line.
 
     ``code`` is the status, None where no server was asked. ``request_id`` names the call in the
-    server's log.
+    server's log. ``details`` is the server's own message, and ``retry_after`` the seconds after
+    which it asks to be tried again; None: it does not ask.
     """
 
     def __init__(
@@ -22,22 +27,39 @@ class ClientError(Exception):
         message: str,
         code: grpc.StatusCode | None = None,
         request_id: str | None = None,
+        *,
+        details: str = "",
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(" ".join(message.split()))
         self.code = code
         self.request_id = request_id
+        self.details = details
+        self.retry_after = retry_after
+
+
+def pushback_of(metadata: Iterable[Any] | None) -> float | None:
+    """The seconds of gRPC's pushback in trailing ``metadata``, pairs of key and value.
+
+    None: there is none. ``inf``: there is one that says not to try again, which a negative or
+    unreadable one means (gRFC A6).
+    """
+    for key, value in metadata or ():
+        if key == PUSHBACK:
+            return int(value) / 1000 if value.isascii() and value.isdigit() else math.inf
+    return None
 
 
 def explain(status: Any, *, address: str, timeout: float, request_id: str) -> ClientError:
-    """The failed call ``status``, which has ``code()`` and ``details()``, as an error that names
-    the remedy.
-    """
+    """The failed call ``status``, of grpc or grpc.aio, as an error that names the remedy."""
     code: grpc.StatusCode = status.code()
     details: str = status.details() or ""
     told = _message(code, details, address, timeout)
     # Nobody but the server's own people can mend the rest, and they need the log.
     message = told or f"{address} answered {code.name}: {details} (request {request_id})"
-    return ClientError(message, code, request_id)
+    pushback = pushback_of(status.trailing_metadata())
+    retry_after = pushback if pushback is not None and math.isfinite(pushback) else None
+    return ClientError(message, code, request_id, details=details, retry_after=retry_after)
 
 
 def _message(code: grpc.StatusCode, details: str, address: str, timeout: float) -> str | None:

@@ -20,14 +20,13 @@ from typing import Any
 
 import grpc
 
-from server.client.errors import ClientError
+from server.client.errors import ClientError, pushback_of
 
 __all__ = ["DEFAULT_RETRIES", "MAX_RETRIES", "Attempts", "RetryPolicy"]
 
 DEFAULT_RETRIES = 3
 MAX_RETRIES = 4  # gRPC makes five attempts at most
 RETRYABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
-PUSHBACK = "grpc-retry-pushback-ms"
 JITTER = 0.2  # gRPC's own
 
 
@@ -97,10 +96,7 @@ class Attempts:
         if code not in RETRYABLE or attempt >= self._policy.retries:
             return None
         pause = self._policy.pause(attempt)
-        for key, value in metadata or ():
-            if key == PUSHBACK:
-                # As A6 has it: a negative or unreadable pushback means not to retry.
-                if not (value.isascii() and value.isdigit()):
-                    return None
-                pause = int(value) / 1000
+        pushback = pushback_of(metadata)
+        if pushback is not None:
+            pause = pushback
         return pause if pause < self.time_left() else None

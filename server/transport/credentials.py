@@ -15,7 +15,7 @@ import grpc
 from asr.types import ConfigError
 from server.addresses import is_loopback
 
-__all__ = ["TlsFiles", "check_exposure", "server_credentials"]
+__all__ = ["TlsFiles", "check_exposure", "check_files", "server_credentials"]
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,21 @@ def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
         source.changed,  # type: ignore[arg-type]  # None is "no change"
         require_client_authentication=files.client_ca is not None,
     )
+
+
+def check_files(files: TlsFiles) -> None:
+    """Hold the files to what a server needs: a pair that is valid now, and authorities.
+
+    Raises:
+        ConfigError: see :func:`server_credentials`.
+    """
+    for path in files.paths():
+        _read_bytes(path)
+    _check_pair(files)
+    if files.client_ca is not None:
+        _check_authorities(files.client_ca)
+    if files.key.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        log.warning("%s can be read by others than its owner: chmod 600 it", files.key)
 
 
 def check_exposure(host: str, *, encrypted: bool, allowed: bool) -> None:
@@ -122,11 +137,7 @@ def _read(files: TlsFiles) -> grpc.ServerCertificateConfiguration:
     """Check the files as OpenSSL reads them, and give their bytes to gRPC."""
     contents = [_read_bytes(path) for path in files.paths()]
     certificate, key, *client_ca = contents
-    _check_pair(files)
-    if files.client_ca is not None:
-        _check_authorities(files.client_ca)
-    if files.key.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-        log.warning("%s can be read by others than its owner: chmod 600 it", files.key)
+    check_files(files)
     return grpc.ssl_server_certificate_configuration(
         [(key, certificate)], root_certificates=client_ca[0] if client_ca else None
     )

@@ -1,0 +1,34 @@
+"""Connections of HTTP that do not wait for ever."""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+__all__ = ["PatientProtocol"]
+
+HEAD_SECONDS = 10.0  # in which a request's head has to come, from its connection's beginning
+
+
+class PatientProtocol(H11Protocol):
+    """Uvicorn's own waits for the first head of a connection without end."""
+
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Of asyncio."""
+        super().connection_made(transport)
+        self._waiting = self.loop.call_later(HEAD_SECONDS, self._end)
+
+    def _end(self) -> None:
+        """Close the connection, unless its head has come."""
+        is_here = self.transport.get_protocol() is self  # and no WebSocket's
+        if is_here and self.cycle is None and not self.transport.is_closing():
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Of asyncio."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+        super().connection_lost(exc)

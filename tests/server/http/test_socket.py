@@ -1,0 +1,67 @@
+"""WebSockets: the flow of vosk-server's example clients, and the gateway's own messages."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from websockets.exceptions import ConnectionClosedOK
+from websockets.sync.client import connect
+
+PIECE = bytes(3200)  # a fifth of a second at 8000 Hz
+
+
+def say(socket, **message) -> None:
+    socket.send(json.dumps(message))
+
+
+def hear(socket) -> dict:
+    return json.loads(socket.recv(timeout=30))
+
+
+@pytest.mark.parametrize("path", ["", "/", "/ws", "/v1/stream"])
+def test_each_message_with_audio_gets_one_answer_and_the_end_the_last(gateway, fake, path):
+    with connect(gateway.socket + path) as socket:
+        say(socket, config={"sample_rate": 8000.0, "phrase_list": ["one two", "[unk]"]})
+        for count in (1, 2, 3):
+            socket.send(PIECE)
+            # What there is by now: nobody waits for the recogniser.
+            assert hear(socket)["partial"].split() in [
+                ["3200"] * known for known in range(count + 1)
+            ]
+        socket.send('{"eof" : 1}')
+        final = hear(socket)
+        with pytest.raises(ConnectionClosedOK):
+            socket.recv(timeout=30)
+    assert final["text"] == "3200 3200 3200"
+    assert final["result"][1] == {"conf": 0.0, "start": 1.0, "end": 2.0, "word": "3200"}
+    config = fake.heard[-1].config
+    assert (config.sample_rate_hertz, config.encoding) == (8000, 1)
+    assert [*config.speech_contexts[0].phrases] == ["one two"]
+
+
+def test_an_answer_waits_a_little_for_news_of_its_message(gateway):
+    """A tenth of its audio's duration, so that clients that send files see text grow."""
+    with connect(gateway.socket) as socket:
+        say(socket, config={"sample_rate": 8000})
+        socket.send(bytes(16 * 16_000))
+        assert hear(socket) == {"partial": str(16 * 16_000)}
+        say(socket, eof=1)
+        hear(socket)
+
+
+def test_native_messages_come_as_results_do(gateway):
+    with connect(gateway.socket) as socket:
+        say(socket, config={"native": True, "sample_rate": 8000})
+        assert hear(socket)["type"] == "started"
+        socket.send(PIECE)
+        assert hear(socket)["unstable"] == "3200"
+        socket.send(PIECE)
+        partial = hear(socket)
+        assert (partial["stable"], partial["unstable"]) == ("3200", " 3200")
+        say(socket, end_segment=1)
+        final = hear(socket)
+        assert (final["type"], final["text"], final["end"]) == ("final", "3200 3200", 2.0)
+        assert [word["word"] for word in final["words"]] == ["3200", "3200"]
+        say(socket, eof=1)
+        assert hear(socket) == {"type": "done"}
