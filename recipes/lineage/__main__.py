@@ -20,6 +20,7 @@ MODULES = {
     "weight-conflicts": "recipes.lineage.weight_conflicts",
     "continual-input": "recipes.lineage.continual_input",
     "closed-gate": "recipes.lineage.closed_gate",
+    "hidden-clock": "recipes.lineage.hidden_clock",
     "timing": "recipes.lineage.timing",
     "ctc": "recipes.lineage.ctc",
 }

@@ -26,13 +26,13 @@ def add_options(part: ArgumentParser) -> None:
             nargs="+",
             required=True,
             metavar="RUN",
-            help=f"folders of `fit` with the cell {cell}, a seed each",
+            help=f"folders of `fit` or `ablation` with the cell {cell}, a seed each",
         )
     part.add_argument(
         "--result",
         default="dev.greedy",
         metavar="NAME",
-        help="of `evaluate` (default: %(default)s)",
+        help="of `evaluate` or `ablation` (default: %(default)s)",
     )
 
 
@@ -69,7 +69,8 @@ def compare_runs(arguments: Namespace) -> str:
 
 
 def _rate(run: Path, result: str) -> float:
-    return read_outcome(run / "results" / f"{result}.jsonl", WER).rate
+    ours, ablations = (run / folder / f"{result}.jsonl" for folder in ("results", "ablation"))
+    return read_outcome(ablations if ablations.exists() else ours, WER).rate
 
 
 def _size(run: Path, recipe: str) -> str:

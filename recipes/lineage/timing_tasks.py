@@ -7,130 +7,73 @@ at all: the network has to run as a clock of its own.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-import torch
-from torch import Tensor
+from recipes.lineage.online import Lesson
 
-__all__ = ["TASKS", "Batch", "Task", "curve", "measured_delays", "timed_spikes"]
+__all__ = ["TASKS", "Task", "curve", "timed_spike"]
 
-
-@dataclass(frozen=True)
-class Batch:
-    """Streams that begin at rest.
-
-    Attributes:
-        inputs: ``(T, B, 1)``.
-        targets: ``(T, B)``, in 0 to 1.
-        counts: ``(T, B)``, whether the output matters at this step.
-    """
-
-    inputs: Tensor
-    targets: Tensor
-    counts: Tensor
+# The paper's is 1e-5 for all. Without spikes the momentum is smaller and so is each step.
+SPIKE_RATES = (1e-5, 1e-4, 1e-3)
+CURVE_RATES = (1e-5, 1e-4, 1e-3, 1e-2)
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task at one period.
+    """One task at one period, with the paper's momentum.
 
     Attributes:
         name: as the figure has it.
-        binary: targets are classes and the output logistic, else linear.
-        ends_at_error: in training a stream ends with its first error.
-        train: draws a batch to learn from.
-        test: draws the batch that decides.
+        targets: of one period; with ``measured`` only their count matters.
+        spikes: targets are classes and the output logistic, else linear.
+        rates: of learning, to be swept.
     """
 
     name: str
-    binary: bool
-    ends_at_error: bool
-    train: Callable[[np.random.Generator], Batch]
-    test: Callable[[np.random.Generator], Batch]
+    targets: tuple[float, ...]
+    spikes: bool
+    momentum: float
+    rates: tuple[float, ...]
+    measured: bool = False
+
+    def lesson(self, rate: float, forget_bias: float, steps: int) -> Lesson:
+        """How it is learnt."""
+        return Lesson(
+            targets=self.targets,
+            measured=self.measured,
+            logistic=self.spikes,
+            tolerance=0.49 if self.spikes else 0.3,
+            momentum=self.momentum,
+            rate=rate,
+            forget_bias=forget_bias,
+            steps=steps,
+        )
 
 
-def measured_delays(rng: np.random.Generator, delay: int, intervals: int, streams: int) -> Batch:
-    """MSD: spikes ``delay`` or ``delay + 1`` steps apart; tell at each which it was.
-
-    The first spike of each stream is at step 0, where nothing is asked yet.
-    """
-    longer = rng.integers(0, 2, (intervals, streams))
-    times = np.cumsum(delay + longer, 0)
-    inputs = np.zeros((intervals * (delay + 1) + 1, streams), np.float32)
-    targets, counts = np.zeros_like(inputs), np.zeros(inputs.shape, bool)
-    column = np.arange(streams)
-    inputs[0] = inputs[times, column] = 1.0
-    targets[times, column] = longer
-    counts[times, column] = True
-    spikes, classes, asked = (torch.from_numpy(part) for part in (inputs, targets, counts))
-    return Batch(spikes.unsqueeze(2), classes, asked)
+def timed_spike(period: int) -> tuple[float, ...]:
+    """GTS: 1 at the last step of a period, else 0."""
+    return (0.0,) * (period - 1) + (1.0,)
 
 
-def timed_spikes(period: int, periods: int) -> Batch:
-    """GTS: 1 at the last step of every period, else 0."""
-    targets = torch.zeros(period * periods)
-    targets[period - 1 :: period] = 1.0
-    return _without_input(targets)
-
-
-def curve(shape: str, period: int, periods: int) -> Batch:
+def curve(shape: str, period: int) -> tuple[float, ...]:
     """PFG: ``shape`` is ``"cosine"``, ``"triangle"`` or ``"rectangle"``; from 0 to 1 and back."""
-    phase = torch.arange(period * periods) % period / period
+    phases = [step / period for step in range(period)]
     if shape == "cosine":
-        return _without_input((1 - torch.cos(2 * math.pi * phase)) / 2)
+        return tuple((1 - math.cos(2 * math.pi * phase)) / 2 for phase in phases)
     if shape == "triangle":
-        return _without_input(1 - (1 - 2 * phase).abs())
-    return _without_input((phase >= 0.5).float())
+        return tuple(1 - abs(1 - 2 * phase) for phase in phases)
+    return tuple(float(phase >= 0.5) for phase in phases)
 
 
-def _without_input(targets: Tensor) -> Batch:
-    targets = targets.unsqueeze(1)
-    return Batch(
-        torch.zeros(len(targets), 1, 1), targets, torch.ones(len(targets), 1, dtype=torch.bool)
-    )
-
-
-LEARNT_INTERVALS, LEARNT_STREAMS = 5, 8  # of a batch
-LEARNT_PERIODS = 5
-TESTED_INTERVALS, TESTED_STREAMS = 100, 10
-TESTED_PERIODS = 100
-
-
-def _msd(delay: int) -> Task:
-    return Task(
-        f"MSD {delay}/{delay + 1}",
-        True,
-        False,
-        lambda rng: measured_delays(rng, delay, LEARNT_INTERVALS, LEARNT_STREAMS),
-        lambda rng: measured_delays(rng, delay, TESTED_INTERVALS, TESTED_STREAMS),
-    )
-
-
-def _gts(period: int) -> Task:
-    return Task(
-        f"GTS {period}",
-        True,
-        True,
-        lambda rng: timed_spikes(period, LEARNT_PERIODS),
-        lambda rng: timed_spikes(period, TESTED_PERIODS),
-    )
-
-
-def _pfg(shape: str, period: int) -> Task:
-    return Task(
-        f"PFG {shape} {period}",
-        False,
-        False,
-        lambda rng: curve(shape, period, LEARNT_PERIODS),
-        lambda rng: curve(shape, period, TESTED_PERIODS),
-    )
+def _curve(shape: str, period: int) -> Task:
+    return Task(f"PFG {shape} {period}", curve(shape, period), False, 0.99, CURVE_RATES)
 
 
 TASKS = (
-    _msd(10),
-    _msd(30),
-    _gts(10),
-    *(_pfg(shape, 25) for shape in ("cosine", "triangle", "rectangle")),
+    Task("MSD 10/11", (0.0,) * 10, True, 0.9999, SPIKE_RATES, measured=True),
+    Task("GTS 10", timed_spike(10), True, 0.999, SPIKE_RATES),
+    _curve("cosine", 10),
+    _curve("cosine", 25),
+    _curve("rectangle", 10),
+    _curve("triangle", 10),
 )

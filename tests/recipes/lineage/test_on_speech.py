@@ -1,6 +1,7 @@
 """Runs with and without peepholes, paired by seed."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +45,14 @@ def test_only_seeds_of_both_are_compared(runs, capsys):
         "with peepholes less without: -10.00 points, 95 % interval -10.00 to -10.00, p = 0.25, 3 "
     )
     assert lines[7] == "with: 9 weights, 1.5, 1.5, 1.5 minutes"
+
+
+def test_runs_of_an_ablation_are_read(runs, capsys):
+    with_them, without = runs
+    for run in (*with_them, *without):
+        Path(run, "results").rename(Path(run, "ablation"))
+    assert main(["on-speech", "an4", "--with", *with_them, "--without", *without]) == 0
+    assert "| 1 | 25.00 % | 35.00 % |" in capsys.readouterr().out
 
 
 def test_one_seed_is_too_few(runs, capsys):
