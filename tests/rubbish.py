@@ -5,6 +5,7 @@ Tests get this module by the fixture ``rubbish``.
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import random
 import struct
@@ -14,8 +15,10 @@ import numpy as np
 import soundfile
 
 __all__ = [
+    "FOREIGN",
     "encode",
     "flac_claiming",
+    "foreign",
     "invalid_payloads",
     "mutants",
     "ogg_flac",
@@ -33,7 +36,22 @@ KINDS = [  # container, coding, channels
     *(("FLAC", "PCM_16", 1), ("FLAC", "PCM_24", 2), ("OGG", "VORBIS", 1), ("OGG", "OPUS", 1)),
     *(("OGG", "VORBIS", 2), ("NIST", "PCM_16", 1), ("RF64", "PCM_16", 1), ("W64", "PCM_16", 2)),
     *(("AIFF", "PCM_16", 1), ("AIFF", "FLOAT", 1), ("AU", "ULAW", 1), ("CAF", "PCM_24", 1)),
+    ("MP3", "MPEG_LAYER_III", 1),
 ]
+FOREIGN = {  # FFmpeg's names of a container and its codec, and options of the container
+    "M4A AAC": ("ipod", "aac", {}),
+    "M4A ALAC": ("ipod", "alac", {}),
+    "MP4 in pieces": ("mp4", "aac", {"movflags": "frag_every_frame+empty_moov"}),
+    "MP4 Opus": ("mp4", "libopus", {}),
+    "QuickTime PCM": ("mov", "pcm_s16be", {}),
+    "WebM Opus": ("webm", "libopus", {}),
+    "WebM as a browser records": ("webm", "libopus", {"live": "1"}),
+    "Matroska FLAC": ("matroska", "flac", {}),
+    "AAC": ("adts", "aac", {}),
+    "MP3 of LAME": ("mp3", "libmp3lame", {}),
+    "MP3 without a count": ("mp3", "libmp3lame", {"write_xing": "0", "id3v2_version": "0"}),
+}
+OPEN = ("MP4 in pieces", "WebM as a browser records", "AAC", "MP3 of LAME", "MP3 without a count")
 LENGTHS = (0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
 STRANGERS = (
     *(b"ID3\x04", b"\xff\xfb\x90\x00", b"RIFX", b"RF64", b"FORM", b"caff", b".snd", b"#!AMR\n"),
@@ -72,6 +90,23 @@ def silence(seconds: float, rate: int, channels: int, container: str, coding: st
     return encode(blocks, rate, container, coding)
 
 
+def foreign(samples: np.ndarray, rate: int, kind: str) -> bytes:
+    """A file of ``kind``, one of :data:`FOREIGN`, as FFmpeg writes it; ``samples`` are ``(N,)``."""
+    av = importlib.import_module("av")
+    form, codec, options = FOREIGN[kind]
+    target = io.BytesIO()
+    with av.open(target, "w", format=form, options=options) as container:
+        stream = container.add_stream(codec, rate=rate, layout="mono")
+        if codec == "libmp3lame":
+            stream.options = {"abr": "1"}
+        frame = av.AudioFrame.from_ndarray(samples[None].copy(), format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = rate, 0
+        cut = av.AudioResampler(stream.format.name, "mono", rate, stream.frame_size or 1024)
+        for part in [*cut.resample(frame), *cut.resample(None), None]:
+            container.mux(stream.encode(part))
+    return target.getvalue()
+
+
 def flac_claiming(
     flac: bytes, *, rate: int | None = None, channels: int | None = None, frames: int | None = None
 ) -> bytes:
@@ -100,6 +135,9 @@ def originals(seconds: float = 0.3) -> dict[str, bytes]:
     files["FLAC pipe 1"] = flac_claiming(flac, frames=0)
     files["OGG chain 1"] = files["OGG OPUS 1"] + files["OGG VORBIS 1"]
     files["OGG FLAC 1"] = ogg_flac(flac)
+    if importlib.util.find_spec("av") is not None:
+        tone = (0.3 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
+        files |= {f"{kind} 1": foreign(tone, RATE, kind) for kind in FOREIGN}
     return files
 
 
@@ -242,8 +280,9 @@ def _header_cut(rng: random.Random, files: Files) -> bytes:
 
 
 def _cut_short(rng: random.Random, files: Files) -> bytes:
-    whole = ("WAV pipe 1", "FLAC pipe 1", "OGG chain 1")  # cut at the right place, they still are
-    name = rng.choice(sorted(files.keys() - whole))
+    # Cut at the right place, these still are.
+    whole = {"WAV pipe 1", "FLAC pipe 1", "OGG chain 1", "MP3 MPEG_LAYER_III 1"}
+    name = rng.choice(sorted(files.keys() - whole - {f"{kind} 1" for kind in OPEN}))
     return files[name][: rng.randint(len(files[name]) // 2, len(files[name]) - 1)]
 
 

@@ -19,7 +19,8 @@ import soxr
 from asr.audio.checked import checked_blocks, open_link
 from asr.audio.containers import Data
 from asr.audio.limits import DEFAULT_LIMITS, AudioLimits, Meter, check_bytes
-from asr.audio.links import Link, links_of
+from asr.audio.link import Link
+from asr.audio.links import links_of
 from asr.audio.mapped import mapped
 from asr.audio.mono import Mono
 from asr.audio.pcm import decode_pcm
@@ -32,6 +33,7 @@ __all__ = [
     "AudioInfo",
     "AudioLimits",
     "decode_audio",
+    "decode_links",
     "decode_pcm",
     "measure",
     "probe",
@@ -64,18 +66,32 @@ def decode_audio(
 ) -> Waveform:
     """Decode a recording with a header at its own rate.
 
-    WAV (also RIFX, RF64, BW64), W64, AIFF, AU, CAF, FLAC, OGG (Vorbis, Opus, FLAC) and NIST SPHERE
-    are read. Recordings that follow each other, as in a chained Ogg file, become one at the rate of
-    the first. Several channels are averaged, or ``channel`` (from 0) is taken alone. ``container``
-    (``WAV``, ``FLAC``, ``OGG``, ``NIST``, ``AIFF``, ``AU``, ``CAF`` or ``W64``) demands that one.
+    WAV (also RIFX, RF64, BW64), W64, AIFF, AU, CAF, FLAC, OGG (Vorbis, Opus, FLAC), NIST SPHERE and
+    MP3 are read, and where the extra ``formats`` is installed MP4 (M4A, QuickTime), WebM (Matroska)
+    and AAC: of these the first track of sound. Recordings that follow each other, as in a chained
+    Ogg file, become one at the rate of the first. Several channels are averaged, or ``channel``
+    (from 0) is taken alone. ``container``, a name of :data:`asr.audio.containers.READ`, demands
+    that one.
 
     Raises:
         AudioError: not such audio, empty, cut short, damaged, not finite, absurdly loud, or beyond
             ``limits``.
+        MissingPackageError: it needs the extra ``formats``, which is not installed.
     """
     check_bytes(len(data), limits)
-    meter = Meter(len(data), limits)
-    return _join([_decode(link, channel, limits, meter) for link in links_of(data, container)])
+    return decode_links(links_of(data, container), len(data), limits, channel)
+
+
+def decode_links(
+    links: Sequence[Link], size: int, limits: AudioLimits, channel: int | None = None
+) -> Waveform:
+    """The recordings among ``size`` bytes as one, as :func:`decode_audio` gives it.
+
+    Raises:
+        AudioError, MissingPackageError: see there.
+    """
+    meter = Meter(size, limits)
+    return _join([_decode(link, channel, limits, meter) for link in links])
 
 
 def read_audio(
@@ -162,11 +178,14 @@ def _join(recordings: Sequence[Waveform]) -> Waveform:
 
 
 def measure(links: Sequence[Link]) -> AudioInfo:
-    """How long the recordings are together, at the rate of the first."""
+    """How long the recordings are together, at the rate of the first.
+
+    Headers of MP4 and WebM tell it to a few milliseconds only.
+    """
     total, rate, channels = 0, 0, 0
     for link in links:
         with open_link(link) as file:
-            frames = file.frames
+            frames = file.expected
             if frames is None:
                 frames = sum(len(block) for block in file.blocks())
         rate, channels = rate or file.sample_rate, channels or file.channels

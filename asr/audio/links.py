@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
+from asr.audio.boxes import mp4_links, webm_links
 from asr.audio.containers import READ, Data, container_of, container_to_read, skip_id3
 from asr.audio.headers import Layout, closed_header, layout_of
+from asr.audio.link import Link, cut_short
+from asr.audio.mpeg import mpeg_links
 from asr.audio.ogg import ogg_links
 from asr.types import AudioError
 
-__all__ = ["Link", "cut_short", "links_of"]
+__all__ = ["links_of", "own_links"]
 
 MOST_LINKS = 1_000
+MPEG = ("MP3", "AAC")
+WITH_HEADER = [name for name in READ if name not in (*MPEG, "MP4", "WebM")]  # may follow others
 FLAC_BEGINS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")  # with the head of STREAMINFO
 CONVERT = "convert it to WAV or FLAC, with ffmpeg for example"
-RESTORE = "send the whole recording; ffmpeg -i IN OUT makes a whole one of what is left"
-
-
-@dataclass(frozen=True)
-class Link:
-    """One recording: its container, and the bytes that a decoder is to be given, in parts."""
-
-    container: str
-    parts: tuple[bytes | memoryview, ...]
 
 
 def links_of(data: Data, container: str | None = None) -> list[Link]:
@@ -36,8 +32,7 @@ def links_of(data: Data, container: str | None = None) -> list[Link]:
     links: list[Link] = []
     found: str | None = container_to_read(data, container)
     start = 0
-    while found in READ:
-        assert found is not None
+    while found is not None and found in (WITH_HEADER if links else READ):
         more, start = _links_at(data, skip_id3(data, start), found)
         links += more
         if len(links) > MOST_LINKS:
@@ -49,21 +44,25 @@ def links_of(data: Data, container: str | None = None) -> list[Link]:
     return links
 
 
-def cut_short(there: int, promised: int, speed: float, unit: str) -> AudioError:
-    """The error of a recording of which ``there`` is left of what was ``promised``.
+def own_links(data: Data) -> list[Link]:
+    """As :func:`links_of`, of somebody's own file on their own machine: FFmpeg may read any kind.
 
-    Both are counts of ``unit``, of which there are ``speed`` a second (0: not known).
+    Raises:
+        AudioError: this is no audio of a known kind, or some of it is missing.
     """
-    missing = promised - there
-    if not 0 < speed <= 100 * missing:  # so little, or at an impossible rate
-        what = f"{missing} of its {promised} {unit} are missing"
-    else:
-        what = f"{missing / speed:.2f} of its {promised / speed:.2f} s are missing"
-    return AudioError(f"the audio is cut short: {what}", remedy=RESTORE)
+    kind = container_of(data)
+    if kind is None or kind in READ:
+        return [replace(link, is_own=True) for link in links_of(data)]
+    return [Link(kind, (memoryview(data),), is_own=True)]
 
 
 def _links_at(data: Data, start: int, container: str) -> tuple[list[Link], int]:
     """The recordings that begin at byte ``start``, and where they end."""
+    if container in MPEG:
+        return mpeg_links(data, start, container), len(data)
+    if container in ("MP4", "WebM"):
+        whole = memoryview(data)[start:]
+        return mp4_links(whole) if container == "MP4" else webm_links(whole), len(data)
     if container == "OGG":
         found, end = ogg_links(data, start)
         return [Link("OGG", link.parts) for link in found], end

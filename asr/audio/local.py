@@ -1,7 +1,7 @@
 """Files on one's own machine: parts of long ones, and more codings than a server reads.
 
-MP3 is libsndfile's. MP4 and M4A, WebM and Matroska, AAC, AMR, WMA and others are FFmpeg's, through
-PyAV, which the extra ``formats`` installs.
+AMR, WMA and others, which no server takes, are FFmpeg's as MP4 and WebM are, by the extra
+``formats``.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ import os
 
 import numpy as np
 
-from asr.audio import ffmpeg
 from asr.audio.checked import checked_blocks, open_link
-from asr.audio.containers import READ, Data, container_of, skip_id3
-from asr.audio.decode import AudioInfo, probe, read_audio
+from asr.audio.decode import AudioInfo, decode_links, measure
 from asr.audio.limits import AudioLimits, Meter, check_bytes
-from asr.audio.links import Link, links_of
+from asr.audio.link import Link
+from asr.audio.links import own_links
 from asr.audio.mapped import mapped
 from asr.audio.mono import Mono, check_usable
 from asr.types import AudioError, Waveform
@@ -43,12 +42,11 @@ def read_file(
         MissingPackageError: the file is FFmpeg's, and PyAV is not installed.
     """
     with mapped(path) as data:
-        links = _links(data)
-        if links is None:
-            return ffmpeg.read(path, start, duration, limits, channel)
+        check_bytes(len(data), limits)
+        links = own_links(data)
         if len(links) == 1:
             return _read_span(links[0], Meter(len(data), limits), limits, start, duration, channel)
-    whole = read_audio(path, limits=limits, channel=channel)  # recordings joined in a file
+        whole = decode_links(links, len(data), limits, channel)  # recordings joined in a file
     first = round(start * whole.sample_rate)
     last = None if duration is None else first + round(duration * whole.sample_rate)
     return Waveform(whole.samples[first:last], whole.sample_rate)
@@ -63,9 +61,7 @@ def check_file(path: StrPath, *, limits: AudioLimits) -> AudioInfo:
     total, rate, channels = 0, 0, 0
     with mapped(path) as data:
         check_bytes(len(data), limits)
-        links = _links(data)
-        if links is None:
-            return ffmpeg.check(path, limits)
+        links = own_links(data)
         meter = Meter(len(data), limits)
         for link in links:
             with open_link(link, limits) as file:
@@ -87,23 +83,7 @@ def probe_file(path: StrPath) -> AudioInfo:
         AudioError: see :func:`read_file`.
     """
     with mapped(path) as data:
-        links = _links(data)
-        if links is None:
-            return ffmpeg.probe(path)
-        if links[0].container == "MP3":
-            with open_link(links[0]) as file:
-                return AudioInfo(file.frames or 0, file.sample_rate, file.channels)
-    return probe(path)
-
-
-def _links(data: Data) -> list[Link] | None:
-    """The recordings in ``data``; None: they are FFmpeg's matter."""
-    kind = container_of(data)
-    if kind == "MP3":
-        return [Link(kind, (memoryview(data)[skip_id3(data) :],))]
-    if kind is None or kind in READ:
-        return links_of(data)
-    return None
+        return measure(own_links(data))
 
 
 def _read_span(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from asr.audio.containers import Data
-from asr.types import AudioError
+from asr.types import AsrError, AudioError
 
 __all__ = ["mapped"]
 
@@ -22,7 +22,7 @@ def mapped(path: str | os.PathLike[str]) -> Iterator[Data]:
     """
     try:
         yield _map(path)
-    except AudioError as error:
+    except AsrError as error:
         raise error.at(str(path)) from None
 
 

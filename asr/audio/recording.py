@@ -6,21 +6,23 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
 from asr.audio.checked import checked_blocks, open_link
-from asr.audio.containers import Data, container_to_read
-from asr.audio.decode import AudioInfo, decode_audio, measure
+from asr.audio.containers import Data, container_of, container_to_read
+from asr.audio.decode import AudioInfo, decode_links, measure
 from asr.audio.limits import AudioLimits, Meter, check_bytes
-from asr.audio.links import Link, links_of
+from asr.audio.link import Link
+from asr.audio.links import own_links
 from asr.audio.mapped import mapped
 from asr.audio.mono import mix
 from asr.files.read import is_pipe, open_input
-from asr.types import AudioError, Waveform
+from asr.types import AsrError, AudioError, Waveform
 
 __all__ = ["Recording"]
 
@@ -49,9 +51,9 @@ class Recording:
         try:
             self._data = self._bytes()
             check_bytes(len(self._data), limits)
-            self._links = links_of(self._data)
+            self._links = own_links(self._data)
             self.info: AudioInfo = measure(self._links)
-        except AudioError as error:
+        except AsrError as error:
             raise error.at(self.path) from None
 
     def read(self) -> Waveform:
@@ -61,8 +63,8 @@ class Recording:
             AudioError: samples are missing or damaged, not usable, or beyond the limits.
         """
         try:
-            return decode_audio(self._data, limits=self._limits)
-        except AudioError as error:
+            return decode_links(self._links, len(self._data), self._limits)
+        except AsrError as error:
             raise error.at(self.path) from None
 
     def blocks(self, sample_rate: int) -> Iterator[NDArray[np.float32]]:
@@ -72,13 +74,19 @@ class Recording:
             AudioError: see :meth:`read`; after the blocks before.
         """
         meter = Meter(len(self._data), self._limits)
+        frames = 0
         try:
             for link in self._links:
-                yield from self._of_link(link, meter, sample_rate)
-        except AudioError as error:
+                own_rate, count = yield from self._of_link(link, meter, sample_rate)
+                frames += round(count * self.info.sample_rate / own_rate)
+        except AsrError as error:
             raise error.at(self.path) from None
+        self.info = replace(self.info, num_samples=frames)  # no header told it more exactly
 
-    def _of_link(self, link: Link, meter: Meter, sample_rate: int) -> Iterator[NDArray[np.float32]]:
+    def _of_link(
+        self, link: Link, meter: Meter, sample_rate: int
+    ) -> Generator[NDArray[np.float32], None, tuple[int, int]]:
+        """The blocks of one recording; returns its own rate and how many frames it has."""
         with open_link(link, self._limits) as file:
             resampler = None
             if file.sample_rate != sample_rate:
@@ -98,6 +106,7 @@ class Recording:
                 )
             if resampler is not None:
                 yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+            return file.sample_rate, place
 
     def _let_go(self) -> None:
         """Tell the system that what was read of the file need not stay in memory."""
@@ -111,8 +120,8 @@ class Recording:
         try:
             with open_input(self.path) as source, tempfile.TemporaryFile() as kept:
                 for part in iter(lambda: source.read(PIPE_BYTES), b""):
-                    if kept.tell() == 0:
-                        container_to_read(part)  # before the rest is waited for
+                    if kept.tell() == 0 and container_of(part) is None:
+                        container_to_read(part)  # refused before the rest is waited for
                     kept.write(part)
                     if kept.tell() > self._limits.max_bytes:
                         break  # refused for it

@@ -5,19 +5,18 @@ from __future__ import annotations
 import io
 import os
 import sys
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from asr.audio.parts import Part, Parts, UnreadableError
 from asr.types import Waveform
 
-__all__ = ["SoundFile", "UnreadableError", "encode_wav", "open_container", "open_raw", "recode"]
+__all__ = ["SoundFile", "encode_flac", "encode_wav", "open_container", "open_raw", "recode"]
 
 UNKNOWN_FRAMES = 2**62  # and more: the header does not tell; FLAC counts in 36 bits
 BLOCK_FRAMES = 65_536
@@ -32,12 +31,6 @@ CODECS = {  # container and coding
     "opus": ("OGG", "OPUS"),
 }
 
-Part = bytes | memoryview
-
-
-class UnreadableError(Exception):
-    """libsndfile does not read this, or reads no further."""
-
 
 class SoundFile:
     """An open file: how it is coded, and its samples, once.
@@ -45,15 +38,23 @@ class SoundFile:
     Attributes:
         container, coding: libsndfile's names.
         frames: how many there are; None: the header does not tell.
+
+    ``is_loud``: its decoder writes to stderr whatever it finds odd.
     """
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Any, is_loud: bool = False) -> None:
         self.container = str(file.format)
         self.coding = str(file.subtype)
         self.sample_rate = int(file.samplerate)
         self.channels = int(file.channels)
         self.frames = int(file.frames) if file.frames < UNKNOWN_FRAMES else None
         self._file = file
+        self._is_loud = is_loud
+
+    @property
+    def expected(self) -> int | None:
+        """How many frames there are about: where the header tells, it tells it exactly."""
+        return self.frames
 
     def blocks(self, start: int = 0, count: int | None = None) -> Iterator[NDArray[np.float32]]:
         """Blocks ``(N, C)``, each to be used before the next is asked for: they share memory.
@@ -81,7 +82,7 @@ class SoundFile:
         """Go there; False: this coding has to be read from its beginning."""
         if self.frames is None or not self._file.can_seek:
             return False
-        with _errors():
+        with _errors(), _quiet_stderr(self._is_loud):
             if self.coding == MP3:
                 self._seek_mp3(frame)
             else:
@@ -94,9 +95,8 @@ class SoundFile:
         An MP3 frame borrows bits of those before it, which mpg123 misses after a seek: it says so
         on stderr, and decodes some frames more until it has them.
         """
-        with _quiet_stderr():
-            self._file.seek(frame - 1)
-            self._file.read(1)
+        self._file.seek(frame - 1)
+        self._file.read(1)
 
     def _read_blocks(self, place: int, end: int | None) -> Iterator[NDArray[np.float32]]:
         most = FLAC_BLOCK_FRAMES if self.container == "FLAC" else BLOCK_FRAMES
@@ -104,7 +104,7 @@ class SoundFile:
         while end is None or place < end:
             # Never more than there are: what follows a FLAC stream would be an error to it.
             wanted = most if end is None else min(most, end - place)
-            with _errors():
+            with _errors(), _quiet_stderr(self._is_loud):
                 block: NDArray[np.float32] = self._file.read(out=space[:wanted])
             if not len(block):
                 return
@@ -113,16 +113,16 @@ class SoundFile:
 
 
 @contextmanager
-def open_container(parts: Sequence[Part]) -> Iterator[SoundFile]:
-    """The file whose bytes are ``parts``, one after the other.
+def open_container(parts: Sequence[Part], is_loud: bool = False) -> Iterator[SoundFile]:
+    """The file whose bytes are ``parts``, one after the other; see :class:`SoundFile`.
 
     Raises:
         UnreadableError: it is none that libsndfile reads.
     """
-    with _errors():
-        file = _Forward(_Parts(parts))
+    with _errors(), _quiet_stderr(is_loud):
+        file = _Forward(Parts(parts))
     with file:
-        yield SoundFile(file)
+        yield SoundFile(file, is_loud)
 
 
 @contextmanager
@@ -131,7 +131,7 @@ def open_raw(
 ) -> Iterator[SoundFile]:
     """Samples without a header; ``encoding`` is one of :data:`RAW_TYPES`."""
     with _Forward(
-        _Parts([memoryview(data)]),
+        Parts([memoryview(data)]),
         format="RAW",
         subtype=RAW_TYPES[encoding],
         samplerate=sample_rate,
@@ -198,46 +198,6 @@ class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # it has no types
         return bool(super().seekable())
 
 
-class _Parts(io.RawIOBase):
-    """Several pieces of memory as one file; nothing is copied before it is read."""
-
-    def __init__(self, parts: Sequence[Part]) -> None:
-        self._parts = [memoryview(part) for part in parts]
-        self._ends = list(accumulate(len(part) for part in self._parts))
-        self._place = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._place
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
-        self._place = max(base + offset, 0)
-        return self._place
-
-    def readinto(self, buffer: Any) -> int:
-        space = memoryview(buffer).cast("B")
-        done = 0
-        while done < len(space) and self._place < self._size:
-            index = bisect_right(self._ends, self._place)
-            part = self._parts[index]
-            start = self._place - (self._ends[index] - len(part))
-            piece = part[start : start + len(space) - done]
-            space[done : done + len(piece)] = piece
-            done += len(piece)
-            self._place += len(piece)
-        return done
-
-    @property
-    def _size(self) -> int:
-        return self._ends[-1] if self._ends else 0
-
-
 @contextmanager
 def _errors() -> Iterator[None]:
     try:
@@ -247,8 +207,11 @@ def _errors() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet_stderr() -> Iterator[None]:
+def _quiet_stderr(is_loud: bool) -> Iterator[None]:
     """What C writes to stderr goes nowhere; for an instant, as it is so for all threads."""
+    if not is_loud:
+        yield
+        return
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:

@@ -46,7 +46,10 @@ def add_align(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=with_bundle(_align))
     add_bundle(parser)
     parser.add_argument(
-        "files", metavar="FILE", nargs="*", help="WAV, FLAC, OGG, AIFF, AU, CAF or NIST SPHERE"
+        "files",
+        metavar="FILE",
+        nargs="*",
+        help="WAV, FLAC, OGG, MP3, M4A, WebM, AIFF, AU, CAF or NIST SPHERE",
     )
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--text", help="the text of the one FILE")

@@ -21,7 +21,10 @@ def add_plot(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=with_bundle(_plot))
     add_bundle(parser)
     parser.add_argument(
-        "files", metavar="FILE", nargs="*", help="WAV, FLAC, OGG, AIFF, AU, CAF or NIST SPHERE"
+        "files",
+        metavar="FILE",
+        nargs="*",
+        help="WAV, FLAC, OGG, MP3, M4A, WebM, AIFF, AU, CAF or NIST SPHERE",
     )
     parser.add_argument("--output", metavar="PNG", required=True, help="picture to write")
     add_recognition(parser)

@@ -36,8 +36,8 @@ def add_transcribe(parser: argparse.ArgumentParser) -> None:
         "files",
         metavar="FILE",
         nargs="*",
-        help="WAV, FLAC, OGG, AIFF, AU, CAF or NIST SPHERE; a folder stands for the audio files in "
-        "and below it, - for standard input",
+        help="WAV, FLAC, OGG, MP3, M4A, WebM, AIFF, AU, CAF or NIST SPHERE; a folder stands for "
+        "the audio files in and below it, - for standard input",
     )
     parser.add_argument(
         "--format",

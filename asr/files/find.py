@@ -15,7 +15,8 @@ __all__ = ["Source", "files_below", "find_audio", "has_audio", "is_audio_name", 
 # In folders alone; a file that is named may be called anything.
 SUFFIXES = (
     *(".wav", ".wave", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".sph", ".nist"),
-    *(".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
+    *(".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".mp3", ".m4a", ".mp4", ".mov", ".aac"),
+    *(".webm", ".weba", ".mka", ".mkv"),
 )
 RAW_SUFFIXES = (".raw", ".pcm", ".ul", ".ulaw", ".mulaw", ".al", ".alaw")
 

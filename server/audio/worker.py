@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from asr.audio import AudioLimits, decode_audio, decode_pcm, resample
-from asr.types import AudioError, Waveform
+from asr.types import AudioError, MissingPackageError, Waveform
 from server.signals import SIGNALS
 
 __all__ = ["FRAME", "READY", "AudioJob", "address_space", "decode", "main", "pack"]
@@ -43,11 +43,11 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 class AudioJob:
     """What the bytes are and what is wanted of them.
 
-    ``encoding`` is ``""`` (the header tells), a container (``WAV``, ``FLAC``, ``OGG``) or, without
-    a header, ``LINEAR16``, ``FLOAT``, ``MULAW`` or ``ALAW``. ``sample_rate`` (hertz) and
-    ``channels`` are those of raw samples; with a header ``channels`` is 0, and ``sample_rate`` is 0
-    or what the header must say. ``channel`` counts from 0; None is the mean of all. The waveform
-    comes at ``target_rate``.
+    ``encoding`` is ``""`` (the header tells), a container that :func:`asr.audio.decode_audio`
+    reads or, without a header, ``LINEAR16``, ``FLOAT``, ``MULAW`` or ``ALAW``. ``sample_rate``
+    (hertz) and ``channels`` are those of raw samples; with a header ``channels`` is 0, and
+    ``sample_rate`` is 0 or what the header must say. ``channel`` counts from 0; None is the mean of
+    all. The waveform comes at ``target_rate``.
     """
 
     encoding: str
@@ -73,9 +73,7 @@ def decode(job: AudioJob, audio: bytes, limits: AudioLimits) -> tuple[Waveform, 
             channel=job.channel,
         )
     else:
-        waveform = decode_audio(
-            audio, limits=limits, channel=job.channel, container=job.encoding or None
-        )
+        waveform = _decode_file(job, audio, limits)
         if job.sample_rate not in (0, waveform.sample_rate):
             raise AudioError(
                 f"sample_rate_hertz is {job.sample_rate}, "
@@ -83,6 +81,18 @@ def decode(job: AudioJob, audio: bytes, limits: AudioLimits) -> tuple[Waveform, 
                 remedy="leave it 0 to trust the header",
             )
     return resample(waveform, job.target_rate), waveform.duration
+
+
+def _decode_file(job: AudioJob, audio: bytes, limits: AudioLimits) -> Waveform:
+    try:
+        return decode_audio(
+            audio, limits=limits, channel=job.channel, container=job.encoding or None
+        )
+    except MissingPackageError:  # whoever sent it cannot install it
+        raise AudioError(
+            "this server does not read such audio: it has no FFmpeg",
+            remedy="convert it to WAV, FLAC, OGG or MP3",
+        ) from None
 
 
 def pack(head: dict[str, Any], follows: int = 0) -> bytes:

@@ -74,8 +74,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "files",
         metavar="FILE",
         nargs="*",
-        help="WAV, FLAC, OGG, AIFF, AU, CAF, NIST SPHERE or raw samples; a folder stands for the "
-        "audio files in and below it, - for standard input",
+        help="WAV, FLAC, OGG, MP3, M4A, WebM, AIFF, AU, CAF, NIST SPHERE or raw samples; a folder "
+        "stands for the audio files in and below it, - for standard input",
     )
     _add_task(parser.add_argument_group("what to do"))
     _add_recognition(parser.add_argument_group("recognition"))

@@ -17,6 +17,10 @@ class AudioEncoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AUDIO_ENCODING_MULAW: _ClassVar[AudioEncoding]
     AUDIO_ENCODING_ALAW: _ClassVar[AudioEncoding]
     AUDIO_ENCODING_WAV: _ClassVar[AudioEncoding]
+    AUDIO_ENCODING_MP3: _ClassVar[AudioEncoding]
+    AUDIO_ENCODING_MP4: _ClassVar[AudioEncoding]
+    AUDIO_ENCODING_WEBM: _ClassVar[AudioEncoding]
+    AUDIO_ENCODING_AAC: _ClassVar[AudioEncoding]
 
 class Latency(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -44,6 +48,10 @@ AUDIO_ENCODING_OGG: AudioEncoding
 AUDIO_ENCODING_MULAW: AudioEncoding
 AUDIO_ENCODING_ALAW: AudioEncoding
 AUDIO_ENCODING_WAV: AudioEncoding
+AUDIO_ENCODING_MP3: AudioEncoding
+AUDIO_ENCODING_MP4: AudioEncoding
+AUDIO_ENCODING_WEBM: AudioEncoding
+AUDIO_ENCODING_AAC: AudioEncoding
 LATENCY_UNSPECIFIED: Latency
 LATENCY_LOW: Latency
 LATENCY_MEDIUM: Latency

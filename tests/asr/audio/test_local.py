@@ -154,7 +154,7 @@ def test_a_file_of_ffmpegs_that_is_cut_short_is_named(tmp_path, name):
 
 def test_the_remedy_where_ffmpeg_is_missing(tmp_path, monkeypatch):
     path = tmp_path / "speech.m4a"
-    path.write_bytes(b"\0\0\0\x20ftypM4A " + bytes(99))
+    path.write_bytes(b"\0\0\0\x10ftypM4A " + bytes(4) + b"\0\0\0\x08moov")
 
     def none(name):
         raise ModuleNotFoundError(name=name)

@@ -161,6 +161,10 @@ def test_the_documented_ranges_are_accepted():
         ({"sample_rate_hertz": 8000}, AudioJob("", 8000, 0, None, 16000)),
         ({"encoding": "AUDIO_ENCODING_FLAC"}, AudioJob("FLAC", 0, 0, None, 16000)),
         ({"encoding": "AUDIO_ENCODING_OGG"}, AudioJob("OGG", 0, 0, None, 16000)),
+        ({"encoding": "AUDIO_ENCODING_MP3"}, AudioJob("MP3", 0, 0, None, 16000)),
+        ({"encoding": "AUDIO_ENCODING_MP4"}, AudioJob("MP4", 0, 0, None, 16000)),
+        ({"encoding": "AUDIO_ENCODING_WEBM"}, AudioJob("WebM", 0, 0, None, 16000)),
+        ({"encoding": "AUDIO_ENCODING_AAC"}, AudioJob("AAC", 0, 0, None, 16000)),
         (
             {"encoding": "AUDIO_ENCODING_WAV", "audio_channel": 2},
             AudioJob("WAV", 0, 0, 1, 16000),

@@ -20,6 +20,7 @@ import pytest
 from asr.audio import AudioLimits, decode_audio, decode_pcm, resample
 from asr.types import AudioError, ConfigError
 from server.audio.pool import AudioJob, AudioWorkers, WorkerDiedError
+from server.audio.worker import decode
 
 pytestmark = pytest.mark.timed
 
@@ -102,6 +103,33 @@ def kinds(samples_of, file_of):
                 data,
                 decode_pcm(data, encoding=encoding, sample_rate=8_000, channels=2, channel=channel),
             )
+
+
+@pytest.mark.parametrize("kind", ["M4A AAC", "WebM Opus", "MP3 of LAME"])
+def test_what_people_upload_is_decoded_in_a_process_too(kind, rubbish, samples_of):
+    pytest.importorskip("av", reason="the extra `formats` is not installed")
+    data = rubbish.foreign(samples_of(1, 1.0), 16_000, kind)
+    expected = decode_audio(data)
+
+    async def use(workers):
+        return await workers.decode(ANY_FILE, data)
+
+    waveform, seconds = with_workers(use)
+    assert seconds == expected.duration
+    assert waveform.samples.tobytes() == resample(expected, 16_000).samples.tobytes()
+
+
+def test_a_server_without_ffmpeg_says_what_to_send(monkeypatch, rubbish, samples_of):
+    pytest.importorskip("av", reason="the extra `formats` is not installed")
+    data = rubbish.foreign(samples_of(1, 1.0), 16_000, "M4A AAC")
+
+    def none(name):
+        raise ModuleNotFoundError(name=name)
+
+    monkeypatch.setattr("asr.extras.import_module", none)
+    with pytest.raises(AudioError, match="this server does not read such audio") as caught:
+        decode(ANY_FILE, data, LIMITS)
+    assert "pip" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])

@@ -8,6 +8,7 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from asr.audio import AudioLimits
@@ -115,6 +116,14 @@ def test_refusing_a_bomb_takes_little_memory(name, rubbish):
     growth, result = peak_growth(bomb, LIMITS)
     assert result is None
     assert growth < 64 * MIB
+
+
+def test_a_bomb_of_ffmpegs_takes_little_memory(rubbish):
+    pytest.importorskip("av", reason="the extra `formats` is not installed")
+    silence = np.zeros(185 * 48_000, np.float32)
+    growth, result = peak_growth(rubbish.foreign(silence, 48_000, "Matroska FLAC"), LIMITS)
+    assert result is None
+    assert growth < 64 * MIB + 35 * MIB  # FFmpeg itself, loaded with the first such job
 
 
 def test_a_bomb_that_does_not_say_how_large_it_is_takes_little_memory(rubbish):

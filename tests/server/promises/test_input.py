@@ -5,6 +5,7 @@ harm.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import struct
 import threading
 import time
@@ -21,6 +22,9 @@ from server.pb.v1.speech_pb2_grpc import SpeechStub
 
 pytestmark = pytest.mark.timed
 
+NEEDS_FFMPEG = pytest.mark.skipif(
+    importlib.util.find_spec("av") is None, reason="the extra `formats` is not installed"
+)
 OK, INVALID = grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT
 METHODS = ("Transcribe", "TranscribeChunks", "TranscribeStream")
 FILE = pb.RecognitionConfig()
@@ -105,7 +109,16 @@ def test_damaged_files_are_transcribed_or_refused_in_time(process, children_of, 
 
 
 @pytest.mark.parametrize("encoding", ["LINEAR16", "FLOAT", "MULAW", "ALAW"])
-@pytest.mark.parametrize("name", ["WAVEX PCM_24 2", "FLAC PCM_16 1", "OGG OPUS 1", "AIFF FLOAT 1"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("WAVEX PCM_24 2", "FLAC PCM_16 1", "OGG OPUS 1", "AIFF FLOAT 1", "MP3 MPEG_LAYER_III 1"),
+        *(
+            pytest.param(f"{kind} 1", marks=NEEDS_FFMPEG)
+            for kind in ("M4A AAC", "WebM Opus", "AAC")
+        ),
+    ],
+)
 def test_a_file_with_a_header_is_no_raw_audio(stub, transcribe_by, rubbish, name, encoding):
     config = pb.RecognitionConfig(encoding=f"AUDIO_ENCODING_{encoding}", sample_rate_hertz=16_000)
     audio = rubbish.originals()[name]
@@ -114,7 +127,13 @@ def test_a_file_with_a_header_is_no_raw_audio(stub, transcribe_by, rubbish, name
     assert "is a file with a header" in details
 
 
-@pytest.mark.parametrize("name", ["WAV PCM_16 1", "FLAC PCM_16 1", "OGG OPUS 1", "NIST PCM_16 1"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("WAV PCM_16 1", "FLAC PCM_16 1", "OGG OPUS 1", "NIST PCM_16 1", "MP3 MPEG_LAYER_III 1"),
+        *(pytest.param(f"{kind} 1", marks=NEEDS_FFMPEG) for kind in ("M4A AAC", "WebM Opus")),
+    ],
+)
 def test_a_file_is_heard_to_its_end_or_refused(stub, transcribe_by, rubbish, name):
     """Two of them in a row are twice as long; half of one is refused, and it is said why."""
     audio = rubbish.originals(1.0)[name]

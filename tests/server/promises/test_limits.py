@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import threading
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import grpc
@@ -266,7 +268,12 @@ def bombs(rubbish) -> dict[str, tuple[bytes, str]]:
         ),
         "Vorbis": (rubbish.silence(48, 48_000, 8, "OGG", "VORBIS"), "expands"),
         "Opus": (rubbish.silence(185, 48_000, 2, "OGG", "OPUS"), "expands"),
+        **({"Matroska": (_matroska(rubbish), "expands")} if find_spec("av") else {}),
     }
+
+
+def _matroska(rubbish) -> bytes:
+    return rubbish.foreign(np.zeros(185 * 48_000, np.float32), 48_000, "Matroska FLAC")
 
 
 def lying_headers() -> list[bytes]:
@@ -318,6 +325,32 @@ def test_refusing_bombs_takes_little_memory(growth, bombs, transcribe_by):
                 assert words in details, name
 
     assert growth(use) < 64 * MIB
+
+
+def lying_tables(rubbish) -> Iterator[bytes]:
+    """MP4 files of a few kilobytes whose tables claim to be large, each number in turn."""
+    for kind in ("M4A AAC", "MP4 in pieces", "QuickTime PCM"):
+        honest = rubbish.foreign(np.zeros(16_000, np.float32), 16_000, kind)
+        for box in (b"stsz", b"stsc", b"stco", b"stts", b"trun", b"elst", b"stsd", b"esds"):
+            if (place := honest.find(box)) >= 0:
+                for offset in range(8, 24, 4):
+                    for number in (2**24, 2**31 - 1):
+                        yield (
+                            honest[: place + offset]
+                            + struct.pack(">I", number)
+                            + honest[place + offset + 4 :]
+                        )
+
+
+def test_no_memory_is_taken_by_what_the_tables_of_mp4_say(growth, transcribe_by, rubbish):
+    pytest.importorskip("av", reason="the extra `formats` is not installed")
+
+    def use(stub):
+        answers = [transcribe_by(stub, "Transcribe", FILE, lie) for lie in lying_tables(rubbish)]
+        assert {code for code, _ in answers} <= {OK, INVALID}
+        assert len(answers) > 100
+
+    assert growth(use) < 100 * MIB  # FFmpeg itself takes 35, once
 
 
 def test_no_memory_is_taken_by_what_a_header_says(growth, transcribe_by):
