@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from recipes.common.cli import run_guarded
-from recipes.lineage.experiment import FOLDER, Experiment, perform, section
+from recipes.lineage.experiment import FOLDER, Experiment, overview, perform, section
 from recipes.lineage.on_speech import add_options, compare_runs
 
 __all__ = ["MODULES", "load", "main"]
@@ -60,10 +60,9 @@ def run(name: str) -> None:
 def write_page() -> None:
     """Gather the results that are there into ``docs/lineage.md``."""
     done = [name for name in MODULES if (FOLDER / f"{name}.json").is_file()]
-    sections = [section(name) for name in done]
-    PAGE.write_text(
-        "\n\n".join([HEAD.read_text(encoding="utf-8").strip(), *sections]) + "\n", encoding="utf-8"
-    )
+    head = HEAD.read_text(encoding="utf-8").strip()
+    parts = [head, overview(done), *(section(name) for name in done)]
+    PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     print(f"{PAGE}: {len(done)} of {len(MODULES)} experiments")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from recipes.lineage.experiment import Experiment, Result, Settings
+from recipes.lineage.experiment import Experiment, Result, Settings, Table
 from recipes.lineage.reber import LEGAL, START, SYMBOLS, Streams, fresh_strings, one_hot
 from recipes.lineage.statistics import SIGNIFICANT, compare, share
 from recipes.lineage.tiny import Adam, Floats, Net, step
@@ -55,7 +55,7 @@ class Plan:
     """Sizes of a run."""
 
     seeds: int = 50
-    whole_seeds: int = 20  # of the contenders that learn by the whole gradient
+    beside_seeds: int = 10  # of those that the verdict does not rest on
     updates: int = 5000
     solved_symbols: int = 10_000  # without an error in every test stream: the problem is solved
     test_symbols: int = 100_000
@@ -67,7 +67,7 @@ class Plan:
     learning_rate: float = 0.05
 
 
-REDUCED = Plan(seeds=1, whole_seeds=0, updates=400, test_symbols=10_000)
+REDUCED = Plan(seeds=1, beside_seeds=1, updates=400, test_symbols=10_000)
 
 
 Bools = NDArray[np.bool_]
@@ -206,8 +206,8 @@ def run(settings: Settings) -> Result:
 
     for number in range(plan.seeds):
         seed = settings.first_seed + number
-        for system in SYSTEMS if number < plan.whole_seeds else SYSTEMS[:3]:
-            key = f"{system.label}, seed {seed}, {replace(plan, seeds=0, whole_seeds=0)}"
+        for system in SYSTEMS if number < plan.beside_seeds else (OLD, FORGETTING):
+            key = f"{system.label}, seed {seed}, {replace(plan, seeds=0, beside_seeds=0)}"
             runs[system.label].append(settings.once(key, partial(one, system, seed)))
             settings.advance(f"seed {seed}, {system.label}")
     return judge(plan, marks, {label: those for label, those in runs.items() if those})
@@ -240,24 +240,18 @@ def judge(plan: Plan, marks: list[int], runs: dict[str, list[dict[str, Any]]]) -
         system: median(run["mean_abs_c"][-1] for run in runs[system.label])
         for system in (OLD, FORGETTING)
     }
-    others = [system for system in SYSTEMS if system not in (OLD, FORGETTING)]
     verdict = (
-        f"{plan.test_streams} streams of {plan.solved_symbols:,} symbols without an error: "
-        f"forget gate {share(solved[FORGETTING.label], S)} seeds, LSTM 1997 "
-        f"{share(solved[OLD.label], S)}: {gain}. Mean |c| after {plan.test_symbols:,} symbols "
-        f"(median of seeds): {sizes[OLD]:,.0f} in 1997's, {sizes[FORGETTING]:.0f} with the forget "
-        "gate. Beside them: "
-        + "; ".join(
-            f"{o.label} {share(solved[o.label], len(runs[o.label]))}"
-            for o in others
-            if o.label in solved
-        )
-        + f". Of {plan.test_symbols:,} symbols without an error: "
-        + ", ".join(f"{label} {count}" for label, count in perfect.items())
-        + "."
+        f"The forget gate solves it with {share(solved[FORGETTING.label], S)} seeds, LSTM 1997 "
+        f"with {share(solved[OLD.label], S)}: {gain}. Mean |c| after {plan.test_symbols:,} symbols "
+        f"(median of seeds) is {sizes[OLD]:,.0f} in 1997's and {sizes[FORGETTING]:.0f} with the "
+        "forget gate."
     )
+    rows = [["system", f"no error in {plan.solved_symbols:,} symbols", f"in {plan.test_symbols:,}"]]
+    for label, those in runs.items():
+        rows.append([label, share(solved[label], len(those)), share(perfect[label], len(those))])
+    tables = [Table(f"Seeds without an error in {plan.test_streams} streams:", rows)]
     numbers = {"marks": marks, "solved": solved, "perfect": perfect, "runs": runs}
-    return Result(holds, verdict, numbers, _draw(plan, marks, runs))
+    return Result(holds, verdict, numbers, _draw(plan, marks, runs), tables)
 
 
 def _draw(plan: Plan, marks: list[int], runs: dict[str, list[dict[str, Any]]]) -> Figure:
@@ -320,6 +314,7 @@ of 50 symbols in which the network erred, or after 1,000 symbols, and the next o
 state of zero; 16 streams at a time, 5,000 updates (4 million symbols), Adam at a rate falling from
 0.05 to 0.0015, gradient clipped at a norm of 1. Eight cells. **The gradient is the paper's: errors
 flow along the cells and end at the gates**; two further contenders learn by the whole gradient.
+These and the one with external resets have 10 seeds, the other two 50.
 Tested on 10 streams of 100,000 symbols by the weights that training ends with; a seed solves the
 problem if none of the 10 has an error in its first 10,000 symbols. The claim holds if the forget
 gate solves it with more of the 50 seeds than LSTM 1997: the interval of the difference is above 0
@@ -335,6 +330,6 @@ A stream is called solved after 10,000 symbols and followed for 100,000 (in the 
 scale: 8 cells with gates of their own, not 4 blocks of 2 cells; tanh at cell input and output;
 forget bias 1, the other biases drawn and not set block by block; Adam on 16 streams together, not
 one stream online, and errors end at the beginning of a stretch.""",
-    steps=3 * Plan.seeds + 2 * Plan.whole_seeds,
+    steps=2 * Plan.seeds + 3 * Plan.beside_seeds,
     run=run,
 )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import Progress
 
-__all__ = ["Experiment", "Result", "Settings", "perform", "section"]
+__all__ = ["Experiment", "Result", "Settings", "Table", "overview", "perform", "section"]
 
 FOLDER = Path("docs/lineage")
 JOURNALS = Path("exp/lineage")  # of runs under way
+MARKS = {True: "holds", None: "holds in part", False: "does not hold here"}
 
 
 @dataclass(frozen=True)
@@ -39,20 +41,35 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Table:
+    """What the verdict rests on, in rows.
+
+    Attributes:
+        caption: a sentence.
+        rows: the first has the headings.
+    """
+
+    caption: str
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
 class Result:
     """What came out.
 
     Attributes:
-        holds: whether the claim showed itself here.
+        holds: whether the claim showed itself here; None if some parts of it did.
         verdict: one line, with the numbers that decide.
         numbers: everything that the figure shows, JSON values.
         figure: not yet saved.
+        tables: for the page, under the verdict.
     """
 
-    holds: bool
+    holds: bool | None
     verdict: str
     numbers: dict[str, Any]
     figure: Figure
+    tables: Sequence[Table] = ()
 
 
 @dataclass(frozen=True)
@@ -101,13 +118,14 @@ def perform(experiment: Experiment, folder: Path = FOLDER) -> Result:
         "scaled": _text(experiment.scaled),
         "holds": result.holds,
         "verdict": result.verdict,
+        "tables": [asdict(table) for table in result.tables],
         "seconds": round(seconds, 1),
         "numbers": result.numbers,
     }
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
     (folder / f"{experiment.name}.json").write_text(text, encoding="utf-8")
     journal.path.unlink(missing_ok=True)
-    mark = "holds" if result.holds else "does not hold here"
+    mark = MARKS[result.holds]
     Console().print(f"{experiment.title}: {mark}. {result.verdict}", highlight=False)
     return result
 
@@ -155,20 +173,48 @@ def section(name: str, folder: Path = FOLDER) -> str:
     Raises:
         FileNotFoundError: it has not been run.
     """
-    record = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-    mark = "Holds" if record["holds"] else "Does not hold here"
+    record = _read(name, folder)
+    mark = MARKS[record["holds"]].capitalize()
     parts = [
         f"## {record['title']}",
-        f"*{record['source']}*",
         f"![{record['title']}](lineage/{name}.png)",
-        f"**Claim.** {record['claim']}",
+        f"**Claim.** {record['claim']} *({record['source']})*",
         f"**{mark}.** {record['verdict']}",
+    ]
+    for table in record.get("tables", []):
+        parts += [table["caption"], _markdown(table["rows"])]
+    parts += [
         f"**Setting.** {record['setup']}",
         f"**Scaled down.** {record['scaled']}" if record["scaled"] else "",
         f"`python -m recipes.lineage {name}` ({record['seconds']:.0f} s of one core); numbers in "
         f"[{name}.json](lineage/{name}.json).",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def overview(names: Sequence[str], folder: Path = FOLDER) -> str:
+    """A table of all claims and whether they hold here, in Markdown.
+
+    Raises:
+        FileNotFoundError: one has not been run.
+    """
+    rows = [["experiment", "its claim", "seconds of one core"]]
+    for name in names:
+        record = _read(name, folder)
+        place = re.sub(r"[^\w -]", "", record["title"].lower()).replace(" ", "-")
+        link = f"[{record['title']}](#{place})"
+        rows.append([link, MARKS[record["holds"]], f"{record['seconds']:.0f}"])
+    return _markdown(rows)
+
+
+def _read(name: str, folder: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    return record
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    head, *rest = rows
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rest])
 
 
 def _text(indented: str) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from recipes.lineage.experiment import Experiment, Result, Settings
-from recipes.lineage.statistics import SIGNIFICANT, compare, paired, share
+from recipes.lineage.experiment import Experiment, Result, Settings, Table
+from recipes.lineage.statistics import DIFFERENCE, SIGNIFICANT, compare, paired, share
 from recipes.lineage.tiny import Adam, Floats, Net, step
 from recipes.lineage.tiny import run as run_net
 
@@ -48,7 +48,7 @@ class Plan:
     rates: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3)
     updates: int = 2000
     free_cells: int = 4
-    interval_seeds: int = 50
+    interval_seeds: int = 30
     interval_swept: int = 5
     interval_rates: tuple[float, ...] = (0.005, 0.01, 0.02)
     interval_updates: int = 3000
@@ -258,19 +258,18 @@ def judge(
     )
     gain = compare(won[WITH], seeds, won[WITHOUT], seeds)
     verdict = (
-        f"Silent count: peepholes {share(won[WITH], seeds)} seeds, without "
-        f"{share(won[WITHOUT], seeds)}: {gain}. Mean share of right test sequences in the sweep of "
-        f"rates: {_told(swept)}."
+        f"Peepholes learn the silent count with {share(won[WITH], seeds)} seeds, the cell without "
+        f"them with {share(won[WITHOUT], seeds)}: {gain}."
     )
+    rows = [["task", "peepholes", "without", *DIFFERENCE]]
+    rows.append(_counted("silent count, one cell", won, seeds))
     if free:
-        other = compare(free_won[WITH], seeds, free_won[WITHOUT], seeds)
-        verdict += (
-            f" With several cells and a trained readout, which can hide a cell that its gates "
-            f"see: peepholes {share(free_won[WITH], seeds)}, without "
-            f"{share(free_won[WITHOUT], seeds)}: {other}."
-        )
+        rows.append(_counted("the same, several cells and a trained readout", free_won, seeds))
+    tables = [Table("Seeds that learnt it:", rows)]
     if intervals:
-        verdict += " " + _interval_verdict(interval_sweep, intervals)
+        verdict += " " + _interval_verdict(intervals)
+    sweeps = {"silent count": swept, "doubled interval": interval_sweep}
+    tables.append(Table("The sweeps: mean share of right test sequences by rate:", _told(sweeps)))
     numbers = {
         "sweep of rates": swept,
         "silent count": {form: [found[:2] for found in those] for form, those in counts.items()},
@@ -279,28 +278,34 @@ def judge(
         "doubled interval": intervals,
     }
     holds = gain.low > 0 and gain.p < SIGNIFICANT
-    return Result(holds, verdict, numbers, draw(counts, free, intervals))
+    return Result(holds, verdict, numbers, draw(counts, free, intervals), tables)
 
 
-def _interval_verdict(swept: Sweep, shares: dict[str, list[float]]) -> str:
+def _counted(task: str, won: dict[str, int], seeds: int) -> list[str]:
+    shares = [share(won[form], seeds) for form in (WITH, WITHOUT)]
+    return [task, *shares, *compare(won[WITH], seeds, won[WITHOUT], seeds).cells]
+
+
+def _interval_verdict(shares: dict[str, list[float]]) -> str:
     bare, looking = shares[WITHOUT], shares[WITH]
     gain = paired([b - a for a, b in zip(bare, looking, strict=True)])
     return (
-        f"Doubled interval: {100 * np.mean(looking):.1f} % of test spikes exact with peepholes, "
-        f"{100 * np.mean(bare):.1f} % without (medians {100 * np.median(looking):.1f} and "
-        f"{100 * np.median(bare):.1f}); difference, paired by seed, {100 * gain.mean:+.1f} points "
-        f"({100 * gain.low:+.1f} to {100 * gain.high:+.1f}), p = {gain.p:.2g}, {len(bare)} seeds. "
-        f"In its sweep of rates: {_told(swept)}."
+        f"Doubled interval: {100 * np.mean(looking):.1f} % of test spikes are exact with "
+        f"peepholes, {100 * np.mean(bare):.1f} % without (medians {100 * np.median(looking):.1f} "
+        f"and {100 * np.median(bare):.1f}); the difference, paired by seed, is "
+        f"{100 * gain.mean:+.1f} points ({100 * gain.low:+.1f} to {100 * gain.high:+.1f}), "
+        f"p = {gain.p:.2g}, {len(bare)} seeds."
     )
 
 
-def _told(swept: Sweep) -> str:
-    return "; ".join(
-        f"{form} "
-        + ", ".join(f"{rate}: {100 * np.mean(shares):.0f} %" for rate, shares in rates.items())
-        for form, rates in swept.items()
-        if all(rates.values())
-    )
+def _told(sweeps: dict[str, Sweep]) -> list[list[str]]:
+    """A row for each task and form."""
+    rows = [["task", "form", "rate: share"]]
+    for task, swept in sweeps.items():
+        for form, rates in swept.items():
+            told = (f"{r}: {100 * np.mean(s):.1f} %" for r, s in rates.items() if s)
+            rows.append([task, form, ", ".join(told)])
+    return rows
 
 
 def draw(counts: Counts, free: Counts, intervals: dict[str, list[float]]) -> Figure:

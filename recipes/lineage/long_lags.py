@@ -10,8 +10,8 @@ from statistics import median
 import numpy as np
 from matplotlib.figure import Figure
 
-from recipes.lineage.experiment import Experiment, Result, Settings
-from recipes.lineage.statistics import SIGNIFICANT, compare, share
+from recipes.lineage.experiment import Experiment, Result, Settings, Table
+from recipes.lineage.statistics import DIFFERENCE, SIGNIFICANT, compare, share
 from recipes.lineage.tiny import Adam, Floats, Net, step
 from recipes.lineage.tiny import run as run_net
 
@@ -169,43 +169,44 @@ def _merit(found: list[tuple[int | None, float]]) -> tuple[int, float]:
 def judge(swept: Sweep, learnt: Learnt, left: Left, seeds: int) -> Result:
     """At the longest lag the LSTM has to succeed more often than the RNN, beyond chance."""
     every = list(next(iter(next(iter(learnt.values())).values())))  # lags, rising
+    rows = [["task", "lag", "LSTM", "RNN", *DIFFERENCE, "variance left by LSTM, RNN (median)"]]
     holds, parts = True, []
     for name, cells in learnt.items():
-        won = {
-            cell: [sum(u is not None for u in lags[lag]) for lag in every]
-            for cell, lags in cells.items()
-        }
-        lstm, rnn = won["lstm-1997"], won["rnn"]
-        difference = compare(lstm[-1], seeds, rnn[-1], seeds)
-        holds &= difference.low > 0 and difference.p < SIGNIFICANT
-        far = median(left[name]["rnn"][every[-1]])
-        parts.append(
-            f"{name}: at lag {every[-1]} the LSTM with {share(lstm[-1], seeds)}, the RNN with "
-            f"{share(rnn[-1], seeds)}, {difference}; at shorter lags LSTM "
-            f"{', '.join(map(str, lstm[:-1]))}, RNN {', '.join(map(str, rnn[:-1]))}; the RNN "
-            f"leaves {far:.2g} of the targets' variance at lag {every[-1]} (median); in the sweep "
-            f"of rates {_told(swept[name])}"
-        )
-    verdict = f"Seeds of {seeds} that learnt it. {'. '.join(p[0].upper() + p[1:] for p in parts)}."
+        for lag in every:
+            lstm, rnn = (_learnt(cells[cell][lag]) for cell in ("lstm-1997", "rnn"))
+            found = compare(lstm, seeds, rnn, seeds)
+            medians = (f"{median(left[name][cell][lag]):.2g}" for cell in ("lstm-1997", "rnn"))
+            shares = [share(lstm, seeds), share(rnn, seeds)]
+            rows.append([name, lag, *shares, *found.cells, ", ".join(medians)])
+        holds &= found.low > 0 and found.p < SIGNIFICANT  # at the longest lag
+        parts.append(f"{name}: the LSTM with {shares[0]}, the RNN with {shares[1]}, {found}")
+    verdict = f"Seeds that learnt it at lag {every[-1]}. {'. '.join(map(_begun, parts))}."
     numbers = {
         "sweep of rates": swept,
         "updates until learnt": learnt,
         "share of variance left": left,
         "seeds": seeds,
     }
-    return Result(holds, verdict, numbers, draw_figure(learnt, left))
+    tables = [Table("At every lag:", rows)]
+    tables += [Table("The sweep: how many of the other seeds learnt it by rate:", _told(swept))]
+    return Result(holds, verdict, numbers, draw_figure(learnt, left), tables)
 
 
-def _told(cells: dict[str, dict[str, list[int | None]]]) -> str:
-    """``rnn 0.01: 3/6, 0.03: 1/6; lstm 0.01: 6/6``."""
-    return "; ".join(
-        f"{cell} "
-        + ", ".join(
-            f"{rate}: {sum(u is not None for u in found)}/{len(found)}"
-            for rate, found in rates.items()
-        )
-        for cell, rates in cells.items()
-    )
+def _learnt(found: list[int | None]) -> int:
+    return sum(updates is not None for updates in found)
+
+
+def _begun(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _told(swept: Sweep) -> list[list[str]]:
+    rows = [["task", "cell", "rate: seeds"]]
+    for name, cells in swept.items():
+        for cell, rates in cells.items():
+            told = (f"{rate}: {_learnt(found)} of {len(found)}" for rate, found in rates.items())
+            rows.append([name, cell, ", ".join(told)])
+    return rows
 
 
 def draw_figure(learnt: Learnt, left: Left) -> Figure:

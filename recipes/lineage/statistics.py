@@ -12,7 +12,17 @@ from math import comb, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SIGNIFICANT", "Comparison", "Paired", "compare", "fisher", "paired", "share", "wilson"]
+__all__ = [
+    "DIFFERENCE",
+    "SIGNIFICANT",
+    "Comparison",
+    "Paired",
+    "compare",
+    "fisher",
+    "paired",
+    "share",
+    "wilson",
+]
 
 Z = 1.959963984540054  # of the normal distribution, two-sided
 SIGNIFICANT = 0.05
@@ -47,6 +57,9 @@ def fisher(more: int, of_more: int, fewer: int, of_fewer: int) -> float:
     return sum(w for w in every if w <= found) / sum(every)
 
 
+DIFFERENCE = ("difference (95 %)", "p", "smallest that would show")  # headings of Comparison.cells
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Two shares and their difference, first less second.
@@ -64,11 +77,22 @@ class Comparison:
     p: float
     smallest: float
 
-    def __str__(self) -> str:
-        text = (
-            f"{100 * self.difference:+.0f} points "
-            f"({100 * self.low:+.0f} to {100 * self.high:+.0f}), p = {self.p:.2g}"
+    @property
+    def points(self) -> str:
+        """The difference and its interval: ``+66 points (+54 to +75)``."""
+        return (
+            f"{100 * self.difference:+.0f} points ({100 * self.low:+.0f} to {100 * self.high:+.0f})"
         )
+
+    @property
+    def cells(self) -> list[str]:
+        """For a table: the difference, p, and the smallest difference, if it is not told from 0."""
+        unseen = self.low <= 0 <= self.high
+        seen = f"{100 * self.smallest:.0f} points" if unseen else ""
+        return [self.points, f"{self.p:.2g}", seen]
+
+    def __str__(self) -> str:
+        text = f"{self.points}, p = {self.p:.2g}"
         if self.low <= 0 <= self.high:
             text += f"; a difference of {100 * self.smallest:.0f} points would have been seen"
         return text

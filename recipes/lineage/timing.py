@@ -9,9 +9,17 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from recipes.lineage.experiment import Experiment, Result, Settings
+from recipes.lineage.experiment import Experiment, Result, Settings, Table
 from recipes.lineage.online import LANES, Lesson, learn_online
-from recipes.lineage.statistics import SIGNIFICANT, Comparison, compare, share, wilson
+from recipes.lineage.statistics import (
+    DIFFERENCE,
+    SIGNIFICANT,
+    Comparison,
+    compare,
+    paired,
+    share,
+    wilson,
+)
 from recipes.lineage.timing_tasks import CURVE_RATES, SPIKE_RATES, TASKS, Task
 
 __all__ = ["EXPERIMENT"]
@@ -19,6 +27,8 @@ __all__ = ["EXPERIMENT"]
 WITHOUT, WITH = "without peepholes", "peepholes"
 COLOURS = {WITHOUT: "tab:blue", WITH: "tab:green"}
 FIRST_SWEPT = 10_000  # seeds of the sweep, which no verdict rests on
+KINDS = {"MSD": "delays", "GTS": "timed spikes", "PFG": "curves"}
+ENOUGH = SIGNIFICANT / len(KINDS)  # of each kind's p
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,7 @@ def run(settings: Settings) -> Result:
 
     for task in plan.tasks:
         lessons = {
-            f"rate {rate:g}, forget bias {bias:+g}": task.lesson(rate, bias, plan.swept_steps)
+            f"{rate:g}, {bias:+g}": task.lesson(rate, bias, plan.swept_steps)
             for rate in task.rates
             for bias in plan.forget_biases
         }
@@ -102,29 +112,81 @@ def judge(
     best: dict[str, dict[str, str]],
     found: dict[str, dict[str, Found]],
 ) -> Result:
-    """It holds if peepholes solve more of all runs together, beyond chance."""
+    """Each of the three kinds of task is judged apart, then all runs together."""
+    seeds = len(next(iter(found.values()))[WITH]["solved"])
     won = {
         task: {form: sum(f["solved"]) for form, f in forms.items()} for task, forms in found.items()
     }
-    seeds = len(next(iter(found.values()))[WITH]["solved"])
-    runs = seeds * len(won)
-    total = {form: sum(counts[form] for counts in won.values()) for form in COLOURS}
-    gain = compare(total[WITH], runs, total[WITHOUT], runs)
-    each: dict[str, Comparison] = {
-        task: compare(counts[WITH], seeds, counts[WITHOUT], seeds) for task, counts in won.items()
+    parts = {
+        kind: _gain(won, seeds, kind) for kind in KINDS if any(t.startswith(kind) for t in won)
     }
+    shown = {kind for kind, gain in parts.items() if gain.low > 0 and gain.p < ENOUGH}
     verdict = (
-        f"Of {runs} runs peepholes solve {share(total[WITH], runs)}, the cell without them "
-        f"{share(total[WITHOUT], runs)}: {gain}. By task, of {seeds} seeds (with, without): "
-        + "; ".join(
-            f"{task} {counts[WITH]}, {counts[WITHOUT]}: {each[task]}"
-            for task, counts in won.items()
-        )
-        + "."
+        "Peepholes less without, in points of runs that solve the task: "
+        + "; ".join(f"{KINDS[kind]} ({kind}) {gain}" for kind, gain in parts.items())
+        + f"; all runs together {_gain(won, seeds, '')}."
     )
+    tables = [
+        Table(
+            f"Each form at its best setting, {seeds} seeds a task: those that solve it, and the "
+            "mean length of the longest streams without an error in training (periods, 100 at "
+            "most), its difference paired by seed:",
+            _task_rows(won, found, seeds),
+        ),
+        Table(
+            f"The sweep: of {LANES} other seeds how many solve it, and the mean length of their "
+            "longest streams, by rate and forget bias:",
+            _sweep_rows(swept, best),
+        ),
+    ]
     numbers = {"sweep": swept, "best settings": best, "runs": found, "solved": won}
-    holds = gain.low > 0 and gain.p < SIGNIFICANT
-    return Result(holds, verdict, numbers, _draw(won, found, seeds))
+    holds = True if shown == set(parts) else None if shown else False
+    return Result(holds, verdict, numbers, _draw(won, found, seeds), tables)
+
+
+def _gain(won: dict[str, dict[str, int]], seeds: int, kind: str) -> Comparison:
+    """Over all tasks whose names begin with ``kind``."""
+    counts = [counts for task, counts in won.items() if task.startswith(kind)]
+    with_them, without = (sum(each[form] for each in counts) for form in (WITH, WITHOUT))
+    return compare(with_them, seeds * len(counts), without, seeds * len(counts))
+
+
+def _task_rows(
+    won: dict[str, dict[str, int]], found: dict[str, dict[str, Found]], seeds: int
+) -> list[list[str]]:
+    streams = ["streams with", "without", "difference (95 %)", "p"]
+    rows = [["task", "solved with peepholes", "without", *DIFFERENCE, *streams]]
+    for task, counts in won.items():
+        solved = compare(counts[WITH], seeds, counts[WITHOUT], seeds)
+        looking, bare = (found[task][form]["longest"] for form in (WITH, WITHOUT))
+        longer = paired([a - b for a, b in zip(looking, bare, strict=True)])
+        rows.append(
+            [
+                task,
+                *(share(counts[form], seeds) for form in (WITH, WITHOUT)),
+                *solved.cells,
+                *(f"{np.mean(periods):.1f}" for periods in (looking, bare)),
+                f"{longer.mean:+.1f} ({longer.low:+.1f} to {longer.high:+.1f})",
+                f"{longer.p:.2g}",
+            ]
+        )
+    return rows
+
+
+def _sweep_rows(
+    swept: dict[str, dict[str, dict[str, Found]]], best: dict[str, dict[str, str]]
+) -> list[list[str]]:
+    settings = list(dict.fromkeys(s for forms in swept.values() for t in forms.values() for s in t))
+    rows = [["task", "form", *settings]]
+    for task, forms in swept.items():
+        for form, tried in forms.items():
+            told = {
+                name: f"{sum(found['solved'])}, {np.mean(found['longest']):.1f}"
+                for name, found in tried.items()
+            }
+            told[best[task][form]] = f"**{told.get(best[task][form], '')}**"
+            rows.append([task, form, *(told.get(name, "") for name in settings)])
+    return rows
 
 
 def _draw(won: dict[str, dict[str, int]], found: dict[str, dict[str, Found]], seeds: int) -> Figure:
@@ -182,8 +244,11 @@ a target; a squared error; a test only after a whole training stream instead of 
 So rates of {_rates(SPIKE_RATES)} (PFG: to {CURVE_RATES[-1]:g}) and forget biases of -2 and 2 are
 swept, for both forms alike, on {LANES} other seeds with {Plan().swept_steps:,} steps. Each form is
 judged at its own best in each task, that with the longest streams without an error. Both forms of
-a seed begin alike but for peepholes. The claim holds if peepholes solve more of all runs: the
-interval of the difference is above 0 and Fisher's p is below {SIGNIFICANT}, two-sided.""",
+a seed begin alike but for peepholes. Of the claim's three parts (MSD, GTS, PFG) one holds if
+peepholes solve more of its runs: the interval of the difference is above 0 and Fisher's p is below
+{SIGNIFICANT} / 3, two-sided. All runs together were to be judged first; parts were judged apart
+when the first results showed that tasks disagree, and the lengths of streams were added because
+few runs solve a curve within these steps.""",
     scaled="""\
 Delays to 11 steps, periods to 25 (paper: to 51 and 25); fewer steps than the paper allows (up to
 10^7 streams).""",

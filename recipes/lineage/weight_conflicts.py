@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from recipes.lineage.experiment import Experiment, Result, Settings
-from recipes.lineage.statistics import SIGNIFICANT, compare, share
+from recipes.lineage.experiment import Experiment, Result, Settings, Table
+from recipes.lineage.statistics import DIFFERENCE, SIGNIFICANT, compare, share
 from recipes.lineage.tiny import Adam, Floats, Net, step
 from recipes.lineage.tiny import run as run_net
 
@@ -90,22 +90,27 @@ def run(settings: Settings) -> Result:
                 pictured = network(frozen, seed)
                 pictured.theta[:] = theta
             settings.advance(f"{name}, seed {seed}")
-    return judge(right, pictured or network("", 0))
+    return judge(right, trace_of(pictured or network("", 0)))
 
 
-def judge(right: dict[str, list[float]], pictured: Net) -> Result:
+def judge(right: dict[str, list[float]], trace: dict[str, list[list[float]]]) -> Result:
     """Free gates have to succeed more often than every frozen form, beyond chance."""
     won = {name: sum(each >= SHARE for each in shares) for name, shares in right.items()}
     seeds = len(right[FREE])
     against = {n: compare(won[FREE], seeds, won[n], seeds) for n in won if n != FREE}
     holds = all(c.low > 0 and c.p < SIGNIFICANT for c in against.values())
-    verdict = f"Seeds that learnt the task: {FREE} {share(won[FREE], seeds)}; " + "; ".join(
-        f"{name} {share(won[name], seeds)} (free gates {comparison})"
-        for name, comparison in against.items()
+    won_free = share(won[FREE], seeds)
+    verdict = (
+        f"With both gates free {won_free} seeds learn the task. With one or both of them held "
+        "open fewer do."
+        if holds
+        else f"With both gates free {won_free} seeds learn the task."
     )
-    trace = trace_of(pictured)
+    rows = [["gates", "seeds that learnt it (95 %)", *DIFFERENCE], [FREE, won_free, "", "", ""]]
+    rows += [[n, share(won[n], seeds), *each.cells] for n, each in against.items()]
     numbers = {"share of sequences right": right, "picture": trace}
-    return Result(holds, verdict + ".", numbers, draw(right, trace))
+    tables = [Table("Free gates against each frozen form:", rows)]
+    return Result(holds, verdict, numbers, draw(right, trace), tables)
 
 
 def trace_of(net: Net) -> dict[str, list[list[float]]]:

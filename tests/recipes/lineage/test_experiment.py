@@ -7,7 +7,15 @@ import pytest
 from matplotlib.figure import Figure
 
 from recipes.lineage import experiment
-from recipes.lineage.experiment import Experiment, Journal, Result, perform, section
+from recipes.lineage.experiment import (
+    Experiment,
+    Journal,
+    Result,
+    Table,
+    overview,
+    perform,
+    section,
+)
 
 
 def plain(run):
@@ -50,13 +58,20 @@ def test_seconds_of_both_parts_are_added(tmp_path):
 
 def test_the_page_shows_the_picture_first_and_the_setting_that_was_run(tmp_path, monkeypatch):
     monkeypatch.setattr(experiment, "JOURNALS", tmp_path / "journals")
-    one = plain(lambda settings: Result(False, "It is not so.", {}, Figure()))
+    table = Table("All of it.", [["task", "p"], ["one", "0.1"]])
+    one = plain(lambda settings: Result(False, "It is not so.", {}, Figure(), [table]))
     perform(one, tmp_path)
-    perform(replace(one, name="y", setup="Another setting."), tmp_path)
-    parts = section("x", tmp_path).split("\n\n")
-    assert parts[:3] == ["## A title", "*A source*", "![A title](lineage/x.png)"]
-    assert parts[3:6] == [
-        "**Claim.** A claim.",
+    half = plain(lambda settings: Result(None, "It is partly so.", {}, Figure()))
+    perform(replace(half, name="y", title="It's (so): 2, true", setup="Other."), tmp_path)
+    assert section("x", tmp_path).split("\n\n")[:7] == [
+        "## A title",
+        "![A title](lineage/x.png)",
+        "**Claim.** A claim. *(A source)*",
         "**Does not hold here.** It is not so.",
+        "All of it.",
+        "| task | p |\n| --- | --- |\n| one | 0.1 |",
         "**Setting.** A setting.",
     ]
+    rows = overview(["x", "y"], tmp_path).splitlines()[2:]
+    assert rows[0].startswith("| [A title](#a-title) | does not hold here | ")
+    assert rows[1].startswith("| [It's (so): 2, true](#its-so-2-true) | holds in part | ")
