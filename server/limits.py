@@ -23,6 +23,8 @@ __all__ = [
     "MIN_RATE",
     "MIN_RULE_SECONDS",
     "PHRASE_CHARACTERS",
+    "POSTERIOR_SECONDS",
+    "POSTERIOR_TOKENS",
     "PREFIX_ALTERNATIVES",
     "PREFIX_EXPANSIONS",
     "PREFIX_SECONDS",
@@ -72,6 +74,10 @@ ALTERNATIVE_SECONDS = 2000.0
 PREFIX_SECONDS = 30.0
 PREFIX_EXPANSIONS = 100
 PREFIX_ALTERNATIVES = 3
+
+# Posteriors are for pictures: nobody looks at more seconds at once, or at more tokens.
+POSTERIOR_SECONDS = 60.0
+POSTERIOR_TOKENS = 64
 
 # Phrases of one request, characters of one, and what one may add for each token.
 MAX_PHRASES = 500

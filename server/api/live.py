@@ -14,7 +14,7 @@ from asr.audio import PcmStream, WavStream
 from asr.decoding import Stop
 from asr.live import Event, Interim, LiveOptions, LiveStream
 from asr.nn.chunks import Chunking
-from asr.types import Transcript
+from asr.types import ConfigError, Transcript
 from server.api.calls import Context
 from server.api.live_messages import (
     check_decoder,
@@ -128,6 +128,10 @@ class LiveCalls:
 
     async def _plan(self, config: StreamingRecognitionConfig, record: CallRecord) -> LivePlan:
         options = read_live_options(config)
+        if config.config.enable_posteriors:
+            raise ConfigError(
+                "live streams have no posteriors", remedy="leave enable_posteriors out"
+            )
         plan = await self._pipeline.plan(config.config, record)
         check_decoder(plan.decoder.options)
         chunking = read_chunking(config, plan.model.recognizer.bundle)

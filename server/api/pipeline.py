@@ -13,6 +13,7 @@ from asr.itn import InverseNormalizer, shared_normalizer
 from asr.recognizer import PreparedWaveform, Recognizer
 from asr.types import Transcript
 from server.api.messages import check_duration, read_job, read_options, read_phrases, write_result
+from server.api.posteriors import check_posterior_duration, write_posteriors
 from server.audio.pool import AudioJob, AudioWorkers
 from server.engine.admission import Place
 from server.engine.models import Models, ServedModel
@@ -32,6 +33,7 @@ class Plan:
     job: AudioJob
     with_words: bool
     normalizer: InverseNormalizer | None = None  # where written forms are asked for
+    with_posteriors: bool = False
 
     def written(self, transcript: Transcript, check: Callable[[], None]) -> Transcript:
         """``transcript`` as it is to be written. May take long, and ``check`` may end it."""
@@ -63,7 +65,14 @@ class Pipeline:
         normalizer = None
         if config.enable_inverse_text_normalization:
             normalizer = await self._searches.run(lambda _: shared_normalizer())  # may read rules
-        return Plan(model, decoder, job, config.enable_word_time_offsets, normalizer)
+        return Plan(
+            model,
+            decoder,
+            job,
+            config.enable_word_time_offsets,
+            normalizer,
+            config.enable_posteriors,
+        )
 
     async def transcribe(
         self, plan: Plan, audio: bytes | bytearray, place: Place, record: CallRecord
@@ -84,6 +93,8 @@ class Pipeline:
             if prepared.is_silent:
                 return write_result(Transcript((NO_WORDS,), duration), words=plan.with_words)
             check_duration(plan.decoder.options, duration)
+            if plan.with_posteriors:
+                check_posterior_duration(duration)
         log_probs = await self._log_probs(plan.model, prepared, record)
         with record.stage("search"):
             return await self._search(plan, log_probs, duration)
@@ -114,6 +125,11 @@ class Pipeline:
             [hypotheses] = plan.decoder.decode(batch, lengths, stop)
             kept = plan.model.recognizer.gate.keep(hypotheses)
             transcript = plan.written(Transcript(kept, duration), stop.check)
-            return write_result(transcript, words=plan.with_words)
+            result = write_result(transcript, words=plan.with_words)
+            if plan.with_posteriors:
+                model = plan.model.recognizer
+                tokens, step = model.tokenizer.tokens, model.seconds_per_frame
+                result.posteriors.CopyFrom(write_posteriors(log_probs, tokens, step))
+            return result
 
         return await self._searches.run(search)

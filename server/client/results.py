@@ -15,6 +15,7 @@ __all__ = [
     "Hypothesis",
     "LiveResult",
     "Model",
+    "Posteriors",
     "StreamStarted",
     "Transcription",
     "Word",
@@ -70,11 +71,27 @@ class Hypothesis:
 
 
 @dataclass(frozen=True)
+class Posteriors:
+    """How probable ``tokens`` are in each frame, ``frame_step`` seconds apart.
+
+    ``probabilities`` holds them times 255, a byte each, frame after frame.
+    """
+
+    frame_step: float
+    tokens: tuple[str, ...]
+    probabilities: bytes
+
+
+@dataclass(frozen=True)
 class Transcription:
-    """What was said: ``hypotheses`` best first, never empty. ``duration`` is in seconds."""
+    """What was said: ``hypotheses`` best first, never empty. ``duration`` is in seconds.
+
+    ``posteriors`` is None unless ``enable_posteriors`` was set.
+    """
 
     hypotheses: tuple[Hypothesis, ...]
     duration: float
+    posteriors: Posteriors | None = None
 
     @property
     def text(self) -> str:
@@ -164,6 +181,13 @@ def read_result(result: pb.SpeechRecognitionResult) -> Transcription:
     return Transcription(
         hypotheses=tuple(_hypothesis(alternative) for alternative in result.alternatives),
         duration=_seconds(result.result_end_time),
+        posteriors=_posteriors(result.posteriors) if result.HasField("posteriors") else None,
+    )
+
+
+def _posteriors(posteriors: pb.Posteriors) -> Posteriors:
+    return Posteriors(
+        _seconds(posteriors.frame_step), tuple(posteriors.tokens), posteriors.probabilities
     )
 
 

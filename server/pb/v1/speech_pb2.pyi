@@ -64,7 +64,7 @@ SEARCH_PROOF_SECTIONED: SearchProof
 SEARCH_PROOF_CUT: SearchProof
 
 class RecognitionConfig(_message.Message):
-    __slots__ = ("encoding", "sample_rate_hertz", "audio_channel_count", "decoder", "beam_width", "max_alternatives", "enable_word_time_offsets", "model", "audio_channel", "lm_weight", "speech_contexts", "enable_inverse_text_normalization")
+    __slots__ = ("encoding", "sample_rate_hertz", "audio_channel_count", "decoder", "beam_width", "max_alternatives", "enable_word_time_offsets", "model", "audio_channel", "lm_weight", "speech_contexts", "enable_inverse_text_normalization", "enable_posteriors")
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_HERTZ_FIELD_NUMBER: _ClassVar[int]
     AUDIO_CHANNEL_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +77,7 @@ class RecognitionConfig(_message.Message):
     LM_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     SPEECH_CONTEXTS_FIELD_NUMBER: _ClassVar[int]
     ENABLE_INVERSE_TEXT_NORMALIZATION_FIELD_NUMBER: _ClassVar[int]
+    ENABLE_POSTERIORS_FIELD_NUMBER: _ClassVar[int]
     encoding: AudioEncoding
     sample_rate_hertz: int
     audio_channel_count: int
@@ -89,7 +90,8 @@ class RecognitionConfig(_message.Message):
     lm_weight: float
     speech_contexts: _containers.RepeatedCompositeFieldContainer[SpeechContext]
     enable_inverse_text_normalization: bool
-    def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., decoder: _Optional[str] = ..., beam_width: _Optional[int] = ..., max_alternatives: _Optional[int] = ..., enable_word_time_offsets: bool = ..., model: _Optional[str] = ..., audio_channel: _Optional[int] = ..., lm_weight: _Optional[float] = ..., speech_contexts: _Optional[_Iterable[_Union[SpeechContext, _Mapping]]] = ..., enable_inverse_text_normalization: bool = ...) -> None: ...
+    enable_posteriors: bool
+    def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., decoder: _Optional[str] = ..., beam_width: _Optional[int] = ..., max_alternatives: _Optional[int] = ..., enable_word_time_offsets: bool = ..., model: _Optional[str] = ..., audio_channel: _Optional[int] = ..., lm_weight: _Optional[float] = ..., speech_contexts: _Optional[_Iterable[_Union[SpeechContext, _Mapping]]] = ..., enable_inverse_text_normalization: bool = ..., enable_posteriors: bool = ...) -> None: ...
 
 class SpeechContext(_message.Message):
     __slots__ = ("phrases", "boost")
@@ -262,12 +264,24 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., is_default: bool = ..., sample_rate_hertz: _Optional[int] = ..., answers_at_end: bool = ..., vocabulary_size: _Optional[int] = ..., frame_step: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., default_decoder: _Optional[str] = ..., decoders: _Optional[_Iterable[str]] = ..., fingerprint: _Optional[str] = ..., has_language_model: bool = ...) -> None: ...
 
 class SpeechRecognitionResult(_message.Message):
-    __slots__ = ("alternatives", "result_end_time")
+    __slots__ = ("alternatives", "result_end_time", "posteriors")
     ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
     RESULT_END_TIME_FIELD_NUMBER: _ClassVar[int]
+    POSTERIORS_FIELD_NUMBER: _ClassVar[int]
     alternatives: _containers.RepeatedCompositeFieldContainer[SpeechRecognitionAlternative]
     result_end_time: _duration_pb2.Duration
-    def __init__(self, alternatives: _Optional[_Iterable[_Union[SpeechRecognitionAlternative, _Mapping]]] = ..., result_end_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    posteriors: Posteriors
+    def __init__(self, alternatives: _Optional[_Iterable[_Union[SpeechRecognitionAlternative, _Mapping]]] = ..., result_end_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., posteriors: _Optional[_Union[Posteriors, _Mapping]] = ...) -> None: ...
+
+class Posteriors(_message.Message):
+    __slots__ = ("frame_step", "tokens", "probabilities")
+    FRAME_STEP_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
+    frame_step: _duration_pb2.Duration
+    tokens: _containers.RepeatedScalarFieldContainer[str]
+    probabilities: bytes
+    def __init__(self, frame_step: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., tokens: _Optional[_Iterable[str]] = ..., probabilities: _Optional[bytes] = ...) -> None: ...
 
 class SpeechRecognitionAlternative(_message.Message):
     __slots__ = ("transcript", "confidence", "words", "score", "search_proof", "acoustic_score", "lm_score", "bonus_score", "spoken_transcript", "spoken_words")
