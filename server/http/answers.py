@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,6 +55,12 @@ def _verbose(wanted: Wanted, said: Transcription, language: str) -> dict[str, An
     if "segment" in wanted.granularities:
         groups = enumerate(group_words(words))
         values["segments"] = [_segment(number, group) for number, group in groups]
+    if said.posteriors is not None:
+        values["posteriors"] = {
+            "frame_step": said.posteriors.frame_step,
+            "tokens": said.posteriors.tokens,
+            "probabilities": b64encode(said.posteriors.probabilities).decode("ascii"),
+        }
     if "word" in wanted.granularities:
         values["words"] = [
             {

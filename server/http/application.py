@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -27,6 +28,20 @@ __all__ = ["PAGE", "make_application"]
 
 PAGE = Path(__file__).with_name("page")  # plain files, served as they are
 
+# Nothing but these files and this gateway, no script in the page itself, no other page around it.
+POLICY = {
+    **dict.fromkeys(("default-src", "base-uri", "form-action", "frame-ancestors"), "'none'"),
+    **dict.fromkeys(("script-src", "style-src", "connect-src"), "'self'"),
+    "img-src": "'self' data:",
+}
+PAGE_HEADERS = {
+    "content-security-policy": "; ".join(f"{name} {value}" for name, value in POLICY.items()),
+    "permissions-policy": "microphone=(self), camera=(), geolocation=()",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",  # a newer gateway has a newer page
+}
+
 
 def make_application(
     client: AsyncClient,
@@ -48,7 +63,7 @@ def make_application(
         Route("/healthz", models.health),
         *(WebSocketRoute(path, sockets) for path in ("/", "/ws", "/v1/stream")),
         Route("/", _page),
-        Mount("/page", StaticFiles(directory=PAGE, check_dir=False)),
+        Mount("/page", _PageFiles(directory=PAGE, check_dir=False)),
     ]
     middleware = [Middleware(Door, keys=keys, origins=options.origins)]
     if options.origins:
@@ -69,7 +84,17 @@ async def _page(request: Request) -> Response:
     page = PAGE / "index.html"
     if not page.is_file():
         raise ApiError(404, "there is no page here (POST /v1/audio/transcriptions)")
-    return FileResponse(page)
+    return FileResponse(page, headers=PAGE_HEADERS)
+
+
+class _PageFiles(StaticFiles):
+    """The files beside the page, with its headers."""
+
+    def file_response(self, *arguments: Any, **options: Any) -> Response:
+        """Of Starlette."""
+        response = super().file_response(*arguments, **options)
+        response.headers.update(PAGE_HEADERS)
+        return response
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

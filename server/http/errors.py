@@ -80,7 +80,7 @@ def error_of(error: ClientError) -> ApiError:
     behind the gateway, the log has the words.
     """
     code = error.code
-    if code == grpc.StatusCode.INVALID_ARGUMENT:
+    if code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION):
         return ApiError(400, error.details)
     if code == grpc.StatusCode.NOT_FOUND:
         return ApiError(404, error.details, param="model", code="model_not_found")

@@ -19,6 +19,7 @@ __all__ = ["FORMATS", "Wanted", "phrases_of", "read_wanted"]
 
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 GRANULARITIES = ("segment", "word")
+INCLUDES = ("posteriors",)  # of verbose_json
 # Programs name OpenAI's models where they ask for the usual one.
 DEFAULT_MODELS = re.compile(r"(whisper-1|gpt-(4o-(mini-)?)?transcribe)(-\d{4}-\d{2}-\d{2})?")
 MAX_TEMPERATURE = 1.0
@@ -42,6 +43,7 @@ class Wanted:
         format: of :data:`FORMATS`.
         granularities: of ``verbose_json``: times of words, of segments.
         stream: answer by server-sent events.
+        posteriors: what the model heard, frame by frame, in ``verbose_json``.
     """
 
     audio: bytes
@@ -50,6 +52,7 @@ class Wanted:
     format: str
     granularities: frozenset[str]
     stream: bool
+    posteriors: bool = False
 
     def config(self) -> RecognitionConfig:
         """What the server is asked for."""
@@ -58,6 +61,7 @@ class Wanted:
             model=self.model,
             enable_word_time_offsets=self.format in ("srt", "vtt", "verbose_json"),
             speech_contexts=contexts,
+            enable_posteriors=self.posteriors,
         )
 
 
@@ -140,8 +144,7 @@ async def _read(fields: _Fields, language: str) -> Wanted:
         raise ApiError(400, "model is missing (GET /v1/models lists them)", param="model")
     _check_language(fields, language)
     _check_temperature(fields.text("temperature"))
-    if include := fields.texts("include"):
-        raise ApiError(400, f"include: {include[0][:100]!r} is not told here", param="include")
+    includes = [_one_of("include", name, INCLUDES) for name in fields.texts("include")]
     for name in WITHOUT_EFFECT:
         fields.text(name)
     form = _one_of("response_format", fields.text("response_format") or "json", FORMATS)
@@ -152,6 +155,8 @@ async def _read(fields: _Fields, language: str) -> Wanted:
             "timestamp_granularities are for verbose_json alone",
             param="timestamp_granularities",
         )
+    if includes and form != "verbose_json":
+        raise ApiError(400, "include is for verbose_json alone", param="include")
     wanted = Wanted(
         audio=await fields.file("file"),
         model="" if DEFAULT_MODELS.fullmatch(model) else model,
@@ -162,6 +167,7 @@ async def _read(fields: _Fields, language: str) -> Wanted:
             for name in granularities or ["segment"]
         ),
         stream=_one_of("stream", (fields.text("stream") or "false").lower(), BOOLS) in TRUE,
+        posteriors="posteriors" in includes,
     )
     fields.check_all_read()
     if wanted.stream and form not in ("json", "text"):

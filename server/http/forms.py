@@ -163,12 +163,16 @@ class Native:
 
 
 def _alternative(hypothesis: Hypothesis) -> dict[str, Any]:
-    return {
+    values: dict[str, Any] = {
         "text": hypothesis.text,
         "confidence": round(hypothesis.confidence, 4),
         "score": round(hypothesis.score, 4),
         "words": [_word(word) for word in hypothesis.words],
     }
+    if hypothesis.spoken_text:
+        values["spoken"] = hypothesis.spoken_text
+        values["spoken_words"] = [_word(word) for word in hypothesis.spoken_words]
+    return values
 
 
 def _word(word: Word) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class Wishes:
     interim: bool = True
     phrase_list: tuple[str, ...] = ()
     phrase_weight: float = 0.0
+    written: bool = False
     single_utterance: bool = False
     latency: str = ""
     look_ahead: float | None = None
@@ -127,6 +128,7 @@ class Wishes:
                 enable_word_time_offsets=self.words,
                 model=self.model,
                 speech_contexts=contexts,
+                enable_inverse_text_normalization=self.written,
             ),
             single_utterance=self.single_utterance,
             interim_results=self.interim,
@@ -216,6 +218,7 @@ READERS: dict[str, Callable[[object], Any]] = {
     "interim": _flag,
     "phrase_list": _phrases,
     "phrase_weight": _number,
+    "written": _flag,
     "single_utterance": _flag,
     "latency": _choice(LATENCIES, str.lower),
     "look_ahead": _number,

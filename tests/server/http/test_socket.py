@@ -65,3 +65,13 @@ def test_native_messages_come_as_results_do(gateway):
         assert [word["word"] for word in final["words"]] == ["3200", "3200"]
         say(socket, eof=1)
         assert hear(socket) == {"type": "done"}
+
+
+def test_written_forms_come_by_request(gateway, fake):
+    with connect(gateway.socket) as socket:
+        say(socket, config={"sample_rate": 8000, "written": True})
+        socket.send(PIECE)
+        hear(socket)
+        say(socket, eof=1)
+        hear(socket)
+    assert fake.heard[-1].config.enable_inverse_text_normalization

@@ -80,3 +80,14 @@ def test_a_model_that_there_is_not(transcribe):
         "param": "model",
         "code": "model_not_found",
     }
+
+
+def test_posteriors_are_told_where_they_are_included(transcribe, fake):
+    with pytest.raises(openai.BadRequestError, match="verbose_json"):
+        transcribe(include=["posteriors"])
+    with pytest.raises(openai.BadRequestError, match="include"):
+        transcribe(include=["logprobs"])
+    transcribe(response_format="verbose_json", extra_body={"include": ["posteriors"]})
+    assert fake.heard[-1].config.enable_posteriors
+    transcribe(response_format="verbose_json")
+    assert not fake.heard[-1].config.enable_posteriors
