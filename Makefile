@@ -34,9 +34,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(INSTALLED)  ## transcribe sample speech; train on synthesised speech, serve, transcribe unseen voices
+OPEN ?=
+demo: $(INSTALLED)  ## transcribe sample speech; train, serve, transcribe unseen voices; OPEN=1: a page to speak to
 	$(heading) 'demo'
-	@$(BIN)/python -m recipes.demo
+	@$(BIN)/python -m recipes.demo $(if $(OPEN),--open)
 
 test: check $(TRITON)  ## formatter, linter, type checker, tests; stops at the first failure
 	$(heading) 'tests: pytest, on all cores'

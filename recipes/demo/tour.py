@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -24,6 +20,8 @@ from recipes.common.export import best_checkpoint, export
 from recipes.common.manifests import read_manifest
 from recipes.common.prepare import prepare
 from recipes.common.recipe import Recipe
+from recipes.demo.page import PORT
+from recipes.demo.processes import server
 
 __all__ = ["tour"]
 
@@ -55,13 +53,18 @@ def tour(recipe: Recipe) -> None:
     cuts = list(read_manifest(manifest_path(paths.data, "test")))
     references = {cut.recording.sources[0].source: cut.supervisions[0].text for cut in cuts}
     log = paths.root / "server.log"
-    with _server(paths.bundle, log) as address:
+    with server(paths.bundle, log) as address:
         console.print(f"asr-server answers on {address}; its log is {log}")
         hypotheses = _ask(address, list(references))
     console.print("asr-server stopped cleanly")
     console.rule("6. compare")
     _compare(recipe, references, hypotheses, console)
     console.print(f"whole demonstration: {time.monotonic() - started:.0f} s")
+    console.print(
+        "To speak to the model that ships: make demo OPEN=1. It opens "
+        f"http://127.0.0.1:{PORT}/ in your browser.",
+        soft_wrap=True,
+    )
 
 
 def _show_shipped(console: Console, log: Path) -> None:
@@ -72,7 +75,7 @@ def _show_shipped(console: Console, log: Path) -> None:
     """
     bundle = shipped_bundle()
     samples = read_samples(bundle)
-    with _server(bundle, log) as address:
+    with server(bundle, log) as address:
         console.print(f"asr-server serves {bundle} at {address}; its log is {log}")
         started = time.monotonic()
         hypotheses = _ask(address, list(samples))
@@ -100,37 +103,6 @@ def _train(recipe: Recipe) -> None:
         return
     fit(recipe, ["--resume", "true"] if last.exists() else [])
     finished.touch()
-
-
-@contextmanager
-def _server(bundle: Path, log: Path) -> Iterator[str]:
-    """Start `asr-server` on a free port, with its log in a file; stop it by SIGTERM at the end."""
-    command = [sys.executable, "-m", "server.main", "--model", str(bundle), "--port", "0"]
-    with log.open("w") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            if match := re.search(r"listening on (\S+)", line):
-                break
-        else:
-            raise AsrError(
-                f"asr-server ended with exit code {process.wait()}: {_last_line(log)}",
-                where=str(log),
-            )
-        yield match.group(1)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        code = process.wait(timeout=30)
-    if code != 0:
-        raise AsrError(
-            f"asr-server stopped with exit code {code}: {_last_line(log)}", where=str(log)
-        )
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it left no message"
 
 
 def _ask(address: str, files: list[str]) -> dict[str, str]:

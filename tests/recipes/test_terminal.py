@@ -10,7 +10,8 @@ from asr.audio import write_wav
 from asr.bundle import shipped
 from asr.types import AsrError, Waveform
 from recipes.common.export import export
-from recipes.demo.tour import _server, _show_shipped
+from recipes.demo.processes import server
+from recipes.demo.tour import _show_shipped
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*")  # Lightning's advice
 
@@ -32,7 +33,7 @@ def test_each_epoch_leaves_one_line(toy, toy_data, tmp_path, capsys, bar):
 
 def test_a_server_that_does_not_start_says_why_in_its_log(tmp_path, capfd):
     log = tmp_path / "server.log"
-    with pytest.raises(AsrError, match="nowhere"), _server(tmp_path / "nowhere", log):
+    with pytest.raises(AsrError, match="nowhere"), server(tmp_path / "nowhere", log):
         pass
     assert "nowhere" in log.read_text()
     assert capfd.readouterr().err == ""
