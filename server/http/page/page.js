@@ -490,7 +490,7 @@ async function showPicture(final) {
 
 const SECOND_PIXELS = 160;
 const LANES = { spectrogram: 150, posteriors: 120, words: 34, axis: 20 };
-const WINDOW = 512; // samples of a window
+const WINDOW_SECONDS = 0.03;
 const RANGE_DB = 70;
 const TOKEN_COLOURS = 8;
 const LABEL_PROBABILITY = 0.5;
@@ -524,13 +524,15 @@ function draw(picture) {
 }
 
 function drawSpectrogram(g, { samples, rate }, width, height) {
+  const size = 2 ** Math.round(Math.log2(WINDOW_SECONDS * rate));
+  const highest = chosenModel().sample_rate / 2; // hertz: the model hears no more
   const columns = Math.max(1, Math.min(Math.ceil(width), Math.ceil(samples.length / (rate / 200))));
-  const rows = WINDOW / 2;
+  const rows = Math.min(size / 2, Math.round((size * highest) / rate));
   const levels = new Float32Array(columns * rows);
   let loudest = -Infinity;
   for (let column = 0; column < columns; column++) {
     const middle = Math.round(((column + 0.5) / columns) * samples.length);
-    powers(samples, middle - WINDOW / 2).forEach((power, row) => {
+    powers(samples, middle - size / 2, size).subarray(0, rows).forEach((power, row) => {
       const level = 10 * Math.log10(power + 1);
       levels[column * rows + row] = level;
       loudest = Math.max(loudest, level);
@@ -547,15 +549,15 @@ function drawSpectrogram(g, { samples, rate }, width, height) {
   g.drawImage(sheet, 0, 0, width, height);
 }
 
-// The power of each frequency in a Hann window that begins at a sample.
-function powers(samples, start) {
-  const re = new Float64Array(WINDOW);
-  const im = new Float64Array(WINDOW);
-  for (let i = 0; i < WINDOW; i++) {
-    re[i] = (samples[start + i] ?? 0) * (0.5 - 0.5 * Math.cos((2 * Math.PI * i) / WINDOW));
+// The power of each frequency in a Hann window of so many samples, a power of two.
+function powers(samples, start, size) {
+  const re = new Float64Array(size);
+  const im = new Float64Array(size);
+  for (let i = 0; i < size; i++) {
+    re[i] = (samples[start + i] ?? 0) * (0.5 - 0.5 * Math.cos((2 * Math.PI * i) / size));
   }
   fourier(re, im);
-  return Float64Array.from({ length: WINDOW / 2 }, (_, k) => re[k] ** 2 + im[k] ** 2);
+  return Float64Array.from({ length: size / 2 }, (_, k) => re[k] ** 2 + im[k] ** 2);
 }
 
 // The Fourier transform of a power of two values, in place (Cooley & Tukey 1965).

@@ -146,6 +146,22 @@ def test_a_file_becomes_words_with_confidences_alternatives_and_a_picture(tab, f
     assert "spectrogram" in tab.run("document.getElementById('picture').ariaLabel")
 
 
+def test_a_tone_lies_at_its_height_in_the_spectrogram(tab, tmp_path):
+    """2 kHz of 8 kHz: a quarter of the way up."""
+    tone = 0.3 * np.sin(2 * np.pi * 2000 * np.arange(3 * RATE) / RATE)
+    soundfile.write(tmp_path / "tone.wav", tone.astype(np.float32), RATE)
+    read(tab, tmp_path / "tone.wav")
+    light = tab.run(
+        """(() => {
+        const canvas = document.getElementById('picture');
+        const height = 150 * canvas.height / canvas.clientHeight;
+        const column = canvas.getContext('2d').getImageData(canvas.width / 2, 0, 1, height).data;
+        return Array.from({length: height}, (_, row) => column[4 * row] + column[4 * row + 1]);
+        })()"""
+    )
+    assert abs(np.argmax(light) / len(light) - 0.75) < 0.02
+
+
 def test_subtitles_are_those_of_the_client(tab, file, said, tmp_path):
     tab.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
     read(tab, file)
