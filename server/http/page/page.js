@@ -194,7 +194,8 @@ class Speech {
   }
 
   finish() {
-    this.send(JSON.stringify({ eof: 1 }));
+    const send = () => this.send(JSON.stringify({ eof: 1 }));
+    this.begun.then(send, () => {}); // before it, the gateway takes no end
   }
 
   cancel() {
@@ -311,6 +312,10 @@ async function startMicrophone() {
       if (early) early.push(piece);
       else send(piece);
     });
+    if (state.microphone !== microphone) { // stopped before the browser gave it
+      await microphone.close();
+      return;
+    }
     recording = new Recording(rate);
     const speech = begin({ encoding: "LINEAR16", sample_rate: rate }, recording);
     await speech.begun;
@@ -341,7 +346,7 @@ async function stop(error) {
   await stopMicrophone();
   if (error) speech?.cancel();
   else speech?.finish();
-  if (state.speech) tellStatus("Waiting for the last results …");
+  tellStatus(state.speech ? "Waiting for the last results …" : "");
 }
 
 async function readFile(file) {

@@ -205,6 +205,19 @@ def test_a_microphone_by_the_keyboard_alone(tab):
             settled = stable
 
 
+def test_a_microphone_that_is_stopped_at_once(tab):
+    """Whether the browser has given it, or the gateway has answered, or not yet."""
+    for _ in range(3):
+        tab.run("document.getElementById('microphone').click()")
+        tab.run("document.getElementById('microphone').click()")
+        tab.wait(f"!{BUSY}", 20.0)
+    tab.run("document.getElementById('microphone').click()")
+    tab.wait("document.getElementById('status').textContent.startsWith('Listening')")
+    tab.run("document.getElementById('microphone').click()")
+    tab.wait(f"!{BUSY}", 20.0)
+    assert tab.run("document.getElementById('error').hidden")
+
+
 def test_everything_that_can_be_used_has_a_name(tab, file):
     read(tab, file)
     tab.run("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
