@@ -4,6 +4,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from recipes.an4.corpus import FOLDS, TITLE, utterances
 from recipes.common.cli import main
@@ -11,6 +12,17 @@ from recipes.common.corpus import Corpus, add_corpus_option
 from recipes.common.metric import WER
 from recipes.common.prepare import read_split
 from recipes.common.recipe import Recipe
+from recipes.common.units.options import OF_LEXICONS, UnitOptions
+
+LETTERS = Path(__file__).with_name("letters.dict")  # A is more often a letter than an article
+
+
+def units(arguments: Namespace) -> UnitOptions:
+    """Phones by the dictionary that comes with the corpus; characters where it is missing."""
+    dictionary = arguments.corpus / "etc" / "an4.dic"
+    if not dictionary.is_file():
+        return UnitOptions()
+    return UnitOptions("phones", lexicons=(str(LETTERS), str(dictionary)), words=OF_LEXICONS)
 
 
 class Source:
@@ -44,6 +56,7 @@ RECIPE = Recipe(
     utterances=utterances,
     token_kind="characters",
     metric=WER,
+    units=units,
     source=Source(),
 )
 

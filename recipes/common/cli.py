@@ -18,12 +18,14 @@ from asr.cli.recognition import (
 )
 from asr.cli.results import inputs_of
 from asr.cli.terminal import FAILURE, run_command
-from asr.decoding import GreedyOptions
+from asr.decoding import BeamOptions, DecoderOptions, GreedyOptions
 from asr.files.write import check_target
+from asr.tokens import Tokenizer
 from asr.types import AsrError, ConfigError
 from recipes.common.ablation.command import Ablation
 from recipes.common.compare import compare, metric_of, print_comparison
 from recipes.common.corpus import add_corpus_option
+from recipes.common.data import tokens_path
 from recipes.common.evaluate import (
     ALL,
     CONDITIONS,
@@ -43,9 +45,11 @@ from recipes.common.prepare_options import add_text_options, chosen_text, chosen
 from recipes.common.recipe import Recipe
 from recipes.common.report import Report
 from recipes.common.shards import Sharding
+from recipes.common.units.lexicon import LEXICON_FILE
 
 __all__ = ["main", "prepare", "run_guarded"]
 
+BY_LEXICON = f"beam with the prepared {LEXICON_FILE} for phones"
 COMMANDS = ("prepare", "fit", "evaluate", "compare", "report", "ablation", "export")
 
 
@@ -140,7 +144,8 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
     part.add_argument(
         "--half", action="store_true", help="keep the weights in 16 bits: half the size"
     )
-    add_decoding(part, "greedy")
+    part.add_argument("--data", type=Path, default=recipe.paths.data, help="prepared folder")
+    add_decoding(part, f"greedy; {BY_LEXICON}")
     add_language(part)
     part.set_defaults(run=_export)
     return parser
@@ -196,7 +201,7 @@ def _add_evaluation(part: argparse.ArgumentParser, recipe: Recipe) -> None:
         "--look-ahead-ms", type=float, metavar="MS", help="what chunks may read beyond their end"
     )
     _add_scoring(part, recipe)
-    add_recognition(part, "greedy, or the bundle's")
+    add_recognition(part, f"greedy, or the bundle's; {BY_LEXICON}")
 
 
 def _add_scoring(part: argparse.ArgumentParser, recipe: Recipe) -> None:
@@ -220,6 +225,37 @@ def _language_files(arguments: argparse.Namespace) -> LanguageFiles | None:
     if arguments.lm is None and arguments.lexicon is None:
         return None
     return LanguageFiles(arguments.lm, arguments.lexicon, arguments.lm_units)
+
+
+def _decoding(
+    recipe: Recipe, arguments: argparse.Namespace, bundle: Bundle
+) -> tuple[LanguageFiles | None, DecoderOptions]:
+    """What is added to ``bundle``, and its decoder.
+
+    A model of the phones of words writes words by the lexicon that was prepared with them, unless
+    something else is asked for.
+    """
+    files = _language_files(arguments)
+    if (
+        bundle.tokenizer.kind != "phones"
+        or recipe.token_kind == "phones"  # of the corpus, which has no words
+        or bundle.language is not None
+        or arguments.lexicon is not None
+        or arguments.decoder == GreedyOptions.name
+        or not _is_prepared_for(bundle, arguments.data)
+    ):
+        return files, chosen_options(arguments, bundle.decoder)
+    options = chosen_options(arguments, BeamOptions())
+    if not isinstance(options, BeamOptions):
+        return files, options
+    return LanguageFiles(arguments.lm, arguments.data / LEXICON_FILE, arguments.lm_units), options
+
+
+def _is_prepared_for(bundle: Bundle, data: Path) -> bool:
+    """Whether the folder has a lexicon in the tokens of ``bundle``."""
+    if not (data / LEXICON_FILE).is_file():
+        return False
+    return Tokenizer.load(tokens_path(data)).tokens == bundle.tokenizer.tokens
 
 
 def _sharding(arguments: argparse.Namespace) -> Sharding | None:
@@ -254,6 +290,7 @@ def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
     if arguments.output is not None:
         check_target(arguments.output, inputs_of(arguments))
     bundle, model, results = _model(recipe, arguments)
+    language, decoder = _decoding(recipe, arguments, bundle)
     evaluate(
         recipe,
         EvaluateOptions(
@@ -262,9 +299,9 @@ def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
             splits=names_in(arguments.split, "split"),
             data=arguments.data,
             corpus=arguments.corpus if recipe.utterances else None,
-            decoder=chosen_options(arguments, bundle.decoder),
+            decoder=decoder,
             phrases=tuple(chosen_phrases(arguments)),
-            language=_language_files(arguments),
+            language=language,
             batch_seconds=arguments.batch_seconds,
             device=arguments.device,
             backend=arguments.backend,
@@ -323,7 +360,7 @@ def _model(recipe: Recipe, arguments: argparse.Namespace) -> tuple[Bundle, Path,
 
 def _export(recipe: Recipe, arguments: argparse.Namespace) -> None:
     checkpoint = arguments.checkpoint or best_checkpoint(arguments.run_dir)
-    options = chosen_options(arguments, GreedyOptions())
-    language = _language_files(arguments)
+    bundle = bundle_from_checkpoint(checkpoint, recipe.name)
+    language, options = _decoding(recipe, arguments, bundle)
     export(checkpoint, arguments.output, recipe.name, options, language, half=arguments.half)
     print(f"{checkpoint} -> {arguments.output}")

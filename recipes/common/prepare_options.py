@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from dataclasses import replace
 
 from recipes.common.normaliser import CASES, PUNCTUATION, QUOTES, TextOptions
 from recipes.common.recipe import Recipe
-from recipes.common.units.options import CMUDICT, ESPEAK, KINDS, NONE, UnitOptions
+from recipes.common.units.options import CMUDICT, ESPEAK, KINDS, NONE, OF_LEXICONS, UnitOptions
 
 __all__ = ["add_text_options", "chosen_text", "chosen_units"]
 
@@ -37,7 +38,13 @@ def add_text_options(part: ArgumentParser, recipe: Recipe) -> None:
         help="spell numbers in this language of num2words, such as en (default: keep them)",
     )
     group = part.add_argument_group("units")
-    group.add_argument("--units", choices=KINDS, default=units.kind, help=f"default: {units.kind}")
+    usual = "the recipe's, see its page" if recipe.units else units.kind
+    group.add_argument(
+        "--units",
+        choices=KINDS,
+        default=None if recipe.units else units.kind,
+        help=f"default: {usual}",
+    )
     group.add_argument(
         "--vocab-size",
         metavar="N",
@@ -60,7 +67,11 @@ def add_text_options(part: ArgumentParser, recipe: Recipe) -> None:
     group.add_argument(
         "--stress", choices=("drop", "keep"), default="drop", help="AH1 as AH (default: drop)"
     )
-    group.add_argument("--words", metavar="FILE", help="further words for lexicon.txt, one a line")
+    group.add_argument(
+        "--words",
+        metavar="FILE",
+        help=f"further words for lexicon.txt, one a line, or {OF_LEXICONS} for all of --lexicon",
+    )
 
 
 def chosen_text(recipe: Recipe, arguments: Namespace) -> TextOptions:
@@ -82,6 +93,15 @@ def chosen_units(recipe: Recipe, arguments: Namespace) -> UnitOptions | None:
     """
     if recipe.token_kind != "characters":
         return None
+    if arguments.units is None and recipe.units is not None:
+        usual = recipe.units(arguments)
+        return replace(
+            usual,
+            lexicons=tuple(arguments.lexicon) or usual.lexicons,
+            g2p=arguments.g2p or usual.g2p,
+            stress=arguments.stress,
+            words=arguments.words or usual.words,
+        )
     return UnitOptions(
         arguments.units,
         arguments.vocab_size,

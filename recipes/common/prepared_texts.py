@@ -35,7 +35,7 @@ from recipes.common.normaliser import TextOptions, save_text_options
 from recipes.common.recipe import Recipe
 from recipes.common.units.choice import Units, choose_units
 from recipes.common.units.lexicon import GUESSED_FILE, LEXICON_FILE, save_lexicon
-from recipes.common.units.options import UnitOptions
+from recipes.common.units.options import OF_LEXICONS, UnitOptions
 
 __all__ = ["PreparedTexts", "check_lexicons", "prepare_texts"]
 
@@ -123,7 +123,7 @@ def check_lexicons(data: Path, units: UnitOptions | None) -> None:
         ConfigError: one would be lost.
     """
     if units is not None and units.kind == "phones":
-        guard = Guard([*units.lexicons, units.words])
+        guard = Guard([name for name in (*units.lexicons, units.words) if name != OF_LEXICONS])
         for name in (LEXICON_FILE, GUESSED_FILE):
             guard.check(data / name)
 

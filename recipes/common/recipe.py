@@ -14,6 +14,7 @@ from recipes.common.corpus import Corpus
 from recipes.common.manifests import Utterance
 from recipes.common.metric import PER, Metric
 from recipes.common.normaliser import TextOptions
+from recipes.common.units.options import UnitOptions
 
 __all__ = ["Command", "CorpusSource", "Recipe", "RunPaths"]
 
@@ -63,6 +64,8 @@ class Recipe:
         token_kind: ``"characters"`` or ``"phones"``.
         metric: chooses the best checkpoint and heads the tables.
         splits: the splits that ``prepare`` writes.
+        units: what ``prepare`` makes of texts, unless its options say otherwise; None for
+            characters.
         text: the form that ``prepare`` gives to texts, unless its options say otherwise.
         obtain: makes the corpus where it is not given by the user.
         source: reads a corpus of any layout, or with options of its own, and divides it.
@@ -77,6 +80,7 @@ class Recipe:
     token_kind: str
     metric: Metric
     splits: tuple[str, ...] = ("train", "dev")
+    units: Callable[[Namespace], UnitOptions] | None = None
     text: TextOptions = field(default_factory=TextOptions)
     obtain: Callable[[Path], None] | None = None
     source: CorpusSource | None = None

@@ -101,6 +101,20 @@ def test_the_an4_recipe_prepares_a_fold(tmp_path):
         main(RECIPE, [*command, "--fold", "8"])
 
 
+def test_an4_with_its_dictionary_is_prepared_as_phones_and_the_letter_a_has_its_name(tmp_path):
+    corpus = write_an4(tmp_path / "an4", ("fabc", "mdef", "aghi"))
+    (corpus / "etc" / "an4.dic").write_text(
+        "A  AH\nA(2)  EY\nF  EH F\nM  EH M\nGO  G OW\nTEN  T EH N\n"
+    )
+    command = ["prepare", "--corpus", str(corpus), "--data", str(tmp_path / "data")]
+    assert main(RECIPE, command) == 0
+    lexicon = (tmp_path / "data" / "lexicon.txt").read_text().splitlines()
+    assert [line.split()[0] for line in lexicon] == ["A", "A", "F", "GO", "M", "TEN"]
+    assert lexicon[0] == "A EY"
+    assert main(RECIPE, [*command, "--units", "characters"]) == 0
+    assert not (tmp_path / "data" / "lexicon.txt").exists()
+
+
 def test_real_an4_is_whole_and_its_speakers_disjoint(shared_data):
     splits = {split: an4.utterances(shared_data("an4"), split) for split in ("train", "dev")}
     speakers = {split: {u.speaker for u in found} for split, found in splits.items()}

@@ -32,6 +32,7 @@ OPTIONS = [
         "0",
     ),
     *("--model.spec_augment", "null", "--model.learning_rate", "0.02"),
+    *("--model.objective.consistency", "0", "--ema", "0"),
     *("--model.schedule.warmup_steps", "5", "--data.speed_factors", "[1.0]"),
 ]
 

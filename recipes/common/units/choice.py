@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from asr.tokens import BLANK, Tokenizer
 from recipes.common.manifests import Utterance
 from recipes.common.normaliser import TextOptions
-from recipes.common.units.lexicon import Lexicon, make_lexicon, read_words
-from recipes.common.units.options import UnitOptions
+from recipes.common.units.lexicon import Lexicon, make_lexicon, read_words, words_of_files
+from recipes.common.units.options import OF_LEXICONS, UnitOptions
 from recipes.common.units.subwords import train_subwords
 
 __all__ = ["Units", "choose_units"]
@@ -47,11 +47,18 @@ def choose_units(
     return _phones(splits, options, text)
 
 
+def _further_words(options: UnitOptions, text: TextOptions) -> dict[str, str]:
+    """Words for the lexicon beside those that are said, with their places."""
+    if options.words == OF_LEXICONS:
+        return words_of_files(options.lexicons, text)
+    return {} if options.words is None else read_words(options.words, text)
+
+
 def _phones(
     splits: Mapping[str, Sequence[Utterance]], options: UnitOptions, text: TextOptions
 ) -> Units:
     """Phones of every word, since development texts are scored in phones too while training."""
-    more = {} if options.words is None else read_words(options.words, text)
+    more = _further_words(options, text)
     said = {
         word: f"{utterance.id}, {utterance.audio}"
         for utterances in splits.values()

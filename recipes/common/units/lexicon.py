@@ -18,7 +18,15 @@ from recipes.common.normaliser import TextOptions
 from recipes.common.units.g2p import ARPABET, pronounce
 from recipes.common.units.options import CMUDICT, UnitOptions
 
-__all__ = ["GUESSED_FILE", "LEXICON_FILE", "Lexicon", "make_lexicon", "read_words", "save_lexicon"]
+__all__ = [
+    "GUESSED_FILE",
+    "LEXICON_FILE",
+    "Lexicon",
+    "make_lexicon",
+    "read_words",
+    "save_lexicon",
+    "words_of_files",
+]
 
 LEXICON_FILE, GUESSED_FILE = "lexicon.txt", "guessed.txt"
 FEW = 10  # words in a message
@@ -112,6 +120,16 @@ def read_words(path: str | Path, text: TextOptions) -> dict[str, str]:
             )
         words.setdefault(parts[0], where)
     return words
+
+
+def words_of_files(lexicons: Sequence[str], text: TextOptions) -> dict[str, str]:
+    """The words of all ``lexicons`` that are files, in the form that ``text`` gives to texts.
+
+    Raises:
+        CorpusError: a lexicon cannot be read, or has a word without pronunciation.
+    """
+    files = [name for name in lexicons if name != CMUDICT]
+    return {text.apply(word): name for name in files for word, _ in _read_file(name)}
 
 
 def save_lexicon(path: Path, ways: Mapping[str, Sequence[Pronunciation]]) -> None:

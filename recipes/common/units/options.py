@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from asr.types import ConfigError
 
-__all__ = ["CMUDICT", "ESPEAK", "KINDS", "UnitOptions"]
+__all__ = ["CMUDICT", "ESPEAK", "KINDS", "OF_LEXICONS", "UnitOptions"]
 
 KINDS = ("characters", "phones", "subwords")
 CMUDICT, ESPEAK, NONE = "cmudict", "espeak", "none"
+OF_LEXICONS = "lexicons"  # in the place of a file of words: those of the lexicons' files
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class UnitOptions:
         g2p: what pronounces other words: ``"espeak"``, ``"none"``, or None for espeak-ng where
             cmudict is among the lexicons.
         stress: ``"drop"``, or ``"keep"`` to tell AH0 from AH1.
-        words: a file of further words for the lexicon that is written, one a line.
+        words: a file of further words for the lexicon that is written, one a line; or
+            ``"lexicons"`` for all words of the files among ``lexicons``.
     """
 
     kind: str = "characters"

@@ -10,7 +10,8 @@ import pytest
 from asr.audio import read_audio, write_wav
 from asr.recognizer import Recognizer
 from recipes.common.cli import main
-from recipes.common.manifests import Utterance
+from recipes.common.data import manifest_path
+from recipes.common.manifests import Utterance, read_manifest
 from recipes.common.metric import WER
 from recipes.common.recipe import Recipe
 from recipes.demo.espeak import Voice, speak
@@ -43,15 +44,25 @@ def test_phones_are_trained_and_scored_as_phones_and_as_words(toy, tmp_path, lex
     said = capsys.readouterr().out
     assert "best development PER (greedy)" in said
 
-    greedy = ["evaluate", "--run", str(run), "--data", str(data)]
+    evaluate = ["evaluate", "--run", str(run), "--data", str(data)]
+    greedy = [*evaluate, "--decoder", "greedy"]
     assert main(toy.recipe(), [*greedy, "--results", str(tmp_path / "greedy")]) == 0
     assert "PER" in capsys.readouterr().out
     for row in rows(tmp_path / "greedy"):
         assert set((row["reference"] + " " + row["hypothesis"]).split()) <= {"AY", "BEE"}
 
-    words = [*greedy, "--decoder", "beam", "--lexicon", str(data / "lexicon.txt")]
+    words = [*evaluate, "--decoder", "beam", "--lexicon", str(data / "lexicon.txt")]
     assert main(toy.recipe(), [*words, "--results", str(tmp_path / "words")]) == 0
     assert "WER" in capsys.readouterr().out
+    assert main(toy.recipe(), [*evaluate, "--results", str(tmp_path / "usual")]) == 0
+    assert rows(tmp_path / "usual") == rows(tmp_path / "words")
+
+    export = ["export", "--run", str(run), "--data", str(data), "--output", str(tmp_path / "b")]
+    assert main(toy.recipe(), export) == 0
+    [cut, *_] = read_manifest(manifest_path(data, "dev"))
+    heard = Recognizer.load(tmp_path / "b").recognize([read_audio(cut.recording.sources[0].source)])
+    assert heard[0].text == rows(tmp_path / "words")[0]["hypothesis"]
+    capsys.readouterr()
     known = {line.split()[0] for line in (data / "lexicon.txt").read_text().splitlines()}
     for row in rows(tmp_path / "words"):
         assert set(row["reference"]) <= {"a", "b"}
