@@ -19,9 +19,10 @@ OTHERS = {
     *("kaldifst", "kaldilm", "kaldi_decoder", "wetext"),  # decoding graphs, written forms
     *("opentelemetry", "sounddevice", "lhotse", "pytorch_lightning", "tensorboard"),
 }
+HTTP = {"starlette", "uvicorn", "websockets", "python_multipart"}  # the gateway's alone
 LIGHT = [
     ("import asr.recognizer", OTHERS),
-    ("import server.command", OTHERS),
+    ("import server.command", OTHERS | HTTP),
     ("import asr.audio", OTHERS | TORCH),  # what each audio worker imports
     ("import asr.cli.main", OTHERS | TORCH),
     ("from asr.cli.main import main; main(['--version'])", OTHERS | TORCH),
@@ -29,6 +30,8 @@ LIGHT = [
     ("import server.main", OTHERS | TORCH),
     ("import server.probe", OTHERS | TORCH),
     ("import server.client", OTHERS | TORCH | {"asr"}),
+    ("import server.http.main", OTHERS | TORCH | HTTP),
+    ("import server.http.command", OTHERS | TORCH),
 ]
 CODE = """
 import atexit, json, sys

@@ -30,7 +30,7 @@ def read(path: str) -> str:
 
 
 def test_the_commands_are_named() -> None:
-    assert set(SCRIPTS) == {"asr", "asr-server", "asr-client"}
+    assert set(SCRIPTS) == {"asr", "asr-server", "asr-client", "asr-gateway"}
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -182,6 +182,8 @@ class Conversation:
             self._keys = None
         if self._stream is not None:
             raise ApiError(400, "config comes before audio", param="config")
+        if isinstance(values, dict) and values.get("native") == 1:  # errors have its form, too
+            self._wishes = replace(self._wishes, native=True)
         self._wishes = self._wishes.updated(values)
         if self._wishes.native:
             if not self._wishes.encoding:

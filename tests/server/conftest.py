@@ -66,6 +66,7 @@ _fake = load_beside("fake_service")
 serve_fake, fake, failure, gate = _fake.serve_fake, _fake.fake, _fake.failure, _fake.gate
 _virtual = load_beside("virtual_time")
 virtually, instantly = _virtual.virtually, _virtual.instantly
+load_beside("limit_table")  # tests import it
 TOKENS = ["<blank>", "<space>", "a", "b", "c", "d", "e"]
 METHODS = ("Transcribe", "TranscribeChunks", "TranscribeStream")
 PIECE = 1024 * 1024
