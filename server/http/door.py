@@ -135,13 +135,20 @@ def check_origin(headers: Headers, origins: tuple[str, ...]) -> None:
     origin = headers.get("origin")
     if origin is None or origin in origins:
         return
-    if urlsplit(origin).netloc != headers.get("host"):
+    if not _is_of(origin, headers.get("host")):
         raise ApiError(
             403,
             "a page of another site may not ask here (the operator can allow it: --allow-origin)",
             code="origin_not_allowed",
             close=True,
         )
+
+
+def _is_of(origin: str, host: str | None) -> bool:
+    try:
+        return urlsplit(origin).netloc == host
+    except ValueError:  # brackets of an address that is none
+        return False
 
 
 def _no_key(message: str) -> ApiError:

@@ -39,7 +39,8 @@ class Wanted:
     Attributes:
         audio: a file's bytes.
         model: the server's name for it; empty: the server's default.
-        phrases: that may be said.
+        prompt: phrases that may be said, as far as the model can say them.
+        keywords: phrases that it has to be able to say.
         format: of :data:`FORMATS`.
         granularities: of ``verbose_json``: times of words, of segments.
         stream: answer by server-sent events.
@@ -48,19 +49,28 @@ class Wanted:
 
     audio: bytes
     model: str
-    phrases: tuple[str, ...]
+    prompt: tuple[str, ...]
+    keywords: tuple[str, ...]
     format: str
     granularities: frozenset[str]
     stream: bool
     posteriors: bool = False
 
-    def config(self) -> RecognitionConfig:
-        """What the server is asked for."""
-        contexts = [SpeechContext(phrases=self.phrases)] if self.phrases else []
+    def configs(self) -> list[RecognitionConfig]:
+        """What the server is asked for, until it can be used.
+
+        A prompt is free text and a hint to OpenAI's models. Here its words have to be the model's,
+        which may be in capitals throughout, or not have them at all.
+        """
+        prompts = [self.prompt, *(tuple(map(fold, self.prompt)) for fold in (str.upper, str.lower))]
+        return [self._config(prompt) for prompt in dict.fromkeys([*prompts, ()])]
+
+    def _config(self, prompt: tuple[str, ...]) -> RecognitionConfig:
+        phrases = [*prompt, *self.keywords]
         return RecognitionConfig(
             model=self.model,
             enable_word_time_offsets=self.format in ("srt", "vtt", "verbose_json"),
-            speech_contexts=contexts,
+            speech_contexts=[SpeechContext(phrases=phrases)] if phrases else [],
             enable_posteriors=self.posteriors,
         )
 
@@ -160,7 +170,8 @@ async def _read(fields: _Fields, language: str) -> Wanted:
     wanted = Wanted(
         audio=await fields.file("file"),
         model="" if DEFAULT_MODELS.fullmatch(model) else model,
-        phrases=(*phrases_of(fields.text("prompt") or ""), *fields.texts("keywords")),
+        prompt=phrases_of(fields.text("prompt") or ""),
+        keywords=tuple(fields.texts("keywords")),
         format=form,
         granularities=frozenset(
             _one_of("timestamp_granularities", name, GRANULARITIES)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
+import grpc
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -17,6 +17,7 @@ from server.client import (
     AsyncStream,
     ClientError,
     LiveResult,
+    RecognitionConfig,
     StreamingRecognitionConfig,
 )
 from server.http.admission import Admission
@@ -28,7 +29,7 @@ from server.pb.v1.speech_pb2 import LATENCY_HIGH
 
 __all__ = ["Deltas", "Transcriptions"]
 
-log = logging.getLogger(__name__)
+PROMPT_IGNORED = "x-prompt-ignored"  # a header: the server's words about the prompt
 
 
 class Transcriptions:
@@ -53,27 +54,43 @@ class Transcriptions:
             await _unless_gone(receive, respond())
 
     async def _response(self, wanted: Wanted, request_id: str) -> Response:
+        *attempts, last = wanted.configs()
+        refusal = ""
+        for number, config in enumerate(attempts):
+            try:
+                response = await self._attempt(wanted, config, request_id)
+            except ClientError as error:
+                if error.code != grpc.StatusCode.INVALID_ARGUMENT:
+                    raise
+                if number == 0:
+                    refusal = error.details
+            else:
+                return response
+        response = await self._attempt(wanted, last, request_id)
+        if attempts:
+            response.headers[PROMPT_IGNORED] = refusal.encode("ascii", "replace").decode()
+        return response
+
+    async def _attempt(
+        self, wanted: Wanted, config: RecognitionConfig, request_id: str
+    ) -> Response:
         if not wanted.stream:
-            said = await self._client.transcribe(
-                wanted.audio, wanted.config(), request_id=request_id
-            )
+            said = await self._client.transcribe(wanted.audio, config, request_id=request_id)
             return answer(wanted, said, self._options.language)
-        events = await self._events(wanted, request_id)
+        events = await self._events(wanted, config, request_id)
         headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
         return StreamingResponse(events, headers=headers, media_type="text/event-stream")
 
-    async def _events(self, wanted: Wanted, request_id: str) -> AsyncIterator[str]:
+    async def _events(
+        self, wanted: Wanted, config: RecognitionConfig, request_id: str
+    ) -> AsyncIterator[str]:
         """The events, once it is known that there will be some: what is refused has a status."""
         model = await self._client.get_model(wanted.model, request_id=request_id)
         if model.answers_at_end:
-            said = await self._client.transcribe(
-                wanted.audio, wanted.config(), request_id=request_id
-            )
+            said = await self._client.transcribe(wanted.audio, config, request_id=request_id)
             return _whole(said.text)
-        config = StreamingRecognitionConfig(
-            config=wanted.config(), interim_results=True, latency=LATENCY_HIGH
-        )
-        stream = await self._client.live(_one(wanted.audio), config, request_id=request_id)
+        live = StreamingRecognitionConfig(config=config, interim_results=True, latency=LATENCY_HIGH)
+        stream = await self._client.live(_one(wanted.audio), live, request_id=request_id)
         try:
             return _growing(stream, await anext(stream, None))
         except BaseException:

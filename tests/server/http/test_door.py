@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from asr.types import ConfigError
+from server.http import protocol
 from server.http.body import BODY_BYTES
 from server.options import ListenOptions
 
@@ -68,7 +69,7 @@ FORMS = {  # files, fields, the one that is at fault, words
         *(FILE, {**FORM, "response_format": "verbose_json", "timestamp_granularities[]": "phone"}),
         *("timestamp_granularities", "give one of segment, word"),
     ),
-    "logprobs": (FILE, {**FORM, "include[]": "logprobs"}, "include", "not told here"),
+    "logprobs": (FILE, {**FORM, "include[]": "logprobs"}, "include", "give one of posteriors"),
     "stream": (FILE, {**FORM, "stream": "maybe"}, "stream", "give one of true"),
     "a stream of subtitles": (
         *(FILE, {**FORM, "stream": "true", "response_format": "srt"}),
@@ -269,6 +270,16 @@ def test_a_body_that_stalls_is_not_waited_for(fake, gateway_to):
     assert b"too_slow" in answer
 
 
+def test_a_connection_without_a_request_is_not_kept(gateway_to, fake, monkeypatch):
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.05)
+    with gateway_to(fake.address) as gateway:
+        host, port = gateway.url.removeprefix("http://").split(":")
+        for head in (b"", b"GET / HTTP/1.1\r\nHost: x\r\n"):
+            with socket.create_connection((host, int(port)), timeout=30) as connection:
+                connection.sendall(head)
+                assert connection.recv(1) == b""
+
+
 def test_requests_beyond_the_places_are_refused_and_told_when(fake, gateway_to, gate):
     reached = threading.Event()
 
@@ -358,7 +369,8 @@ def test_sockets_show_their_key_in_a_header_or_first_of_all(locked):
 def test_pages_of_other_sites_may_not_ask_unless_they_are_allowed(fake, gateway_to):
     origin = "https://example.org"
     with gateway_to(fake.address) as gateway:
-        assert error_of(post(gateway, headers={"origin": origin}), 403)
+        for stranger in (origin, "null", "http://["):
+            assert error_of(post(gateway, headers={"origin": stranger}), 403)
         assert post(gateway, headers={"origin": gateway.url}).status_code == 200
         with pytest.raises(InvalidStatus):
             connect(gateway.socket, origin=origin)

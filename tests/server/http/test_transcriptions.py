@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx2
 import openai
 import pytest
 
@@ -63,6 +64,33 @@ def test_a_prompt_is_phrases(transcribe, fake):
     transcribe(prompt="Peephole, LSTM. Graves;  two words\nLSTM", extra_body={"keywords": ["last"]})
     [context] = fake.heard[-1].config.speech_contexts
     assert [*context.phrases] == ["Peephole", "LSTM", "Graves", "two words", "last"]
+
+
+def test_a_prompt_is_tried_in_the_models_case_and_left_out_where_it_has_not_the_words(
+    serve_fake, gateway_to, failure
+):
+    """To OpenAI's models it is a hint. What is named as a keyword has to be known."""
+    unknown = failure("INVALID_ARGUMENT", "the word 'Graves' is not in the lexicon", None)
+
+    def ask(refusals: int, **fields: str):
+        server = serve_fake(None, *[unknown] * refusals)
+        with gateway_to(server.address) as gateway:
+            response = httpx2.post(
+                f"{gateway.url}/v1/audio/transcriptions",
+                files={"file": ("a.wav", b"1234")},
+                data={"model": "letters", "prompt": "Graves", **fields},
+            )
+        contexts = [heard.config.speech_contexts for heard in server.heard]
+        return response, [[*context[0].phrases] if context else [] for context in contexts]
+
+    response, phrases = ask(1)
+    assert (response.status_code, phrases) == (200, [["Graves"], ["GRAVES"]])
+    assert "x-prompt-ignored" not in response.headers
+    response, phrases = ask(3)
+    assert (response.status_code, phrases) == (200, [["Graves"], ["GRAVES"], ["graves"], []])
+    assert "'Graves' is not in the lexicon" in response.headers["x-prompt-ignored"]
+    response, phrases = ask(4, **{"keywords[]": "Peephole"})
+    assert (response.status_code, phrases[-1]) == (400, ["Peephole"])
 
 
 def test_names_of_openais_models_stand_for_the_default_one(transcribe, fake):
