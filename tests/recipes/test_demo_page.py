@@ -18,6 +18,7 @@ pytest.importorskip("uvicorn", reason="the extra http is not installed")
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_the_page_is_there_until_ctrl_c(tmp_path):
     opened = tmp_path / "opened"
     browser = tmp_path / "browser.sh"

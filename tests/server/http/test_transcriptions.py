@@ -119,3 +119,11 @@ def test_posteriors_are_told_where_they_are_included(transcribe, fake):
     assert fake.heard[-1].config.enable_posteriors
     transcribe(response_format="verbose_json")
     assert not fake.heard[-1].config.enable_posteriors
+
+
+def test_what_the_server_has_not_installed_is_told(transcribe, fake, failure):
+    fake.speech.failures.append(
+        failure("FAILED_PRECONDITION", "install the extra itn", pushback=None)
+    )
+    with pytest.raises(openai.BadRequestError, match="install the extra itn"):
+        transcribe()
