@@ -8,14 +8,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asr.decoding import Decoder
+from asr.decoding import Decoder, Stop
 from asr.gate import NO_WORDS
 from asr.recognizer import PreparedWaveform, Recognizer
 from asr.segmenter import Piece, Segmenter, SegmentOptions
 from asr.tokens import Tokenizer
 from asr.types import SPACE, Hypothesis, Segment, TimedToken, Transcript
 
-__all__ = ["join_segments", "segments_of", "transcribe_blocks"]
+__all__ = [
+    "decode_piece",
+    "join_segments",
+    "prepared_window",
+    "segments_of",
+    "transcribe_blocks",
+]
 
 # The worst that was proved of a segment is what is proved of the whole.
 SEARCHES = (None, "cut", "sectioned", "exact")
@@ -53,10 +59,39 @@ def segments_of(
     for block in blocks:
         segmenter.push(block)
         while segmenter.is_ready:
-            yield _decoded(recognizer, _next_piece(recognizer, segmenter), decoder)
+            yield _next_segment(recognizer, segmenter, decoder)
     segmenter.end()
     while segmenter.is_ready:
-        yield _decoded(recognizer, _next_piece(recognizer, segmenter), decoder)
+        yield _next_segment(recognizer, segmenter, decoder)
+
+
+def prepared_window(recognizer: Recognizer, segmenter: Segmenter) -> PreparedWaveform | None:
+    """The window of a segmenter that is ready, to be computed next; None: there is nothing in it.
+
+    What is computed, or no frames, is given to :meth:`asr.segmenter.Segmenter.cut`, and the piece
+    to :func:`decode_piece`.
+    """
+    window, rate = segmenter.window(), recognizer.sample_rate
+    is_short = len(window) < recognizer.min_samples  # a rest that is no frame
+    if is_short or recognizer.gate.is_silent(window, rate):
+        return None
+    return PreparedWaveform(window, rate, len(window) / rate)
+
+
+def decode_piece(
+    recognizer: Recognizer, piece: Piece, decoder: Decoder, stop: Stop | None = None
+) -> Segment:
+    """The segment that ``piece`` is; its times count from the beginning of the recording.
+
+    Raises:
+        DecodingError, StoppedError: see :meth:`asr.decoding.Decoder.decode`.
+    """
+    frames, gate = len(piece.log_probs), recognizer.gate
+    hypotheses: Sequence[Hypothesis] = (NO_WORDS,)
+    if frames and not gate.is_silent(piece.samples, recognizer.sample_rate):
+        [found] = decoder.decode(piece.log_probs[None], torch.tensor([frames]), stop)
+        hypotheses = gate.keep(found)
+    return Segment(piece.start, piece.end, tuple(each.shifted(piece.start) for each in hypotheses))
 
 
 def join_segments(segments: Sequence[Segment], tokenizer: Tokenizer) -> Transcript:
@@ -88,24 +123,12 @@ def join_segments(segments: Sequence[Segment], tokenizer: Tokenizer) -> Transcri
     return Transcript((joined,), segments[-1].end, tuple(segments))
 
 
-def _next_piece(recognizer: Recognizer, segmenter: Segmenter) -> Piece:
-    window = segmenter.window()
-    rate = recognizer.sample_rate
-    is_short = len(window) < recognizer.min_samples  # a rest that is no frame
-    if is_short or recognizer.gate.is_silent(window, rate):
-        return segmenter.cut(torch.zeros(0, recognizer.tokenizer.size))
-    prepared = PreparedWaveform(window, rate, len(window) / rate)
-    log_probs, _ = recognizer.log_probs([prepared])
-    return segmenter.cut(log_probs[0])
-
-
-def _decoded(recognizer: Recognizer, piece: Piece, decoder: Decoder) -> Segment:
-    frames, gate = len(piece.log_probs), recognizer.gate
-    hypotheses: Sequence[Hypothesis] = (NO_WORDS,)
-    if frames and not gate.is_silent(piece.samples, recognizer.sample_rate):
-        [found] = decoder.decode(piece.log_probs[None], torch.tensor([frames]))
-        hypotheses = gate.keep(found)
-    return Segment(piece.start, piece.end, tuple(each.shifted(piece.start) for each in hypotheses))
+def _next_segment(recognizer: Recognizer, segmenter: Segmenter, decoder: Decoder) -> Segment:
+    prepared = prepared_window(recognizer, segmenter)
+    log_probs = torch.zeros(0, recognizer.tokenizer.size)
+    if prepared is not None:
+        log_probs = recognizer.log_probs([prepared])[0][0]
+    return decode_piece(recognizer, segmenter.cut(log_probs), decoder)
 
 
 def _joined_tokens(said: Sequence[Hypothesis], tokenizer: Tokenizer) -> tuple[TimedToken, ...]:

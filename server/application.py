@@ -21,7 +21,7 @@ from server.engine.batching import Batcher
 from server.engine.live import LiveStreams
 from server.engine.models import Loaded, Models, ModelSource
 from server.engine.search_pool import Searches
-from server.limits import AUDIO_BYTES, AUDIO_SECONDS, MAX_CHANNELS, MAX_RATE, MIN_RATE
+from server.limits import MAX_CHANNELS, MAX_RATE, MIN_RATE, WHOLE_BYTES, WHOLE_SECONDS
 from server.options import CapacityOptions, ServerOptions
 from server.resources import available_bytes
 from server.telemetry.logs import log_call
@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 
 MEMORY_SHARE = 0.8
 LIMITS = AudioLimits(
-    max_bytes=AUDIO_BYTES,
-    max_seconds=AUDIO_SECONDS,
+    max_bytes=WHOLE_BYTES,
+    max_seconds=WHOLE_SECONDS,
     min_rate=MIN_RATE,
     max_rate=MAX_RATE,
     max_channels=MAX_CHANNELS,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
-    "ALTERNATIVE_SECONDS",
     "AUDIO_BYTES",
-    "AUDIO_SECONDS",
     "DEFAULT_PORT",
     "MAX_ALTERNATIVES",
     "MAX_BEAM_WIDTH",
@@ -29,9 +27,12 @@ __all__ = [
     "PREFIX_EXPANSIONS",
     "PREFIX_SECONDS",
     "REQUEST_ID_CHARACTERS",
+    "SPOKEN_SECONDS",
     "STREAM_BYTES",
     "UPLOAD_BYTES_PER_SECOND",
     "UPLOAD_SECONDS",
+    "WHOLE_BYTES",
+    "WHOLE_SECONDS",
 ]
 
 DEFAULT_PORT = 50051
@@ -40,17 +41,23 @@ DEFAULT_PORT = 50051
 # no setting. Two minutes of 16 kHz LINEAR16; TranscribeChunks carries more.
 MESSAGE_LIMIT = 4 * 1024 * 1024
 
-# One piece of audio: bytes as sent, seconds, hertz, channels.
-AUDIO_BYTES = 64 * 1024 * 1024
-AUDIO_SECONDS = 600.0
+# One recording: bytes as sent, 4.6 hours of 16 kHz LINEAR16; hertz, channels. However long it is:
+# what is said in it has to fit into the answer, and that is a message.
+AUDIO_BYTES = 512 * 1024 * 1024
 MIN_RATE, MAX_RATE = 4_000, 192_000
 MAX_CHANNELS = 8
+
+# More bytes than that are kept in a file, and longer audio is decoded block by block.
+WHOLE_BYTES = 64 * 1024 * 1024
+WHOLE_SECONDS = 600.0
 
 # An upload that brings less, over the idle time, loses its place. Speech codecs send more.
 UPLOAD_BYTES_PER_SECOND = 250
 
-# An upload that takes longer loses it as well: twice the time in which the longest audio is spoken.
-UPLOAD_SECONDS = 1200.0
+# Audio that is sent as it is spoken, and answered at its end. An upload that takes twice as long
+# loses its place as well.
+SPOKEN_SECONDS = 14_400.0
+UPLOAD_SECONDS = 2 * SPOKEN_SECONDS
 
 # A live stream: bytes as sent, 37 hours of 16 kHz LINEAR16; seconds that the model may hear ahead.
 STREAM_BYTES = 4 * 1024 * 1024 * 1024
@@ -60,15 +67,11 @@ MIN_LOOK_AHEAD, MAX_LOOK_AHEAD = 0.1, 2.0
 MIN_RULE_SECONDS, MAX_RULE_SECONDS = 0.1, 600.0
 MAX_SEGMENT_SECONDS = 60.0
 
-# Hypotheses in one answer; of those about long audio, as many as fit into MESSAGE_LIMIT.
+# Hypotheses in one answer; audio that is cut into segments has one.
 MAX_ALTERNATIVES = 30
 
 # No client makes a call more than ten times as expensive as the default decoder does.
 MAX_BEAM_WIDTH = 100
-
-# Seconds of audio times hypotheses in its answer: each is aligned for its times, which takes time
-# in proportion to the square of its length.
-ALTERNATIVE_SECONDS = 2000.0
 
 # Prefix search is for measuring models: of longer audio it may take minutes.
 PREFIX_SECONDS = 30.0

@@ -1,5 +1,6 @@
 """Bytes or files to waveforms, within limits."""
 
+from asr.audio.blocks import AudioBlocks, link_blocks, pcm_blocks
 from asr.audio.decode import (
     AudioInfo,
     AudioLimits,
@@ -18,6 +19,7 @@ from asr.audio.stream import PcmStream, WavStream
 
 __all__ = [
     "OWN_RECORDINGS",
+    "AudioBlocks",
     "AudioInfo",
     "AudioLimits",
     "PcmStream",
@@ -27,6 +29,8 @@ __all__ = [
     "decode_audio",
     "decode_pcm",
     "encode_flac",
+    "link_blocks",
+    "pcm_blocks",
     "probe",
     "probe_file",
     "read_audio",

@@ -13,6 +13,7 @@ __all__ = [
     "OWN_RECORDINGS",
     "AudioLimits",
     "Meter",
+    "TooLongError",
     "check_bytes",
     "check_format",
 ]
@@ -47,6 +48,10 @@ DEFAULT_LIMITS = AudioLimits()
 OWN_RECORDINGS = AudioLimits(
     max_bytes=2**36, max_seconds=math.inf, max_decoded_bytes=2**62, max_expansion=math.inf
 )
+
+
+class TooLongError(AudioError):
+    """Audio that is longer, or takes more memory, than may be decoded at once."""
 
 
 def check_bytes(count: int, limits: AudioLimits) -> None:
@@ -86,18 +91,18 @@ class Meter:
         self._decoded = 0
 
     def check(self, frames: int, sample_rate: int, channels: int) -> None:
-        """Raise AudioError if ``frames`` more are too long or decode to too much."""
+        """Raise AudioError if ``frames`` more expand too much, or are too long or too large."""
         limits = self._limits
         # As a quotient, like a duration anywhere else: exact to the frame where frames times a
         # decimal fraction of a second is not.
         if self._seconds + frames / sample_rate > limits.max_seconds:
-            raise AudioError(
+            raise TooLongError(
                 f"the audio is longer than {limits.max_seconds:g} s",
                 remedy="cut it into shorter pieces",
             )
         decoded = self._decoded + frames * channels * SAMPLE_BYTES
         if decoded > limits.max_decoded_bytes:
-            raise AudioError(
+            raise TooLongError(
                 f"the audio decodes to more than {limits.max_decoded_bytes} bytes",
                 remedy="cut it into shorter pieces, or send fewer channels or a lower rate",
             )

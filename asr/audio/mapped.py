@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from asr.audio.containers import Data
 from asr.types import AsrError, AudioError
 
-__all__ = ["mapped"]
+__all__ = ["let_go", "mapped"]
 
 
 @contextmanager
@@ -24,6 +24,12 @@ def mapped(path: str | os.PathLike[str]) -> Iterator[Data]:
         yield _map(path)
     except AsrError as error:
         raise error.at(str(path)) from None
+
+
+def let_go(data: Data) -> None:
+    """Tell the system that what was read of a file need not stay in memory."""
+    if isinstance(data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        data.madvise(mmap.MADV_DONTNEED)
 
 
 def _map(path: str | os.PathLike[str]) -> Data:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from asr.types import AudioError
 
-__all__ = ["Mono", "check_usable", "mix"]
+__all__ = ["Mono", "check_channel", "check_usable", "mix"]
 
 LOUDEST = 1e6  # of full scale 1; floats may exceed 1, but squares must not overflow
 GROWTH = 1 << 20  # samples: memory grows by so much where the length is not known
@@ -22,10 +22,7 @@ class Mono:
     """
 
     def __init__(self, frames: int | None, channels: int, channel: int | None) -> None:
-        if channel is not None and not 0 <= channel < channels:
-            raise AudioError(
-                f"there is no channel {channel}", remedy=f"choose 0 to {channels - 1}, or none"
-            )
+        check_channel(channel, channels)
         self.count = 0
         self._samples = np.empty(frames or 0, np.float32)
         self._channel = 0 if channels == 1 else channel
@@ -73,6 +70,14 @@ def mix(
     else:
         kept[:] = block[:, channel or 0]
     return kept
+
+
+def check_channel(channel: int | None, channels: int) -> None:
+    """Raise AudioError unless there is such a channel, from 0; None is the mean of all."""
+    if channel is not None and not 0 <= channel < channels:
+        raise AudioError(
+            f"there is no channel {channel}", remedy=f"choose 0 to {channels - 1}, or none"
+        )
 
 
 def check_usable(block: NDArray[np.float32], frames_before: int) -> None:

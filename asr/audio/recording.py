@@ -6,28 +6,25 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
-from asr.audio.checked import checked_blocks, open_link
+from asr.audio.blocks import link_blocks
 from asr.audio.containers import Data, container_of, container_to_read
 from asr.audio.decode import AudioInfo, decode_links, measure
-from asr.audio.limits import AudioLimits, Meter, check_bytes
-from asr.audio.link import Link
+from asr.audio.limits import AudioLimits, check_bytes
 from asr.audio.links import own_links
-from asr.audio.mapped import mapped
-from asr.audio.mono import mix
+from asr.audio.mapped import let_go, mapped
 from asr.files.read import is_pipe, open_input
 from asr.types import AsrError, AudioError, Waveform
 
 __all__ = ["Recording"]
 
 PIPE_BYTES = 1024 * 1024  # read at once
-BLOCKS_IN_MEMORY = 256  # of samples, whose bytes stay in memory when they were read
+BLOCKS_IN_MEMORY = 64  # of samples, whose bytes stay in memory when they were read
 
 
 class Recording:
@@ -73,45 +70,16 @@ class Recording:
         Raises:
             AudioError: see :meth:`read`; after the blocks before.
         """
-        meter = Meter(len(self._data), self._limits)
-        frames = 0
+        blocks = link_blocks(self._links, len(self._data), sample_rate, limits=self._limits)
         try:
-            for link in self._links:
-                own_rate, count = yield from self._of_link(link, meter, sample_rate)
-                frames += round(count * self.info.sample_rate / own_rate)
+            for number, block in enumerate(blocks):
+                yield block
+                if number % BLOCKS_IN_MEMORY == 0:
+                    let_go(self._data)
         except AsrError as error:
             raise error.at(self.path) from None
-        self.info = replace(self.info, num_samples=frames)  # no header told it more exactly
-
-    def _of_link(
-        self, link: Link, meter: Meter, sample_rate: int
-    ) -> Generator[NDArray[np.float32], None, tuple[int, int]]:
-        """The blocks of one recording; returns its own rate and how many frames it has."""
-        with open_link(link, self._limits) as file:
-            resampler = None
-            if file.sample_rate != sample_rate:
-                resampler = soxr.ResampleStream(
-                    file.sample_rate, sample_rate, 1, dtype="float32", quality="HQ"
-                )
-            place = 0
-            for number, block in enumerate(checked_blocks(file, meter)):
-                samples = mix(block, place)
-                place += len(block)
-                yield samples if resampler is None else resampler.resample_chunk(samples)
-                if number % BLOCKS_IN_MEMORY == 0:
-                    self._let_go()
-            if not place:
-                raise AudioError(
-                    "the audio has no samples", remedy="send a recording of some length"
-                )
-            if resampler is not None:
-                yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
-            return file.sample_rate, place
-
-    def _let_go(self) -> None:
-        """Tell the system that what was read of the file need not stay in memory."""
-        if isinstance(self._data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-            self._data.madvise(mmap.MADV_DONTNEED)
+        # No header told it more exactly.
+        self.info = replace(self.info, num_samples=blocks.num_samples)
 
     def _bytes(self) -> Data:
         if not is_pipe(self.path):

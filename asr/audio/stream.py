@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from asr.audio.containers import container_to_read, refuse_container
 from asr.audio.headers import PcmFormat, layout_of, pcm_format
 from asr.audio.limits import DEFAULT_LIMITS, AudioLimits, check_format
-from asr.audio.mono import check_usable
+from asr.audio.mono import check_channel, check_usable
 from asr.audio.pcm import SAMPLE_BYTES
 from asr.audio.sndfile import open_raw
 from asr.types import AudioError
@@ -51,10 +51,7 @@ class PcmStream:
         limits: AudioLimits = DEFAULT_LIMITS,
     ) -> None:
         check_format(sample_rate, channels, limits)
-        if channel is not None and not 0 <= channel < channels:
-            raise AudioError(
-                f"there is no channel {channel}", remedy=f"choose 0 to {channels - 1}, or none"
-            )
+        check_channel(channel, channels)
         self._encoding = encoding
         self._channels = channels
         self._channel = 0 if channels == 1 else channel

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from asr.decoding import Stop
 from asr.live import Event, Interim, LiveOptions, LiveStream
 from asr.nn.chunks import Chunking
 from asr.types import ConfigError, Transcript
+from server.api.blocks import audio_blocks
 from server.api.calls import Context
 from server.api.live_messages import (
     check_decoder,
@@ -179,11 +181,12 @@ class LiveCalls:
     async def _feed_whole(
         self, live: LivePlan, upload: Upload, hearing: Hearing, record: CallRecord
     ) -> None:
-        audio = await upload.audio()
-        record.audio_bytes = len(audio)
-        with record.stage("audio"):
-            waveform, record.audio_seconds = await self._audio.decode(live.plan.job, audio)
-        await hearing.push(waveform.samples)
+        with closing(await upload.audio()) as audio, record.summed():
+            record.audio_bytes = len(audio)
+            blocks = audio_blocks(self._audio, live.plan.job, audio, record)
+            async with aclosing(blocks):
+                async for block in blocks:
+                    await hearing.push(block)
 
     async def _feed_pieces(
         self, live: LivePlan, upload: Upload, hearing: Hearing, record: CallRecord

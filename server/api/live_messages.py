@@ -12,10 +12,15 @@ from asr.decoding import DecoderOptions
 from asr.live import EndpointOptions, Final, Interim, LiveOptions
 from asr.nn.chunks import Chunking
 from asr.types import ConfigError, DecodingError, Word
-from server.api.messages import write_alternatives, write_duration, write_word
+from server.api.messages import (
+    SAMPLE_BYTES,
+    seconds_of,
+    write_alternatives,
+    write_duration,
+    write_word,
+)
 from server.audio.pool import AudioJob
 from server.limits import (
-    AUDIO_SECONDS,
     MAX_LOOK_AHEAD,
     MAX_RULE_SECONDS,
     MAX_SEGMENT_SECONDS,
@@ -47,7 +52,6 @@ __all__ = [
     "write_live_started",
 ]
 
-SAMPLE_BYTES = {"LINEAR16": 2, "FLOAT": 4, "MULAW": 1, "ALAW": 1}
 LATENCIES = {
     LATENCY_UNSPECIFIED: "medium",
     LATENCY_LOW: "low",
@@ -108,11 +112,8 @@ def write_live_started(
         look_ahead=write_duration(chunking.look_ahead * seconds_per_frame),
         chunk=write_duration(chunking.frames * seconds_per_frame),
     )
-    if at_end:
-        started.max_audio.CopyFrom(write_duration(AUDIO_SECONDS))
-    elif job.encoding in SAMPLE_BYTES:
-        a_second = SAMPLE_BYTES[job.encoding] * job.channels * job.sample_rate
-        started.max_audio.CopyFrom(write_duration(STREAM_BYTES // a_second))
+    if job.encoding in SAMPLE_BYTES:
+        started.max_audio.CopyFrom(write_duration(seconds_of(STREAM_BYTES, job)))
     return started
 
 

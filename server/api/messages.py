@@ -13,8 +13,7 @@ from asr.types import AudioError, DecodingError, Hypothesis, Search, Transcript,
 from server.audio.pool import AudioJob
 from server.engine.models import ServedModel
 from server.limits import (
-    ALTERNATIVE_SECONDS,
-    AUDIO_SECONDS,
+    AUDIO_BYTES,
     MAX_ALTERNATIVES,
     MAX_BEAM_WIDTH,
     MAX_BOOST,
@@ -28,6 +27,7 @@ from server.limits import (
     PREFIX_ALTERNATIVES,
     PREFIX_EXPANSIONS,
     PREFIX_SECONDS,
+    SPOKEN_SECONDS,
 )
 from server.pb.v1.speech_pb2 import (
     AUDIO_ENCODING_AAC,
@@ -56,10 +56,13 @@ from server.pb.v1.speech_pb2 import (
 )
 
 __all__ = [
+    "SAMPLE_BYTES",
+    "AnswerRoom",
     "check_duration",
     "read_job",
     "read_options",
     "read_phrases",
+    "seconds_of",
     "write_alternatives",
     "write_duration",
     "write_model",
@@ -79,6 +82,7 @@ RAW = {
     AUDIO_ENCODING_MULAW: "MULAW",
     AUDIO_ENCODING_ALAW: "ALAW",
 }
+SAMPLE_BYTES = {"LINEAR16": 2, "FLOAT": 4, "MULAW": 1, "ALAW": 1}
 WITH_HEADER = {
     AUDIO_ENCODING_UNSPECIFIED: "",
     AUDIO_ENCODING_WAV: "WAV",
@@ -142,11 +146,6 @@ def _changes(config: RecognitionConfig) -> dict[str, float]:
 
 def check_duration(options: DecoderOptions, seconds: float) -> None:
     """Raise DecodingError if a decoder of ``options`` would take too long for so much audio."""
-    if options.nbest > 1 and options.nbest * seconds > ALTERNATIVE_SECONDS:
-        raise DecodingError(
-            f"{options.nbest} alternatives of {seconds:.0f} s of audio are too many",
-            remedy=f"give at most {ALTERNATIVE_SECONDS:g} divided by the seconds, or 1",
-        )
     if options.name == "prefix" and seconds > PREFIX_SECONDS:
         raise DecodingError(
             f"prefix search is for up to {PREFIX_SECONDS:g} s of audio",
@@ -265,18 +264,42 @@ def write_alternatives(
             break
         alternatives.append(alternative)
     if not alternatives:
-        raise DecodingError(
-            f"the answer has more than the {MESSAGE_LIMIT} bytes of a message",
-            remedy="cut the audio into shorter pieces, or leave the times of words out",
-        )
+        raise _too_much_said()
     return alternatives
 
 
-def write_started(model: ServedModel) -> StreamStarted:
-    """What a stream that is answered after its end is told at its start."""
-    return StreamStarted(
-        model=model.name, answers_at_end=True, max_audio=write_duration(AUDIO_SECONDS)
+class AnswerRoom:
+    """What is left of an answer's message, while what it says becomes known bit by bit."""
+
+    def __init__(self) -> None:
+        self._left = MESSAGE_LIMIT - 2 * FRAME_BYTES
+
+    def take(self, hypothesis: Hypothesis, *, words: bool) -> None:
+        """Raise DecodingError if ``hypothesis`` does not fit behind the others."""
+        self._left -= _alternative(hypothesis, words).ByteSize()
+        if self._left < 0:
+            raise _too_much_said()
+
+
+def _too_much_said() -> DecodingError:
+    return DecodingError(
+        f"the answer has more than the {MESSAGE_LIMIT} bytes of a message",
+        remedy="cut the audio into shorter pieces, or leave the times of words out",
     )
+
+
+def write_started(model: ServedModel, job: AudioJob) -> StreamStarted:
+    """What a stream that is answered after its end is told at its start."""
+    started = StreamStarted(model=model.name, answers_at_end=True)
+    if job.encoding in SAMPLE_BYTES:
+        seconds = min(seconds_of(AUDIO_BYTES, job), SPOKEN_SECONDS)
+        started.max_audio.CopyFrom(write_duration(seconds))
+    return started
+
+
+def seconds_of(count: int, job: AudioJob) -> int:
+    """Whole seconds that so many bytes of samples without a header last."""
+    return count // (SAMPLE_BYTES[job.encoding] * job.channels * job.sample_rate)
 
 
 def write_model(model: ServedModel, default: str) -> Model:

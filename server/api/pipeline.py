@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, closing
+from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, tensor
 
 from asr.decoding import Decoder, DecoderOptions, Phrase, Stop, WfstOptions
@@ -12,12 +16,15 @@ from asr.gate import NO_WORDS
 from asr.itn import InverseNormalizer, shared_normalizer
 from asr.recognizer import PreparedWaveform, Recognizer
 from asr.types import Transcript
+from server.api.blocks import long_audio_blocks
 from server.api.messages import check_duration, read_job, read_options, read_phrases, write_result
 from server.api.posteriors import check_posterior_duration, write_posteriors
-from server.audio.pool import AudioJob, AudioWorkers
+from server.api.segments import SEGMENTS, SegmentReader
+from server.audio.pool import AudioJob, AudioWorkers, LongAudioError
 from server.engine.admission import Place
 from server.engine.models import Models, ServedModel
 from server.engine.search_pool import Searches
+from server.engine.spool import Spool
 from server.pb.v1.speech_pb2 import RecognitionConfig, SpeechRecognitionResult
 from server.telemetry.records import CallRecord
 
@@ -75,14 +82,25 @@ class Pipeline:
         )
 
     async def transcribe(
-        self, plan: Plan, audio: bytes | bytearray, place: Place, record: CallRecord
+        self, plan: Plan, audio: bytes | bytearray | Spool, place: Place, record: CallRecord
     ) -> SpeechRecognitionResult:
-        """The result for ``audio``.
+        """The result for ``audio``, which is closed.
 
         Raises:
             AsrError: the audio cannot be used, or is too long for the decoder.
         """
-        record.audio_bytes = len(audio)
+        with closing(audio if isinstance(audio, Spool) else Spool(audio)) as kept:
+            record.audio_bytes = len(kept)
+            if kept.data is not None:
+                try:
+                    return await self._at_once(plan, kept.data, place, record)
+                except LongAudioError:
+                    place.rest()  # there are places of their own for such
+            return await self._by_blocks(plan, kept, record)
+
+    async def _at_once(
+        self, plan: Plan, audio: bytes | bytearray, place: Place, record: CallRecord
+    ) -> SpeechRecognitionResult:
         with record.stage("admission"):
             await place.turn()
         with plan.model.batcher.coming():
@@ -95,9 +113,36 @@ class Pipeline:
             check_duration(plan.decoder.options, duration)
             if plan.with_posteriors:
                 check_posterior_duration(duration)
+        if duration > SEGMENTS.max_seconds and not plan.with_posteriors:
+            return await self._by_segments(plan, _one(prepared.samples), record)
         log_probs = await self._log_probs(plan.model, prepared, record)
         with record.stage("search"):
             return await self._search(plan, log_probs, duration)
+
+    async def _by_blocks(
+        self, plan: Plan, audio: Spool, record: CallRecord
+    ) -> SpeechRecognitionResult:
+        if plan.with_posteriors:
+            check_posterior_duration(math.inf)
+        blocks = long_audio_blocks(self._audio, plan.job, audio, record)
+        async with aclosing(blocks):
+            return await self._by_segments(plan, blocks, record)
+
+    async def _by_segments(
+        self, plan: Plan, blocks: AsyncIterator[NDArray[np.float32]], record: CallRecord
+    ) -> SpeechRecognitionResult:
+        reader = SegmentReader(
+            plan.model, plan.decoder, self._searches, record, words=plan.with_words
+        )
+        with record.summed():
+            transcript = await reader.read(blocks)
+        # Resampling rounds: the length is that of the audio as it came.
+        whole = replace(transcript, duration=record.audio_seconds, segments=())
+
+        def write(stop: Stop) -> SpeechRecognitionResult:
+            return write_result(plan.written(whole, stop.check), words=plan.with_words)
+
+        return await self._searches.run(write)
 
     async def _decoder(
         self, recognizer: Recognizer, options: DecoderOptions, phrases: tuple[Phrase, ...]
@@ -133,3 +178,7 @@ class Pipeline:
             return result
 
         return await self._searches.run(search)
+
+
+async def _one(samples: NDArray[np.float32]) -> AsyncIterator[NDArray[np.float32]]:
+    yield samples

@@ -76,7 +76,9 @@ class SpeechService(SpeechServicer):
                     await self._live.run(config, upload, place, context, record)
                     return
                 plan = await self._pipeline.plan(config, record)
-                await context.write(TranscribeStreamResponse(started=write_started(plan.model)))
+                await context.write(
+                    TranscribeStreamResponse(started=write_started(plan.model, plan.job))
+                )
                 audio = await upload.audio()
                 result = await self._pipeline.transcribe(plan, audio, place, record)
             await context.write(TranscribeStreamResponse(result=result))

@@ -11,6 +11,7 @@ import grpc
 
 from asr.types import AudioError, ConfigError
 from server.engine.admission import Place
+from server.engine.spool import Spool
 from server.errors import Refusal
 from server.limits import AUDIO_BYTES, STREAM_BYTES, UPLOAD_BYTES_PER_SECOND, UPLOAD_SECONDS
 from server.pb.v1.speech_pb2 import (
@@ -68,27 +69,34 @@ class Upload:
             raise _no_config()
         return message.config
 
-    async def audio(self) -> bytearray:
-        """The audio of the remaining messages.
+    async def audio(self) -> Spool:
+        """The audio of the remaining messages, to be closed.
 
         Raises:
             ConfigError: a message holds no audio.
             AudioError: there are more than ``AUDIO_BYTES``; said as soon as they are.
             Refusal: the upload is too slow, or the server has no room for it.
         """
-        audio = bytearray()
-        while (message := await self._next()) is not None:
-            if message.WhichOneof("streaming_request") != "audio_content":
-                raise _no_audio("audio_content only")
-            piece = message.audio_content
-            if len(audio) + len(piece) > AUDIO_BYTES:
-                raise AudioError(
-                    f"the audio has more than {AUDIO_BYTES} bytes", remedy="split it into parts"
-                )
-            self._place.hold(len(piece))
-            audio += piece
-            self._count(len(piece))
+        audio = Spool()
+        try:
+            while (message := await self._next()) is not None:
+                if message.WhichOneof("streaming_request") != "audio_content":
+                    raise _no_audio("audio_content only")
+                await self._keep(message.audio_content, audio)
+        except BaseException:
+            audio.close()
+            raise
         return audio
+
+    async def _keep(self, piece: bytes, audio: Spool) -> None:
+        if len(audio) + len(piece) > AUDIO_BYTES:
+            raise AudioError(
+                f"the audio has more than {AUDIO_BYTES} bytes",
+                remedy="compress it (FLAC, Opus), or split it into parts",
+            )
+        self._place.hold(len(piece))
+        await audio.add(piece)
+        self._count(len(piece))
 
     async def live(self) -> AsyncIterator[bytes | None]:
         """The audio of the remaining messages, as it comes; None for the end of a segment.

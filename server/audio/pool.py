@@ -5,16 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from asr.audio import AudioLimits
 from asr.audio.limits import check_bytes
 from asr.types import AudioError, ConfigError, Waveform
-from server.audio.process import NotTakenError, WorkerDiedError, WorkerProcess
+from server.audio.blocks import BlockReader
+from server.audio.process import (
+    LongAudioError,
+    NotTakenError,
+    WorkerDiedError,
+    WorkerProcess,
+)
 from server.audio.worker import AudioJob
 
-__all__ = ["AudioJob", "AudioWorkers", "WorkerDiedError"]
+__all__ = ["AudioJob", "AudioWorkers", "LongAudioError", "WorkerDiedError"]
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +40,8 @@ class AudioWorkers:
 
     A process that ends fails the job it had, and no other; a new one takes its place. Jobs of more
     than ``seconds_per_job`` are ended. ``async with`` starts and closes. ``on_restart`` is called
-    whenever a process had to be replaced.
+    whenever a process had to be replaced. Recordings beyond ``limits`` have processes of their own,
+    ``count`` of them at a time.
     """
 
     def __init__(
@@ -41,6 +54,9 @@ class AudioWorkers:
     ) -> None:
         self._count = count
         self._limits = limits
+        self._long_limits = replace(
+            limits, max_bytes=2**62, max_seconds=math.inf, max_decoded_bytes=2**62
+        )
         self._seconds_per_job = seconds_per_job
         self._on_restart = on_restart
         self._processes: dict[int, WorkerProcess] = {}  # by pid
@@ -48,6 +64,8 @@ class AudioWorkers:
         self._waiting: deque[asyncio.Future[WorkerProcess]] = deque()
         self._keepers: list[asyncio.Task[None]] = []
         self._jobs: set[asyncio.Task[tuple[Waveform, float]]] = set()
+        self._readers: set[BlockReader] = set()
+        self._reader_places = asyncio.Semaphore(count)
         self._is_open = False
 
     async def __aenter__(self) -> AudioWorkers:
@@ -95,6 +113,8 @@ class AudioWorkers:
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
+        for reader in self._readers:
+            reader.kill()
         await asyncio.gather(*map(self._forget, list(self._processes.values())))
         await asyncio.gather(*self._jobs, return_exceptions=True)
 
@@ -109,6 +129,7 @@ class AudioWorkers:
         Raises:
             AudioError: the audio is not what ``job`` says, not usable, beyond the limits, or takes
                 too long.
+            LongAudioError: it is longer, or larger, than the limits: :meth:`blocks` decodes it.
             WorkerDiedError: the process ended during this job, or :meth:`close` was called.
         """
         view = memoryview(audio)
@@ -128,6 +149,30 @@ class AudioWorkers:
                 raise
             finally:
                 del task  # it holds the error, whose traceback holds this frame and the audio
+
+    @asynccontextmanager
+    async def blocks(
+        self, job: AudioJob, file: int
+    ) -> AsyncIterator[tuple[BlockReader, AsyncIterator[NDArray[np.float32]]]]:
+        """Decode the recording in an open ``file``, however long, as its blocks are asked for.
+
+        A process of its own reads it, which ends with the context, at once. The reader tells the
+        recording's seconds when all blocks ``(N,)`` at ``job.target_rate`` have come.
+
+        Raises:
+            AudioError: as :meth:`decode`, of the blocks as well.
+            WorkerDiedError: the process does not start, or ended, or :meth:`close` was called.
+        """
+        async with self._reader_places:
+            if not self._is_open:
+                raise WorkerDiedError("the audio workers are closed")
+            reader = await BlockReader.start(job, file, self._long_limits)
+            self._readers.add(reader)
+            try:
+                yield reader, reader.blocks(self._seconds_per_job)
+            finally:
+                self._readers.discard(reader)
+                await reader.stop()
 
     def _forget_job(self, task: asyncio.Task[tuple[Waveform, float]]) -> None:
         self._jobs.discard(task)

@@ -4,7 +4,8 @@ Damaged files and bombs reach libsndfile and soxr here, where a crash ends this 
 the system limits its memory. It may not write files, and it ends with the server. Both sides speak
 in frames: :data:`FRAME`, a JSON object, then raw bytes. The server sends an :class:`AudioJob` and
 the audio; the answer is ``{"frames": N, "seconds": S}`` and N float32, or ``{"what": ...,
-"remedy": ...}`` as of an AudioError.
+"remedy": ...}`` as of an AudioError, or ``{"long": true}`` where it has to be read by blocks
+(:mod:`server.audio.reader`).
 """
 
 from __future__ import annotations
@@ -18,17 +19,32 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from asr.audio import AudioLimits, decode_audio, decode_pcm, resample
+from asr.audio.limits import TooLongError
 from asr.types import AudioError, MissingPackageError, Waveform
 from server.signals import SIGNALS
 
-__all__ = ["FRAME", "READY", "AudioJob", "address_space", "decode", "main", "pack"]
+__all__ = [
+    "FRAME",
+    "OWN_BYTES",
+    "RAW_ENCODINGS",
+    "READY",
+    "AudioJob",
+    "address_space",
+    "check_rate",
+    "confine",
+    "decode",
+    "main",
+    "pack",
+    "telling",
+]
 
 FRAME = struct.Struct("<IQ")  # bytes of the JSON, bytes of what follows it
 READY = {"ready": True}  # the first frame, sent when audio can be decoded
@@ -62,6 +78,8 @@ def decode(job: AudioJob, audio: bytes, limits: AudioLimits) -> tuple[Waveform, 
 
     Raises:
         AudioError: not what ``job`` says, not usable, or beyond ``limits``.
+        MissingPackageError: it needs the extra ``formats``, which is not installed.
+        TooLongError: longer, or larger, than ``limits``.
     """
     if job.encoding in RAW_ENCODINGS:
         waveform = decode_pcm(
@@ -73,26 +91,20 @@ def decode(job: AudioJob, audio: bytes, limits: AudioLimits) -> tuple[Waveform, 
             channel=job.channel,
         )
     else:
-        waveform = _decode_file(job, audio, limits)
-        if job.sample_rate not in (0, waveform.sample_rate):
-            raise AudioError(
-                f"sample_rate_hertz is {job.sample_rate}, "
-                f"but the audio's header says {waveform.sample_rate}",
-                remedy="leave it 0 to trust the header",
-            )
+        waveform = decode_audio(
+            audio, limits=limits, channel=job.channel, container=job.encoding or None
+        )
+        check_rate(job, waveform.sample_rate)
     return resample(waveform, job.target_rate), waveform.duration
 
 
-def _decode_file(job: AudioJob, audio: bytes, limits: AudioLimits) -> Waveform:
-    try:
-        return decode_audio(
-            audio, limits=limits, channel=job.channel, container=job.encoding or None
-        )
-    except MissingPackageError:  # whoever sent it cannot install it
+def check_rate(job: AudioJob, rate: int) -> None:
+    """Raise AudioError unless audio of ``rate`` hertz is what ``job`` says."""
+    if job.sample_rate not in (0, rate):
         raise AudioError(
-            "this server does not read such audio: it has no FFmpeg",
-            remedy="convert it to WAV, FLAC, OGG or MP3",
-        ) from None
+            f"sample_rate_hertz is {job.sample_rate}, but the audio's header says {rate}",
+            remedy="leave it 0 to trust the header",
+        )
 
 
 def pack(head: dict[str, Any], follows: int = 0) -> bytes:
@@ -112,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve the socket whose descriptor is the first argument; the second is limits as JSON."""
     descriptor, limits_json = sys.argv[1:] if arguments is None else arguments
     limits = AudioLimits(**json.loads(limits_json))
-    _confine(limits)
+    confine(address_space(limits))
     with socket.socket(fileno=int(descriptor)) as server, server.makefile("rb") as stream:
         server.sendall(pack(READY))
         while header := stream.read(FRAME.size):
@@ -125,24 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _answer(
     server: socket.socket, job: AudioJob, stream: BinaryIO, size: int, limits: AudioLimits
 ) -> None:
-    try:
+    with telling(server):
         waveform, seconds = decode(job, stream.read(size), limits)
-    except AudioError as error:
-        server.sendall(pack({"what": error.what, "remedy": error.remedy}))
-    except MemoryError:
-        server.sendall(
-            pack(
-                {
-                    "what": "the audio takes too much memory to decode",
-                    "remedy": "cut it into shorter pieces",
-                }
-            )
-        )
-    except Exception:
-        # A defect of ours, for the server's log. What state it leaves is unknown: a new process.
-        server.sendall(pack({"defect": traceback.format_exc()[-TRACEBACK_CHARACTERS:]}))
-        raise
-    else:
         body = waveform.samples.view(np.uint8).data
         head = pack({"frames": len(waveform.samples), "seconds": seconds}, len(body))
         sent = server.sendmsg([head, body])  # both in one go, so that the server wakes once
@@ -151,8 +147,32 @@ def _answer(
         server.sendall(body[max(sent - len(head), 0) :])
 
 
-def _confine(limits: AudioLimits) -> None:
-    """Give up what decoding does not need, and end when the server does."""
+@contextmanager
+def telling(server: socket.socket) -> Iterator[None]:
+    """Tell the server what goes wrong in the context. A defect of ours ends the process as well:
+    what state it leaves is unknown."""
+    try:
+        yield
+    except TooLongError:
+        server.sendall(pack({"long": True}))
+    except AudioError as error:
+        server.sendall(pack({"what": error.what, "remedy": error.remedy}))
+    except MissingPackageError:  # whoever sent it cannot install it
+        what = "this server does not read such audio: it has no FFmpeg"
+        server.sendall(pack({"what": what, "remedy": "convert it to WAV, FLAC, OGG or MP3"}))
+    except MemoryError:
+        what, remedy = "the audio takes too much memory to decode", "cut it into shorter pieces"
+        server.sendall(pack({"what": what, "remedy": remedy}))
+    except Exception:
+        server.sendall(pack({"defect": traceback.format_exc()[-TRACEBACK_CHARACTERS:]}))
+        raise
+
+
+def confine(memory: int) -> None:
+    """Give up what decoding does not need, and end when the server does.
+
+    ``memory``: bytes of address space that suffice.
+    """
     # Ctrl-C, a hangup and a service manager's stop reach the whole group, but the server drains: it
     # ends us. It starts us with these signals blocked.
     for number in SIGNALS:
@@ -163,7 +183,7 @@ def _confine(limits: AudioLimits) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)
-    _limit(resource.RLIMIT_AS, address_space(limits))
+    _limit(resource.RLIMIT_AS, memory)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_NOFILE, 16)

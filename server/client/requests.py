@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from server.limits import AUDIO_SECONDS, MESSAGE_LIMIT
+from server.limits import MESSAGE_LIMIT, SPOKEN_SECONDS
 from server.pb.v1.speech_pb2 import RecognitionConfig, TranscribeRequest
 
 __all__ = ["CHUNK_BYTES", "DEFAULT_TIMEOUT", "Audio", "split", "stream_timeout"]
@@ -77,4 +77,4 @@ def split(piece: bytes) -> Iterator[bytes]:
 
 def stream_timeout(timeout: float) -> float:
     """Seconds for a stream: the longest audio as it is spoken, then as long as any other call."""
-    return AUDIO_SECONDS + timeout
+    return SPOKEN_SECONDS + timeout

@@ -91,9 +91,7 @@ class Admission:
             else:
                 self._taken -= 1
             self._held -= place.held
-            if place.has_turn:
-                self._working -= 1
-                self._turns.release()
+            place.rest()
 
     def _check_room(self) -> None:
         if self._closed:
@@ -145,6 +143,11 @@ class Admission:
         await self._turns.acquire()
         self._working += 1
 
+    def rest(self) -> None:
+        """Let another work in the place of one who does."""
+        self._working -= 1
+        self._turns.release()
+
 
 class Place:
     """One accepted call's place."""
@@ -174,9 +177,15 @@ class Place:
         self.is_stream = True
 
     async def turn(self) -> None:
-        """Wait for this call's turn to work; it lasts until the place is given up."""
+        """Wait for this call's turn to work; it lasts until it rests, or its place is given up."""
         await self._admission.turn()
         self.has_turn = True
+
+    def rest(self) -> None:
+        """Give the turn to others, if this call has it: it goes on by other means."""
+        if self.has_turn:
+            self.has_turn = False
+            self._admission.rest()
 
 
 def _exhausted(cause: Cause, message: str) -> Refusal:

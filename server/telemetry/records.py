@@ -96,6 +96,20 @@ class CallRecord:
         finally:
             self.spent(name, time.perf_counter() - begin)
 
+    @contextmanager
+    def summed(self) -> Iterator[None]:
+        """A stage that comes again and again inside is one interval, of all its time."""
+        before = len(self.intervals)
+        try:
+            yield
+        finally:
+            parts, self.intervals = self.intervals[before:], self.intervals[:before]
+            sums: dict[Stage, Interval] = {}
+            for stage, start, seconds in parts:
+                first = sums.get(stage, Interval(stage, start, 0.0))
+                sums[stage] = first._replace(seconds=first.seconds + seconds)
+            self.intervals += sums.values()
+
     def spent(self, name: Stage, seconds: float) -> None:
         """Add ``seconds`` to a stage that ends now. A stage may come more than once."""
         if name not in STAGES:

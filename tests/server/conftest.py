@@ -31,6 +31,7 @@ from asr.features import FeatureConfig, FeatureExtractor
 from asr.gate import Gate
 from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
 from asr.recognizer import PreparedWaveform, Recognizer
+from asr.segmenter import Segmenter, SegmentOptions
 from asr.tokens import Tokenizer
 from asr.types import Hypothesis, Transcript, Waveform, Word
 from server import lifecycle
@@ -82,6 +83,7 @@ class StandIn:
     sample_rate = 16_000
     seconds_per_frame = 0.02
     can_stream = False
+    min_samples = 320
     tokenizer = Tokenizer(TOKENS)
     gate = Gate()
 
@@ -99,6 +101,9 @@ class StandIn:
         self.before("model", waveforms)
         lengths = torch.tensor([len(waveform.samples) // 320 for waveform in waveforms])
         return torch.zeros(len(waveforms), int(lengths.max()), len(TOKENS)), lengths
+
+    def segmenter(self, options: SegmentOptions) -> Segmenter:
+        return Segmenter(options, self.sample_rate, self.sample_rate // 50, (1,))
 
     def decoder(self, options: DecoderOptions, phrases: Sequence[Phrase] = ()) -> StandInDecoder:
         return StandInDecoder(self, options, tuple(phrases))

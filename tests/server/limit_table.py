@@ -8,7 +8,6 @@ from __future__ import annotations
 import struct
 
 from server.limits import (
-    AUDIO_SECONDS,
     MAX_ALTERNATIVES,
     MAX_BEAM_WIDTH,
     MAX_BOOST,
@@ -45,7 +44,6 @@ def wav(frames: int, rate: int = 16_000, channels: int = 1, bits: int = 16) -> b
 
 
 SECOND = bytes(32_000)
-TOO_LONG = bytes(int(MIN_RATE * AUDIO_SECONDS) + 1)
 BEYOND = {  # configuration, audio, words of the refusal
     "rate below": (raw(rate=MIN_RATE - 1), SECOND, "3999 Hz (use 4000 to 192000 Hz)"),
     "rate above": (raw(rate=MAX_RATE + 1), SECOND, "192001 Hz (use 4000 to 192000 Hz)"),
@@ -88,10 +86,6 @@ BEYOND = {  # configuration, audio, words of the refusal
         *(raw(decoder="prefix"), bytes(int(PREFIX_SECONDS + 1) * 32_000)),
         "prefix search is for up to 30 s",
     ),
-    "alternatives of long audio": (
-        *(raw(decoder="beam", beam_width=30, max_alternatives=21), bytes(96 * 32_000)),
-        "21 alternatives of 96 s of audio are too many (give at most 2000 divided",
-    ),
     "characters of a phrase": (
         *(hoping(["a" * (MAX_PHRASE_CHARACTERS + 1)]), SECOND),
         "201 characters (give at most 200)",
@@ -99,11 +93,6 @@ BEYOND = {  # configuration, audio, words of the refusal
     "boost": (hoping(["a"], MAX_BOOST + 1), SECOND, "boost is 21 (give a number from -20 to 20)"),
     "boost, no number": (hoping(["a"], float("nan")), SECOND, "boost is nan (give a number"),
     "language model's weight": (raw(lm_weight=101.0), SECOND, "the model has no language model"),
-    "seconds": (raw("MULAW", MIN_RATE), TOO_LONG, "longer than 600 s (cut it into shorter pieces)"),
-    "seconds, in a header": (
-        *(FILE, wav(len(TOO_LONG), MIN_RATE, bits=8)),
-        "longer than 600 s (cut it into shorter pieces)",
-    ),
 }
 
 WITHIN = {

@@ -7,7 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from asr.audio import OWN_RECORDINGS, Recording, read_audio, resample, write_wav
+from asr.audio import (
+    OWN_RECORDINGS,
+    Recording,
+    decode_pcm,
+    pcm_blocks,
+    read_audio,
+    resample,
+    write_wav,
+)
 from asr.types import AudioError, Waveform
 
 
@@ -95,3 +103,30 @@ def test_a_sample_that_is_no_number_is_told_where_it_is(tmp_path):
     with pytest.raises(AudioError, match="sample 12345 is not a finite number") as caught:
         joined(Recording(path, OWN_RECORDINGS), 16_000)
     assert caught.value.where == str(path)
+
+
+@pytest.mark.parametrize("channel", [None, 0, 1])
+@pytest.mark.parametrize("rate", [8_000, 16_000])
+def test_samples_without_a_header_come_by_blocks_as_they_come_at_once(rate, channel):
+    stereo = np.stack([noise(20, rate).samples, noise(20, rate, 1).samples], axis=1)
+    data = np.rint(30_000 * np.clip(stereo, -1, 1)).astype("<i2").tobytes()
+    options = {"encoding": "LINEAR16", "channels": 2, "channel": channel}
+    blocks = pcm_blocks(data, 16_000, source_rate=rate, limits=OWN_RECORDINGS, **options)
+    whole = decode_pcm(data, sample_rate=rate, **options)
+    found = np.concatenate(list(blocks))
+    np.testing.assert_allclose(found, resample(whole, 16_000).samples, rtol=0, atol=1e-6)
+    assert (blocks.seconds, blocks.source_rate) == (20, rate)
+
+
+def test_samples_without_a_header_are_checked_before_any_comes():
+    options = {"encoding": "LINEAR16", "source_rate": 16_000, "limits": OWN_RECORDINGS}
+    for data, channels, told in (
+        (bytes(999), 1, "not whole frames"),
+        (b"", 1, "empty"),
+        (bytes(1000), 9, "9 channels"),
+        (b"fLaC" + bytes(1000), 1, "header: FLAC"),
+    ):
+        with pytest.raises(AudioError, match=told):
+            pcm_blocks(data, 16_000, channels=channels, **options)
+    with pytest.raises(AudioError, match="no channel 1"):
+        list(pcm_blocks(bytes(1000), 16_000, channels=1, channel=1, **options))

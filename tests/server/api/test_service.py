@@ -13,7 +13,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from asr.recognizer import PreparedWaveform, Recognizer
 from asr.types import DeviceMemoryError, Hypothesis, ModelError, Waveform, Word
-from server.limits import AUDIO_SECONDS, PREFIX_SECONDS
+from server.limits import PREFIX_SECONDS, SPOKEN_SECONDS
 from server.pb.v1 import speech_pb2 as pb
 
 RAW = pb.RecognitionConfig(encoding="AUDIO_ENCODING_LINEAR16", sample_rate_hertz=16000)
@@ -96,7 +96,7 @@ def test_a_stream_is_told_at_once_what_becomes_of_it(running):
     call = running.stub.TranscribeStream(requests(), timeout=60)
     started = next(call).started
     assert (started.model, started.answers_at_end) == ("main", True)
-    assert started.max_audio.ToSeconds() == AUDIO_SECONDS
+    assert started.max_audio.ToSeconds() == SPOKEN_SECONDS
     told.set()
     assert seconds(next(call).result) == 1.0
     assert list(call) == []

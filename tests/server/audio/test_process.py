@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from asr.audio import AudioLimits
+from server.audio.blocks import BlockReader
 from server.audio.process import WorkerDiedError, WorkerProcess
 from server.audio.worker import FRAME, AudioJob, pack
 
@@ -40,6 +41,47 @@ NONSENSE = {
     "a defect": pack({"defect": "Traceback\nforged line"}),
     "silence": b"",
 }
+
+
+BLOCK = np.full(1_600, 0.25, np.float32).tobytes()
+NO_BLOCKS = {
+    "no JSON": FRAME.pack(5, 0) + b"hello",
+    "nothing said": pack({}),
+    "frames without bytes": pack({"frames": 1_600}),
+    "no frames": pack({"frames": 0}),
+    "a block too large": pack({"frames": 2**30}, 2**32),
+    "fewer than none": pack({"frames": -1}, 0),
+    "no number of frames": pack({"frames": "1600"}, len(BLOCK)) + BLOCK,
+    "NaN": pack({"frames": 1_600}, len(BLOCK)) + BLOCK[:-4] + b"\xff\xff\xff\xff",
+    "a cut block": pack({"frames": 1_600}, len(BLOCK)) + BLOCK[:-1],
+    "an end before the audio": pack({"seconds": 0.0}),
+    "an end that is no number": pack({"seconds": math.nan}),
+    "an infinite end": pack({"seconds": math.inf}),
+    "an end elsewhere": pack({"seconds": 0.5}),
+    "a defect": pack({"defect": "Traceback\nforged line"}),
+    "silence": b"",
+}
+
+
+@pytest.mark.parametrize("name", [*NO_BLOCKS, None])
+def test_nonsense_from_the_reader_of_a_long_recording_is_never_a_result(name):
+    async def use():
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with ours, theirs:
+            reader = BlockReader(Gone(), ours, 16_000)
+            block = pack({"frames": 1_600}, len(BLOCK)) + BLOCK
+            theirs.sendall(block + (pack({"seconds": 0.1}) if name is None else NO_BLOCKS[name]))
+            theirs.shutdown(socket.SHUT_WR)
+            blocks = [block.tobytes() async for block in reader.blocks(30)]
+            return blocks, reader.seconds
+
+    if name is None:
+        assert asyncio.run(use()) == ([BLOCK], 0.1)
+    else:
+        with pytest.raises(WorkerDiedError) as caught:
+            asyncio.run(use())
+        assert "\n" not in str(caught.value)
 
 
 class Gone:

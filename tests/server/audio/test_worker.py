@@ -14,7 +14,7 @@ import pytest
 from asr.audio import AudioLimits
 from asr.types import AudioError
 from server.audio.pool import AudioJob, AudioWorkers
-from server.audio.worker import address_space
+from server.audio.worker import OWN_BYTES, address_space
 
 LIMITS = AudioLimits()
 ANY_FILE = AudioJob("", 0, 0, None, 16_000)
@@ -55,6 +55,30 @@ def test_a_process_may_do_little(samples_of, file_of):
         "LD_LIBRARY_PATH",
     }
     assert "libsndfile" in maps
+    assert "torch" not in maps
+    assert "grpc" not in maps
+
+
+def test_the_reader_of_a_long_recording_may_do_as_little(samples_of, file_of, tmp_path):
+    """It is given the file and no way to any other; a bomb takes it no memory."""
+    path = tmp_path / "a.wav"
+    path.write_bytes(file_of(samples_of(0, 3), 16_000, "WAV", "PCM_16"))
+
+    async def use(workers):
+        with path.open("rb") as file:
+            async with workers.blocks(ANY_FILE, file.fileno()) as (reader, blocks):
+                count = sum([len(block) async for block in blocks])
+                assert (count, reader.seconds) == (3 * 16_000, 3.0)
+            async with workers.blocks(ANY_FILE, file.fileno()) as (reader, blocks):
+                await anext(blocks)
+                proc = Path(f"/proc/{reader.pid}")
+                return [(proc / name).read_text() for name in ("limits", "environ", "maps")]
+
+    limits, environment, maps = with_process(use)
+    rows = {line[:26].strip(): line[26:].split()[:2] for line in limits.splitlines()}
+    assert rows["Max address space"] == 2 * [str(OWN_BYTES + path.stat().st_size)]
+    assert rows["Max core file size"] == rows["Max file size"] == ["0", "0"]
+    assert "TOKEN" not in environment
     assert "torch" not in maps
     assert "grpc" not in maps
 

@@ -14,7 +14,7 @@ from limit_table import BEYOND, WITHIN, wav  # beside conftest.py, which loads i
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from server.limits import AUDIO_BYTES
+from server.limits import WHOLE_BYTES
 from server.pb.v1 import speech_pb2 as pb
 
 FILES = [name for name in BEYOND if name.endswith("in a header")]
@@ -129,10 +129,10 @@ def test_sockets_take_what_is_at_a_limit(gateway, limit):
 
 def test_a_file_of_the_largest_size_goes_through_and_a_byte_more_does_not(gateway):
     """The server's own words: the gateway's cap on bodies leaves room for the form around it."""
-    largest = wav((AUDIO_BYTES - 44) // 8, 48_000, 4)  # 175 s of four channels
-    assert len(largest) == AUDIO_BYTES - 4
+    largest = wav((WHOLE_BYTES - 44) // 8, 48_000, 4)  # 175 s of four channels
+    assert len(largest) == WHOLE_BYTES - 4
     assert post(gateway, largest + bytes(4)).status_code == 200
-    assert f"more than {AUDIO_BYTES} bytes" in refused(post(gateway, largest + bytes(5)))
+    assert f"more than {WHOLE_BYTES} bytes" in refused(post(gateway, largest + bytes(5)))
 
 
 # Rubbish

@@ -12,7 +12,6 @@ from asr.recognizer import Recognizer
 from asr.types import Transcript, Waveform
 from server.api.messages import check_duration, read_options, read_phrases, write_result
 from server.limits import (
-    ALTERNATIVE_SECONDS,
     MAX_ALTERNATIVES,
     MAX_BEAM_WIDTH,
     MAX_PHRASES,
@@ -25,8 +24,8 @@ LETTERS = str.maketrans("0123456789", "abcdeabcde")
 PHRASES = [f"{n:09b}".translate(LETTERS) + " abc" for n in range(MAX_PHRASES)]
 
 
-def dearest(name: str, seconds: float) -> pb.RecognitionConfig:
-    """The options of the decoder ``name`` that cost the most for so much audio."""
+def dearest(name: str) -> pb.RecognitionConfig:
+    """The options of the decoder ``name`` that cost the most."""
     if name == "prefix":
         return pb.RecognitionConfig(
             decoder=name, max_alternatives=PREFIX_ALTERNATIVES, enable_word_time_offsets=True
@@ -34,7 +33,7 @@ def dearest(name: str, seconds: float) -> pb.RecognitionConfig:
     return pb.RecognitionConfig(
         decoder=name,
         beam_width=MAX_BEAM_WIDTH,
-        max_alternatives=max(1, min(MAX_ALTERNATIVES, int(ALTERNATIVE_SECONDS / seconds))),
+        max_alternatives=MAX_ALTERNATIVES,
         enable_word_time_offsets=True,
         speech_contexts=[pb.SpeechContext(phrases=PHRASES, boost=1.0)],
     )
@@ -53,15 +52,18 @@ def processor_seconds(work: Callable[[], object]) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "seconds"),
-    [*(("beam", seconds) for seconds in (1, 3, 10, 60, 120, 600)), ("prefix", 3), ("prefix", 30)],
+    [*(("beam", seconds) for seconds in (1, 3, 10, 30)), ("prefix", 3), ("prefix", 30)],
 )
 def test_the_dearest_options_cost_less_than_ten_times_the_default(
     large_bundle_path, samples_of, name, seconds
 ):
-    """From the waveform to the bytes of the answer; decoding the audio is the same for both."""
+    """From the waveform to the bytes of the answer; decoding the audio is the same for both.
+
+    Audio of more than 30 s is recognised by segments of up to that.
+    """
     recognizer = Recognizer.load(large_bundle_path)
     waveform = Waveform(samples_of(0, seconds), 16_000)
-    options = dearest(name, seconds)
+    options = dearest(name)
 
     def call(config: pb.RecognitionConfig) -> None:
         log_probs, lengths = recognizer.log_probs([waveform])

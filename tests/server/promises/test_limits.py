@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from limit_table import BEYOND, FILE, WITHIN, raw, wav  # beside conftest.py, which loads it
 
-from server.limits import AUDIO_BYTES, AUDIO_SECONDS, MAX_RATE, MESSAGE_LIMIT, MIN_RATE
+from server.api import upload
+from server.limits import AUDIO_BYTES, MAX_RATE, MESSAGE_LIMIT
 from server.pb.v1 import speech_pb2 as pb
 from server.pb.v1.speech_pb2_grpc import SpeechStub
 
@@ -52,33 +53,6 @@ def test_every_method_takes_what_is_at_a_limit(stub, transcribe_by, limit):
     assert answers[0] == answers[1] == answers[2]
 
 
-# To the frame
-
-LONGEST = {  # methods, configuration, rate, bytes of a frame, does it need a header
-    "u-law in one message": (METHODS, raw("MULAW", MIN_RATE), MIN_RATE, 1, False),
-    "WAV in one message": (METHODS, FILE, MIN_RATE, 1, True),
-    "LINEAR16 at 16 kHz": (STREAMS, raw(), 16_000, 2, False),
-    "WAV at 48 kHz": (STREAMS[:1], FILE, 48_000, 2, True),
-    "u-law at an odd rate": (STREAMS[:1], raw("MULAW", 11_025), 11_025, 1, False),
-}
-
-
-@pytest.mark.parametrize("name", LONGEST)
-def test_the_longest_audio_is_taken_and_a_frame_more_is_not(stub, transcribe_by, name):
-    methods, config, rate, step, has_header = LONGEST[name]
-    longest = int(AUDIO_SECONDS * rate)
-    for method in methods:
-        for frames in (longest, longest + 1):
-            audio = wav(frames, rate, bits=8 * step) if has_header else bytes(frames * step)
-            code, answer = transcribe_by(stub, method, config, audio)
-            if frames == longest:
-                assert code == OK, answer
-                assert answer.result_end_time.ToNanoseconds() == AUDIO_SECONDS * 1e9
-            else:
-                assert code == INVALID
-                assert "longer than 600 s" in answer
-
-
 # To the byte
 
 
@@ -115,21 +89,28 @@ def test_the_largest_message_is_taken_and_a_byte_more_is_not(stub, method, compr
         assert code == (OK if size == MESSAGE_LIMIT else EXHAUSTED)
 
 
+@pytest.fixture(params=[3 * MIB, pytest.param(AUDIO_BYTES, marks=pytest.mark.slow)])
+def most(request, monkeypatch):
+    """The limit of a stream's bytes: a small one in its place, and the real one."""
+    monkeypatch.setattr(upload, "AUDIO_BYTES", request.param)
+    return request.param
+
+
 @pytest.mark.parametrize("method", STREAMS)
-def test_the_largest_stream_is_taken(stub, transcribe_by, method):
-    code, result = transcribe_by(stub, method, raw("MULAW", MAX_RATE), bytes(AUDIO_BYTES))
+def test_the_largest_stream_is_taken(stub, transcribe_by, method, most):
+    code, result = transcribe_by(stub, method, raw("MULAW", MAX_RATE), bytes(most))
     assert code == OK
-    assert result.result_end_time.ToNanoseconds() == round(AUDIO_BYTES / MAX_RATE * 1e9)
+    assert result.result_end_time.ToNanoseconds() == round(most / MAX_RATE * 1e9)
 
 
 @pytest.mark.parametrize("method", STREAMS)
-def test_a_byte_more_in_a_stream_is_refused_before_the_stream_ends(stub, method):
+def test_a_byte_more_in_a_stream_is_refused_before_the_stream_ends(stub, method, most):
     message = getattr(pb, f"{method}Request")
     refused = threading.Event()
 
     def requests():
         yield message(config=raw("MULAW", MAX_RATE))
-        for _ in range(AUDIO_BYTES // MIB):
+        for _ in range(most // MIB):
             yield message(audio_content=bytes(MIB))
         yield message(audio_content=b"\0")
         refused.wait(60)  # it goes on
@@ -139,7 +120,7 @@ def test_a_byte_more_in_a_stream_is_refused_before_the_stream_ends(stub, method)
         list(answer)
     refused.set()
     assert caught.value.code() == INVALID
-    assert f"more than {AUDIO_BYTES} bytes" in caught.value.details()
+    assert f"more than {most} bytes" in caught.value.details()
 
 
 # Bombs
