@@ -93,6 +93,12 @@ class Meter:
     def check(self, frames: int, sample_rate: int, channels: int) -> None:
         """Raise AudioError if ``frames`` more expand too much, or are too long or too large."""
         limits = self._limits
+        decoded = self._decoded + frames * channels * SAMPLE_BYTES
+        if decoded > max(EXPANSION_FLOOR, limits.max_expansion * self._encoded):
+            raise AudioError(
+                f"the audio expands to more than {limits.max_expansion:g} times its bytes",
+                remedy="cut it into shorter pieces, or compress it less",
+            )
         # As a quotient, like a duration anywhere else: exact to the frame where frames times a
         # decimal fraction of a second is not.
         if self._seconds + frames / sample_rate > limits.max_seconds:
@@ -100,16 +106,10 @@ class Meter:
                 f"the audio is longer than {limits.max_seconds:g} s",
                 remedy="cut it into shorter pieces",
             )
-        decoded = self._decoded + frames * channels * SAMPLE_BYTES
         if decoded > limits.max_decoded_bytes:
             raise TooLongError(
                 f"the audio decodes to more than {limits.max_decoded_bytes} bytes",
                 remedy="cut it into shorter pieces, or send fewer channels or a lower rate",
-            )
-        if decoded > max(EXPANSION_FLOOR, limits.max_expansion * self._encoded):
-            raise AudioError(
-                f"the audio expands to more than {limits.max_expansion:g} times its bytes",
-                remedy="cut it into shorter pieces, or compress it less",
             )
 
     def add(self, frames: int, sample_rate: int, channels: int) -> None:

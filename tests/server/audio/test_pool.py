@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import weakref
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ import pytest
 
 from asr.audio import AudioLimits, decode_audio, decode_pcm, resample
 from asr.types import AudioError, ConfigError
-from server.audio.pool import AudioJob, AudioWorkers, WorkerDiedError
+from server.audio.pool import AudioJob, AudioWorkers, LongAudioError, WorkerDiedError
 from server.audio.worker import decode
 
 pytestmark = pytest.mark.timed
@@ -43,9 +44,22 @@ async def outcome(workers, audio):
     """The samples of a call, or the kind of its failure."""
     try:
         waveform, _ = await workers.decode(ANY_FILE, audio)
+    except LongAudioError:
+        return await outcome_by_blocks(workers, audio)
     except (AudioError, WorkerDiedError) as error:
         return type(error)
     return waveform.samples
+
+
+async def outcome_by_blocks(workers, audio):
+    with tempfile.TemporaryFile() as file:
+        file.write(audio)
+        file.flush()
+        try:
+            async with workers.blocks(ANY_FILE, file.fileno()) as (_, blocks):
+                return np.concatenate([block async for block in blocks])
+        except (AudioError, WorkerDiedError) as error:
+            return type(error)
 
 
 async def until(condition, seconds=5.0):
