@@ -1,6 +1,7 @@
 """Compressed audio that grows: how much is accepted, and that refusing it is cheap."""
 
 import contextlib
+import math
 import time
 
 import pytest
