@@ -11,12 +11,12 @@ from starlette.requests import ClientDisconnect, Request
 
 from server.http.admission import Place
 from server.http.errors import ApiError
-from server.limits import AUDIO_BYTES, UPLOAD_BYTES_PER_SECOND, UPLOAD_SECONDS
+from server.limits import UPLOAD_BYTES_PER_SECOND, UPLOAD_SECONDS, WHOLE_BYTES
 from server.timeout import within
 
 __all__ = ["BODY_BYTES", "Body"]
 
-BODY_BYTES = AUDIO_BYTES + 1024 * 1024  # the audio, and the other fields around it
+BODY_BYTES = WHOLE_BYTES + 1024 * 1024  # the audio, and the other fields around it
 
 
 class Body:
@@ -93,7 +93,7 @@ class Body:
 def _too_long() -> ApiError:
     return ApiError(
         413,
-        f"the request has more than {BODY_BYTES} bytes, of which {AUDIO_BYTES} may be audio "
+        f"the request has more than {BODY_BYTES} bytes, of which {WHOLE_BYTES} may be audio "
         "(split it into parts)",
         code="too_large",
         close=True,
