@@ -29,6 +29,7 @@ from server.audio.worker import (
     check_rate,
     confine,
     pack,
+    reading,
     telling,
 )
 
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     confine(OWN_BYTES + size)
     with socket.socket(fileno=int(descriptor)) as server:
         server.sendall(pack(READY))
-        with telling(server):
+        with telling(server), reading():
             data = mmap.mmap(int(file), 0, access=mmap.ACCESS_READ)
             blocks = open_blocks(job, data, limits)
             for number, block in enumerate(_of_a_size(blocks)):

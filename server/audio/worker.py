@@ -43,6 +43,7 @@ __all__ = [
     "decode",
     "main",
     "pack",
+    "reading",
     "telling",
 ]
 
@@ -78,7 +79,6 @@ def decode(job: AudioJob, audio: bytes, limits: AudioLimits) -> tuple[Waveform, 
 
     Raises:
         AudioError: not what ``job`` says, not usable, or beyond ``limits``.
-        MissingPackageError: it needs the extra ``formats``, which is not installed.
         TooLongError: longer, or larger, than ``limits``.
     """
     if job.encoding in RAW_ENCODINGS:
@@ -91,11 +91,24 @@ def decode(job: AudioJob, audio: bytes, limits: AudioLimits) -> tuple[Waveform, 
             channel=job.channel,
         )
     else:
-        waveform = decode_audio(
-            audio, limits=limits, channel=job.channel, container=job.encoding or None
-        )
+        with reading():
+            waveform = decode_audio(
+                audio, limits=limits, channel=job.channel, container=job.encoding or None
+            )
         check_rate(job, waveform.sample_rate)
     return resample(waveform, job.target_rate), waveform.duration
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Raise AudioError if audio in the context needs FFmpeg, which is not here."""
+    try:
+        yield
+    except MissingPackageError:  # whoever sent it cannot install it
+        raise AudioError(
+            "this server does not read such audio: it has no FFmpeg",
+            remedy="convert it to WAV, FLAC, OGG or MP3",
+        ) from None
 
 
 def check_rate(job: AudioJob, rate: int) -> None:
@@ -157,9 +170,6 @@ def telling(server: socket.socket) -> Iterator[None]:
         server.sendall(pack({"long": True}))
     except AudioError as error:
         server.sendall(pack({"what": error.what, "remedy": error.remedy}))
-    except MissingPackageError:  # whoever sent it cannot install it
-        what = "this server does not read such audio: it has no FFmpeg"
-        server.sendall(pack({"what": what, "remedy": "convert it to WAV, FLAC, OGG or MP3"}))
     except MemoryError:
         what, remedy = "the audio takes too much memory to decode", "cut it into shorter pieces"
         server.sendall(pack({"what": what, "remedy": remedy}))
