@@ -16,6 +16,7 @@ from asr.types import Hypothesis, TimedToken, Word
 __all__ = [
     "Span",
     "best_alignment",
+    "chunk_length",
     "gap_states",
     "hypothesis",
     "path_spans",
@@ -28,6 +29,7 @@ __all__ = [
     "word_of",
 ]
 
+BACK_POINTERS = 1 << 20  # bytes
 Span = tuple[int, int, int]  # token id, first frame, frame after the last
 
 
@@ -93,24 +95,24 @@ def best_alignment(
         gaps = gap_states(labels, separator)
         gaps[0] = not follows
         states[gaps] = gap
-    length = _chunk_length(T)
+    length = chunk_length(T, len(states))
     log_probs = np.ascontiguousarray(log_probs, dtype=np.float32)
     none = np.empty((0, 0), dtype=np.uint8)
-    befores = []  # back-pointers of all frames would not fit for long audio: made again by chunk
+    befores = [score]  # back-pointers of all frames may not fit: made by chunk, the last one first
     stop = stop or Stop()
-    for t in range(0, T, length):
+    for t in range(0, T - length, length):
         stop.check()
-        befores.append(score)
-        score = advance_scores(
-            _with_gap(log_probs[t : t + length], separator), states, skip, score, none
-        )
-    state = len(states) - 1 if score[-1] >= score[-2] else len(states) - 2
+        chunk = _with_gap(log_probs[t : t + length], separator)
+        befores.append(advance_scores(chunk, states, skip, befores[-1], none))
     path = np.empty(T, dtype=np.int64)
+    state = -1  # of the last frame; not known before its chunk
     for t in reversed(range(0, T, length)):
         stop.check()
         chunk = _with_gap(log_probs[t : t + length], separator)
         came_by = np.zeros((len(chunk), len(states)), dtype=np.uint8)
-        advance_scores(chunk, states, skip, befores.pop(), came_by)
+        score = advance_scores(chunk, states, skip, befores.pop(), came_by)
+        if state < 0:
+            state = len(states) - 1 if score[-1] >= score[-2] else len(states) - 2
         state = trace_path(came_by, path[t : t + length], state)
     ids = states[path]
     if separator is not None:
@@ -137,10 +139,13 @@ def _with_gap(frames: NDArray[np.float32], separator: int | None) -> NDArray[np.
     return np.column_stack([frames, np.maximum(frames[:, BLANK_ID], frames[:, separator])])
 
 
-def _chunk_length(frames: int) -> int:
-    """Frames in a chunk: then the scores before all chunks (8 bytes a state) need no more memory
-    than the back-pointers of one (1 byte), and together least."""
-    return max(16, math.isqrt(8 * frames))
+def chunk_length(frames: int, bytes_a_frame: int) -> int:
+    """Frames in a chunk, of which a path's back-pointers take so many bytes.
+
+    All that a megabyte holds; but at least so many that the scores before all chunks (8 bytes a
+    state) need no more memory than the back-pointers of one (1 byte), and together least.
+    """
+    return max(16, math.isqrt(8 * frames), BACK_POINTERS // bytes_a_frame)
 
 
 def hypothesis(

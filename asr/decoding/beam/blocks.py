@@ -139,7 +139,11 @@ class BlockStream(ABC, Generic[Search]):
         return max(settled, common_beginning(shared, path.shared()), key=len)
 
     def _settle(self) -> None:
-        """Say for good what is settled; let go of its frames, and of what was given up."""
+        """Say for good what is settled; let go of its frames, and of what was given up.
+
+        All open frames are aligned for it, so half of them have to be worth it: then no frame is
+        aligned more than a few times.
+        """
         leader = self._leader()
         if leader is None:
             self._path = None
@@ -147,6 +151,9 @@ class BlockStream(ABC, Generic[Search]):
             return
         if leader is self._path:
             self._main, self._path = leader, None
+        rows = self._open.before(self._frame)
+        if 2 * self._open.before(leader.oldest_unsettled() - GUARD) < rows <= 2 * MOST:
+            return
         path = self._path
         if path is not None and not (path.possible and path.restrict(leader.settled())):
             self._path = path = None

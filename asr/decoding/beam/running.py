@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.beam.sharing import MARKS, branches, common_row, oldest_open
+from asr.decoding.beam.sharing import MARKS, branches, oldest_open, what_is_shared
 from asr.decoding.beam.tables import Records
 
 __all__ = ["Labels", "RunningSearch", "begins_with", "common_beginning"]
@@ -55,7 +55,7 @@ class RunningSearch:
 
     def shared(self) -> Labels:
         """What all prefixes begin with now."""
-        return self.spell(common_row(self.beam, self.size, self.tree))
+        return self.spell(what_is_shared(self.beam, self.size, self.tree, self.frame)[0])
 
     def settled(self) -> Labels:
         """What they began with some time ago: whatever disagrees with it is out of the race."""
@@ -80,8 +80,11 @@ class RunningSearch:
     def oldest_open(self, count: int) -> int:
         """The frame that was the first to say more than the best prefix's first ``count`` labels,
         which all prefixes share, in any of them."""
-        row = self._chain()[self._said + count]
-        return int(oldest_open(self.beam, self.size, self.tree, row, self.frame))
+        return self._oldest_after(self._chain()[self._said + count])
+
+    def oldest_unsettled(self) -> int:
+        """The same of what all prefixes began with some time ago."""
+        return self._oldest_after(max(int(self.marks[-1]), self._said))
 
     def restrict(self, beginning: Labels) -> bool:
         """Keep prefixes with this beginning; whether there are any."""
@@ -105,6 +108,10 @@ class RunningSearch:
             row = parents.item(row)
             chain.append(row)
         return chain[::-1]
+
+    def _oldest_after(self, row: int) -> int:
+        """The frame that was the first to say more than ``row``."""
+        return int(oldest_open(self.beam, self.size, self.tree, row, self.frame))
 
     def _compact(self, root: int) -> None:
         """Renumber what is needed of the tree; ``root`` becomes its first row."""

@@ -45,11 +45,11 @@ from asr.decoding.beam.scoring import (
 )
 from asr.decoding.beam.sharing import (
     CHECK,
-    common_row,
+    MAX_OPEN,
     keep_branch,
     note_shared,
     renumbered,
-    too_old,
+    what_is_shared,
 )
 from asr.decoding.beam.tables import NODE, NONE, PREFIX, Records
 from asr.lm.trie import step
@@ -172,8 +172,8 @@ def _look_back(
 ) -> int:
     """Note what all prefixes share by now; where they differ in what is too old, keep those that
     agree with the best. Returns how many there are."""
-    common = common_row(beam, size, tree)
-    while too_old(beam, size, tree, common, frame):
+    common, oldest = what_is_shared(beam, size, tree, frame)
+    while frame - oldest > MAX_OPEN:
         rivals = beam[:size].copy()
         kept = keep_branch(rivals, size, tree, common)
         if closed and not any_complete(rivals[:kept], words):
@@ -184,7 +184,7 @@ def _look_back(
         for slot in range(size):
             beam[slot] = rivals[slot]
             tree[beam[slot].row].slot = slot
-        common = common_row(beam, size, tree)
+        common, oldest = what_is_shared(beam, size, tree, frame)
     note_shared(marks, common)
     return size
 

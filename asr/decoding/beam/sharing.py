@@ -17,12 +17,11 @@ __all__ = [
     "MARKS",
     "MAX_OPEN",
     "branches",
-    "common_row",
     "keep_branch",
     "note_shared",
     "oldest_open",
     "renumbered",
-    "too_old",
+    "what_is_shared",
 ]
 
 CHECK = 32  # frames from one look at what is shared to the next
@@ -31,17 +30,44 @@ MAX_OPEN = 1024  # frames: the best prefix decides what was said before these
 
 
 @compiled
-def common_row(beam: Records, size: int, tree: Records) -> int:
-    """The row of the longest beginning that all prefixes of the beam share."""
-    common: int = beam[0].row
-    for slot in range(1, size):
-        row = beam[slot].row
-        while row != common:
-            if row > common:
-                row = tree[row].parent
-            else:
-                common = tree[common].parent
-    return common
+def what_is_shared(beam: Records, size: int, tree: Records, frame: int) -> tuple[int, int]:
+    """The row of the longest beginning that all prefixes of the beam share, and the first frame in
+    which one of them said more; ``frame`` if none did.
+
+    From the highest row on each is exchanged for its parent, until there is one: so a row is looked
+    at once, however many prefixes begin with it.
+    """
+    rows = np.empty(size, dtype=np.int32)
+    since = np.empty(size, dtype=np.int64)  # when something was said after each
+    count = 0
+    for slot in range(size):
+        count = _meet(rows, since, count, beam[slot].row, frame)
+    while count > 1:
+        top = 0
+        for place in range(1, count):
+            if rows[place] > rows[top]:
+                top = place
+        parent, said = tree[rows[top]].parent, tree[rows[top]].frame
+        count -= 1
+        rows[top], since[top] = rows[count], since[count]
+        count = _meet(rows, since, count, parent, said)
+    return int(rows[0]), int(since[0])
+
+
+@inlined
+def _meet(
+    rows: NDArray[np.int32], since: NDArray[np.int64], count: int, row: int, said: int
+) -> int:
+    """Note after which of ``count`` rows something was ``said``, one more if it is none of them;
+    returns how many there are."""
+    place = 0
+    while place < count and rows[place] != row:
+        place += 1
+    if place == count:
+        rows[place], since[place] = row, said
+        return count + 1
+    since[place] = min(since[place], said)
+    return count
 
 
 @inlined
@@ -61,12 +87,6 @@ def oldest_open(beam: Records, size: int, tree: Records, common: int, frame: int
         if branch != common:
             oldest = min(oldest, tree[branch].frame)
     return oldest
-
-
-@compiled
-def too_old(beam: Records, size: int, tree: Records, common: int, frame: int) -> bool:
-    """Whether the prefixes differ in what was said too long before ``frame``."""
-    return bool(frame - oldest_open(beam, size, tree, common, frame) > MAX_OPEN)
 
 
 @compiled

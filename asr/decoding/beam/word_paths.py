@@ -6,7 +6,6 @@ and between words a gap, which holds blanks and silences.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from asr.compiled import compiled
 from asr.decoding.lexicon import Labels
+from asr.decoding.spans import chunk_length
 from asr.decoding.stopping import Stop
 from asr.tokens import BLANK_ID
 
@@ -133,21 +133,22 @@ def _trace(frames: NDArray[np.float32], machine: _Machine, stop: Stop) -> NDArra
     tokens = np.array(machine.tokens)
     score = np.full(len(tokens), -np.inf)
     score[0] = 0.0  # before the first frame: the blank of the first gap
-    length = max(16, math.isqrt(8 * T))  # as in best_alignment: back-pointers by chunk
-    befores = []
+    length = chunk_length(T, 4 * len(tokens))  # as in best_alignment: back-pointers by chunk
+    befores = [score]
     none = np.empty((0, 0), dtype=np.int32)
-    for t in range(0, T, length):
+    for t in range(0, T - length, length):
         stop.check()
-        befores.append(score)
         chunk = _with_best(frames[t : t + length], machine)
-        score = _advance(chunk, tokens, begins, before, score, none)
-    state = max(machine.ends, key=lambda end: score[end])
+        befores.append(_advance(chunk, tokens, begins, before, befores[-1], none))
     path = np.empty(T, dtype=np.int64)
+    state = -1  # of the last frame; not known before its chunk
     for t in reversed(range(0, T, length)):
         stop.check()
         chunk = _with_best(frames[t : t + length], machine)
         came_from = np.empty((len(chunk), len(tokens)), dtype=np.int32)
-        _advance(chunk, tokens, begins, before, befores.pop(), came_from)
+        score = _advance(chunk, tokens, begins, before, befores.pop(), came_from)
+        if state < 0:
+            state = max(machine.ends, key=lambda end: score[end])
         for row in range(len(chunk) - 1, -1, -1):
             path[t + row] = state
             state = int(came_from[row, state])

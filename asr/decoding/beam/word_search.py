@@ -33,11 +33,11 @@ from asr.decoding.beam.scoring import Options, WordBoosts, follow_phrases
 from asr.decoding.beam.search import add_blank, add_logs, find_likely, grow
 from asr.decoding.beam.sharing import (
     CHECK,
-    common_row,
+    MAX_OPEN,
     keep_branch,
     note_shared,
     renumbered,
-    too_old,
+    what_is_shared,
 )
 from asr.decoding.beam.tables import HISTORY, NONE, STEP, WORD_PREFIX, Records
 from asr.decoding.beam.tree import ROOT
@@ -196,8 +196,8 @@ def _look_back(
 ) -> int:
     """Note what all prefixes share by now; where they differ in what is too old, keep those that
     agree with the best. Returns how many there are."""
-    common = common_row(beam, size, histories)
-    while too_old(beam, size, histories, common, frame):
+    common, oldest = what_is_shared(beam, size, histories, frame)
+    while frame - oldest > MAX_OPEN:
         rivals = beam[:size].copy()
         kept = keep_branch(rivals, size, histories, common)
         if not any_complete(rivals[:kept], complete):
@@ -205,7 +205,7 @@ def _look_back(
         size = kept
         for slot in range(size):
             beam[slot] = rivals[slot]
-        common = common_row(beam, size, histories)
+        common, oldest = what_is_shared(beam, size, histories, frame)
     note_shared(marks, common)
     return size
 

@@ -83,9 +83,9 @@ class WordSearch(RunningSearch):
             self.possible = False
         return self._sentences(words, scores)
 
-    def oldest_open(self, count: int) -> int:
-        """See :meth:`RunningSearch.oldest_open`. What follows a history begins when it is made."""
-        row, beam = self._chain()[self._said + count], self.beam[: self.size]
+    def _oldest_after(self, row: int) -> int:
+        """What follows a history begins when it is made."""
+        beam = self.beam[: self.size]
         nodes, grammar = beam["lexicon_node"], self._inputs[1]
         M, J = len(grammar.below), len(grammar.silences)
         waits = (nodes == ROOT) | ((nodes >= M) & (nodes < M + J))  # for a word to begin
