@@ -71,7 +71,12 @@ class Application:
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
         # Live streams do not wait behind batches of long recordings.
         self._live_threads = ThreadPoolExecutor(options.stream.parallel, thread_name_prefix="live")
-        self.live = LiveStreams(self._live_threads, options.stream, self.metrics.observe_live)
+        self.live = LiveStreams(
+            self._live_threads,
+            options.stream,
+            self.metrics.observe_live,
+            self.metrics.observe_chunk,
+        )
         self.admission = _admission(capacity, options.stream.streams)
         slots = asyncio.Semaphore(options.batch.parallel)  # of all models together
         self.models = Models(
@@ -93,7 +98,14 @@ class Application:
         idle = capacity.idle_seconds
         self.service = SpeechService(
             pipeline,
-            LiveCalls(pipeline, self.live, self._audio, self._searches, idle),
+            LiveCalls(
+                pipeline,
+                self.live,
+                self._audio,
+                self._searches,
+                idle,
+                self.metrics.observe_final,
+            ),
             self.admission,
             idle,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 from asr.audio import PcmStream, WavStream
 from asr.decoding import Stop
-from asr.live import Event, Interim, LiveOptions, LiveStream
+from asr.live import Event, Final, Interim, LiveOptions, LiveStream
+from asr.live.endpoint import Reason
 from asr.nn.chunks import Chunking
 from asr.types import ConfigError, Transcript
 from server.api.blocks import audio_blocks
@@ -39,6 +41,7 @@ from server.pb.v1.speech_pb2 import (
     StreamStarted,
     TranscribeStreamResponse,
 )
+from server.telemetry.flicker import ShownWords
 from server.telemetry.records import CallRecord
 from server.timeout import within
 
@@ -74,7 +77,9 @@ class Source(Protocol):
 class LiveCalls:
     """Serves live streams: two sides that run at their own pace, the upload's and the results'.
 
-    A client that does not read its results for ``idle_seconds`` loses its place.
+    A client that does not read its results for ``idle_seconds`` loses its place. ``observe_final``
+    is told of each final result why its segment ended, how many words interim results had shown,
+    and how many of them it changed.
     """
 
     def __init__(
@@ -84,7 +89,9 @@ class LiveCalls:
         audio: AudioWorkers,
         searches: Searches,
         idle_seconds: float,
+        observe_final: Callable[[Reason, int, int], None] = lambda reason, shown, changed: None,
     ) -> None:
+        self._observe_final = observe_final
         self._pipeline = pipeline
         self._streams = streams
         self._audio = audio
@@ -213,8 +220,13 @@ class LiveCalls:
 
     async def _tell(self, live: LivePlan, hearing: Hearing, context: Context) -> None:
         """Write what ``hearing`` has to say, to its end."""
+        shown = ShownWords()
         async for events in hearing.events():
             for event in events:
+                if isinstance(event, Final):
+                    self._observe_final(event.reason, *shown.settle(event.text))
+                elif live.has_interim:
+                    shown.show(event.text)
                 if live.has_interim or not isinstance(event, Interim):
                     results = await self._results(live, event)
                     await self._write(context, TranscribeStreamResponse(results=results))

@@ -227,7 +227,8 @@ class LiveStreams:
     A batch is the next chunk of the stream that has been ready for longest, and those of others
     that its network can compute with it. It waits for others for ``options.wait_seconds`` at most,
     so no stream waits for another's audio. The last chunks of audio that has ended do not wait, and
-    are computed in one batch. ``observe`` is told the size of each batch and its seconds.
+    are computed in one batch. ``observe`` is told the size of each batch and its seconds,
+    ``observe_chunk`` the seconds that each chunk took from when its audio had come.
     """
 
     def __init__(
@@ -235,10 +236,12 @@ class LiveStreams:
         executor: Executor,
         options: StreamOptions,
         observe: Callable[[int, float], None] = lambda size, seconds: None,
+        observe_chunk: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self.options = options
         self._executor = executor
         self._observe = observe
+        self._observe_chunk = observe_chunk
         self._open: set[Hearing] = set()
         self._queue: deque[Hearing] = deque()
         self._arrival = asyncio.Event()
@@ -350,6 +353,7 @@ class LiveStreams:
         self._observe(len(batch), seconds)
         for hearing, outcome in zip(batch, outcomes, strict=True):
             hearing.waited += begun - hearing.ready_since
+            self._observe_chunk(begun + seconds - hearing.ready_since)
             hearing.computed += seconds / len(batch)
             hearing.chunks += 1
             hearing.settle(outcome)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from asr.live.endpoint import Reason
 from server.pb.v1 import speech_pb2
 from server.telemetry.records import CAUSES, STAGES, CallRecord, Stage
 
@@ -84,6 +86,26 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
+        self._chunk_seconds = Histogram(
+            "asr_live_chunk_seconds",
+            "From when a chunk of a live stream and its look-ahead were heard to its results",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._finals = Counter(
+            "asr_live_finals",
+            "Final results of live streams, by why the segment ended",
+            ["reason"],
+            registry=registry,
+        )
+        self._words_shown = Counter(
+            "asr_live_words_shown", "Words that interim results showed", registry=registry
+        )
+        self._words_changed = Counter(
+            "asr_live_words_changed",
+            "Words shown that the final result has not in their place",
+            registry=registry,
+        )
         self._in_progress = Gauge("asr_calls_in_progress", "Calls under way", registry=registry)
         self._queue = Gauge(
             "asr_queue_length", "Calls that wait, by queue", ["queue"], registry=registry
@@ -106,6 +128,8 @@ class Metrics:
             self._call_seconds.labels(method)
         for stage in STAGES:
             self._stage_seconds.labels(stage)
+        for reason in get_args(Reason):
+            self._finals.labels(reason)
         for result in ("ok", "failed"):
             self._reloads.labels(result)
 
@@ -133,6 +157,16 @@ class Metrics:
         """Count a batch of chunks of ``size`` live streams that took ``seconds``."""
         self._live_size.observe(size)
         self._live_seconds.observe(seconds)
+
+    def observe_chunk(self, seconds: float) -> None:
+        """Count a chunk of a live stream whose results took ``seconds`` since it was heard."""
+        self._chunk_seconds.observe(seconds)
+
+    def observe_final(self, reason: Reason, shown: int, changed: int) -> None:
+        """Count a final result, and of the words shown before it those that it changed."""
+        self._finals.labels(reason).inc()
+        self._words_shown.inc(shown)
+        self._words_changed.inc(changed)
 
     def observe_reload(self, *, ok: bool) -> None:
         """Count an attempt to load models anew."""

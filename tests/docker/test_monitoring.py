@@ -34,6 +34,9 @@ def test_the_dashboard_asks_for_what_the_server_counts():
     asked = set(re.findall(r"\basr_\w+", text))
     assert len(asked) > 10
     assert asked - served - parts == set()
+    live = {name for name in served if re.match("asr_live_(?!.*_created$)", name)}
+    assert len(live) == 6
+    assert {name for name in live if not any(each.startswith(name) for each in asked)} == set()
 
 
 def test_prometheus_parses_the_dashboard(tmp_path):

@@ -43,7 +43,7 @@ def test_alignment_is_the_best_of_all_paths(
     log_probs = log_probs_of(seed, frames, vocab).numpy()
     _, best = every_path(log_probs)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spans, "_chunk_length", lambda frames: chunk)
+        patch.setattr(spans, "chunk_length", lambda frames, size: chunk)
         for labels, (score, _) in best.items():
             path = path_of(best_alignment(log_probs, labels), frames)
             assert collapsed(path) == labels

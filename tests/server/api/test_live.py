@@ -63,6 +63,36 @@ def ask(running, config, *messages, timeout: float = 60.0) -> list[pb.Transcribe
     return list(running.stub.TranscribeStream(requests(), timeout=timeout))
 
 
+def test_what_is_said_is_counted(running, speech):
+    """Chunks, why segments ended, and the words of interim results, which a client has not to see
+    again."""
+    registry = running.application.metrics.registry
+
+    def counted():
+        names = ["chunk_seconds_count", "words_shown_total", "words_changed_total"]
+        ends = [
+            registry.get_sample_value("asr_live_finals_total", {"reason": reason})
+            for reason in ("rule2", "forced")
+        ]
+        return np.array([*(registry.get_sample_value(f"asr_live_{name}") for name in names), *ends])
+
+    before = counted()
+    answers = ask(running, configured(endpointing_config=PAUSES), speech, END)
+    chunks, shown, changed, ended, forced = counted() - before
+    seen, lost, open_ = 0, 0, set()
+    for answer in answers[1:]:
+        parts = answer.results.results
+        words = set(enumerate("".join(texts_of(parts)).split()))
+        if not parts[0].is_final:
+            open_ |= words
+            continue
+        seen, lost, open_ = seen + len(open_), lost + len(open_ - words), set()
+    assert chunks >= 2
+    assert (shown, changed) == (seen, lost)
+    assert shown > 0
+    assert ended + forced == len(finals(answers))
+
+
 def refused(running, config, *messages) -> tuple[grpc.StatusCode, str]:
     with pytest.raises(grpc.RpcError) as caught:
         ask(running, config, *messages)

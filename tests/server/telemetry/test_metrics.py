@@ -17,6 +17,7 @@ from asr.types import ConfigError
 from server.pb.v1 import speech_pb2 as pb
 from server.pb.v1.speech_pb2_grpc import SpeechStub
 from server.telemetry import metrics_http
+from server.telemetry.flicker import ShownWords
 from server.telemetry.metrics import METHODS, Metrics
 from server.telemetry.metrics_http import CONNECTIONS, SILENCE_SECONDS, MetricsServer
 from server.telemetry.records import CAUSES, STAGES, CallRecord
@@ -82,6 +83,32 @@ def test_a_call_is_counted_everywhere(metrics, samples):
     assert found["asr_batch_size_sum",] == 2
     assert found["asr_batch_seconds_sum",] == 0.5
     assert found["asr_model_info", "ab12", "tiny"] == 1
+
+
+def test_live_streams_are_counted(metrics, samples):
+    metrics.observe_chunk(0.2)
+    metrics.observe_chunk(0.05)
+    metrics.observe_final("rule2", 10, 3)
+    metrics.observe_final("finished", 4, 0)
+    found = samples()
+    assert found[("asr_live_chunk_seconds_sum",)] == 0.25
+    assert found["asr_live_chunk_seconds_bucket", "0.1"] == 1
+    assert (
+        found["asr_live_finals_total", "rule2"] == found["asr_live_finals_total", "finished"] == 1
+    )
+    assert found["asr_live_finals_total", "forced"] == 0
+    assert found[("asr_live_words_shown_total",)] == 14
+    assert found[("asr_live_words_changed_total",)] == 3
+
+
+def test_a_word_shown_in_two_ways_counts_twice_and_changes_once():
+    shown = ShownWords()
+    for text in ("", "the", "the cad", "the cat", "the cat sad"):
+        shown.show(text)
+    assert shown.settle("the cat sat down") == (4, 2)
+    shown.show("on")
+    assert shown.settle("") == (1, 1)
+    assert shown.settle("a mat") == (0, 0)
 
 
 def test_a_refusal_is_counted_by_cause_and_its_audio_is_not(metrics, samples):
