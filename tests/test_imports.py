@@ -16,6 +16,7 @@ OTHERS = {
     *("numba", "llvmlite"),  # beam search
     *("onnx", "onnxruntime"),  # export and backends
     *("matplotlib", "PIL"),  # plots
+    *("av", "ray", "pandas", "pyarrow"),  # uploads, jobs over many files
     *("kaldifst", "kaldilm", "kaldi_decoder", "wetext"),  # decoding graphs, written forms
     *("opentelemetry", "sounddevice", "lhotse", "pytorch_lightning", "tensorboard"),
 }

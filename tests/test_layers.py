@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("backends", "live", "segmenter"),
     ("recognizer",),
     ("long", "plots", "transcribe"),
+    ("jobs",),
     ("cli",),
 )
 STRANGERS = (("nn", "decoding"), ("decoding", "nn"))  # they meet at log-probabilities

@@ -6,13 +6,11 @@ import argparse
 import math
 
 from asr.cli.model import add_bundle, with_bundle
-from asr.cli.recognition import add_recognition, chosen_decoder, load_recognizer
+from asr.cli.recognition import add_recognition
 from asr.cli.results import inputs_of, open_results
 from asr.cli.terminal import FAILURE, complain, progress
 from asr.cli.writers import CtmWriter, JsonWriter, Result, SrtWriter, TextWriter, VttWriter
 from asr.files.find import find_audio
-from asr.gate import Gate
-from asr.itn import shared_normalizer
 from asr.options import BATCH_SECONDS, SEGMENT_SECONDS
 from asr.types import AsrError, ConfigError
 
@@ -72,6 +70,7 @@ def add_transcribe(parser: argparse.ArgumentParser) -> None:
         "and take the memory of one (default: %(default)g)",
     )
     _add_gate(parser)
+    _add_job(parser)
     add_recognition(parser)
 
 
@@ -94,39 +93,55 @@ def _add_gate(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _transcribe(options: argparse.Namespace) -> int:
-    from asr.audio import OWN_RECORDINGS
-    from asr.segmenter import SegmentOptions
-    from asr.transcribe import in_order, transcribe_files
+def _add_job(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("jobs over many files").add_argument
+    add(
+        "--job",
+        metavar="FOLDER",
+        help="write a file for each recording into FOLDER, and what is done into its manifest; the "
+        "same command again goes on where it ended",
+    )
+    add(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="who does the job: this process, or workers of Ray (default: local)",
+    )
+    add("--workers", type=int, metavar="N", help="of Ray (default: one a processor or GPU)")
+    add(
+        "--shard",
+        metavar="I/N",
+        help="do the I-th part, from 0, of N alone; others do the rest, in the same FOLDER",
+    )
 
+
+def _transcribe(options: argparse.Namespace) -> int:
     if not options.files:
         raise ConfigError("no audio to transcribe", remedy="give FILEs, folders, or -")
-    segments = SegmentOptions(options.segment_seconds / 3, options.segment_seconds)
-    gate = Gate(options.silence_gate, options.min_confidence)
-    normalizer = shared_normalizer() if options.written else None
+    if options.job is not None:
+        from asr.cli.job import run_job
+
+        return run_job(options, FORMATS[options.format])
+    if options.engine != "local" or options.shard is not None or options.workers is not None:
+        raise ConfigError(
+            "--engine, --workers and --shard are for jobs", remedy="give --job FOLDER as well"
+        )
+    from asr.cli.transcriber import Transcriber
+    from asr.transcribe import in_order
+
     sources = find_audio(options.files)
     with open_results(
         FORMATS[options.format], sources, options.output, inputs_of(options)
     ) as write:
-        recognizer = load_recognizer(options, gate, OWN_RECORDINGS)
-        decoder = chosen_decoder(options, recognizer)
+        transcribe = Transcriber(options)
         failures = 0
         with progress(len(sources), "transcribing") as (advance, hidden):
-            outcomes = transcribe_files(
-                recognizer,
-                [source.path for source in sources],
-                decoder,
-                batch_seconds=options.batch_seconds,
-                segments=segments,
-                on_done=advance,
-            )
+            outcomes = transcribe([source.path for source in sources], advance)
             for index, outcome in in_order(outcomes):
                 with hidden():
                     if isinstance(outcome, AsrError):
                         failures += 1
                         complain(str(outcome))
-                    elif normalizer is not None:
-                        outcome = normalizer.transcript(outcome)
                     write(index, [Result(outcome)])
     if failures and len(sources) > 1:
         complain(f"{failures} of {len(sources)} files could not be transcribed")

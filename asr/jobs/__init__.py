@@ -1,0 +1,1 @@
+"""Jobs over many files, which go on where they ended."""

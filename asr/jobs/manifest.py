@@ -1,0 +1,118 @@
+"""What a job has done: a file of JSON lines, one for each recording, that the next run reads.
+
+The first line has the job's settings. A line is added when a recording's result stands in its
+place, so that whatever ends a run, none is lost and none is done twice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from asr.types import AsrError, ConfigError
+
+__all__ = ["Manifest", "open_manifest"]
+
+Settings = Mapping[str, str]
+State = tuple[int, int]  # of a recording: bytes, and when it was changed
+
+
+class Manifest:
+    """The open file; one process has it at a time."""
+
+    def __init__(self, file: BinaryIO, done: dict[str, dict[str, Any]]) -> None:
+        self._file = file
+        self._done = done
+        self._states: dict[str, State | None] = {}
+
+    def is_done(self, recording: str, result: Path) -> bool:
+        """Whether ``result`` is that of ``recording`` as it is now. What failed is not done."""
+        self._states[recording] = state = _state(recording)
+        line = self._done.get(recording, {})
+        known = line.get("bytes"), line.get("modified"), line.get("result")
+        return state is not None and known == (*state, result.name) and result.is_file()
+
+    def add(self, recording: str, result: Path | AsrError) -> None:
+        """Note what became of a recording that :meth:`is_done` was asked about before."""
+        line: dict[str, Any] = {"file": recording}
+        if isinstance(result, AsrError):
+            line["error"] = result.public_message()
+        else:
+            line["bytes"], line["modified"] = self._states.get(recording) or (None, None)
+            line["result"] = result.name
+        self._write(line)
+        self._done[recording] = line
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+        self._file.flush()
+
+
+@contextmanager
+def open_manifest(path: Path, settings: Settings) -> Iterator[Manifest]:
+    """The manifest at ``path``, begun if there is none.
+
+    Raises:
+        ConfigError: another run has it, it is of a job with other settings, or is no manifest.
+    """
+    with open(path, "a+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(
+                "another run is at work here", where=str(path), remedy="wait for it, or end it"
+            ) from None
+        lines = _lines(file, path)
+        _check_settings(lines, settings, path)
+        manifest = Manifest(file, {line["file"]: line for line in lines[1:]})
+        if not lines:
+            manifest._write({"job": dict(settings)})
+        yield manifest
+
+
+def _lines(file: BinaryIO, path: Path) -> list[dict[str, Any]]:
+    """What is there; a last line that was not finished is taken away."""
+    file.seek(0)
+    data = file.read()
+    whole = data.rfind(b"\n") + 1
+    file.truncate(whole)
+    lines = []
+    for number, text in enumerate(data[:whole].splitlines(), start=1):
+        try:
+            line = json.loads(text)
+            line["job" if number == 1 else "file"]
+        except (ValueError, TypeError, KeyError):
+            raise ConfigError(
+                "this is no line of a job's manifest",
+                where=f"{path}:{number}",
+                remedy="give another folder, or delete this file to begin anew",
+            ) from None
+        lines.append(line)
+    return lines
+
+
+def _check_settings(lines: list[dict[str, Any]], settings: Settings, path: Path) -> None:
+    if not lines:
+        return
+    before = lines[0]["job"]
+    for name in sorted({*before, *settings}):
+        if before.get(name) != settings.get(name):
+            raise ConfigError(
+                f"the results here are of a job with another {name}: "
+                f"{before.get(name)}, not {settings.get(name)}",
+                where=str(path),
+                remedy="give another folder, or the same options",
+            )
+
+
+def _state(recording: str) -> State | None:
+    try:
+        found = os.stat(recording)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
