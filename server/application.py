@@ -24,6 +24,7 @@ from server.engine.search_pool import Searches
 from server.limits import MAX_CHANNELS, MAX_RATE, MIN_RATE, WHOLE_BYTES, WHOLE_SECONDS
 from server.options import CapacityOptions, ServerOptions
 from server.resources import available_bytes
+from server.riva.door import open_door
 from server.telemetry.logs import log_call
 from server.telemetry.metrics import Metrics
 from server.telemetry.tracing import Tracing
@@ -96,19 +97,16 @@ class Application:
         self._searches = Searches(capacity.search_threads)
         pipeline = Pipeline(self.models, self._audio, self._searches)
         idle = capacity.idle_seconds
-        self.service = SpeechService(
+        live = LiveCalls(
             pipeline,
-            LiveCalls(
-                pipeline,
-                self.live,
-                self._audio,
-                self._searches,
-                idle,
-                self.metrics.observe_final,
-            ),
-            self.admission,
+            self.live,
+            self._audio,
+            self._searches,
             idle,
+            self.metrics.observe_final,
         )
+        self.service = SpeechService(pipeline, live, self.admission, idle)
+        self.riva = open_door(pipeline, live, self.admission, idle)
         self.call_log = CallLog((log_call, self.metrics.observe, self.tracing.observe))
         self._watch_queues()
 

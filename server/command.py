@@ -31,6 +31,7 @@ from server.options import (
     StreamOptions,
 )
 from server.resources import processors
+from server.riva import door as riva
 from server.signals import SignalInbox
 from server.telemetry.logs import setup_logging
 
@@ -59,7 +60,7 @@ def _parser() -> ArgumentParser:
         prog="asr-server",
         description="Transcribe speech over gRPC (proto/asr/v1). SIGTERM and SIGINT let accepted "
         "calls finish, a second signal does not. SIGHUP reads models and tokens again. "
-        "docs/serving.md tells the rest.",
+        f"{riva.state()} docs/serving.md tells the rest.",
     )
     parser.add_argument("--version", action="version", version=f"peephole-asr {__version__}")
     _add_models(parser)

@@ -87,6 +87,8 @@ def _server(application: Application) -> grpc.aio.Server:
         interceptors.append(Authentication(application.tokens))
     server = make_server([*interceptors, Parsing()])
     add_SpeechServicer_to_server(application.service, server)  # type: ignore[no-untyped-call]
+    if application.riva is not None:
+        application.riva(server)
     add_HealthServicer_to_server(application.health, server)
     return server
 

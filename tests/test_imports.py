@@ -18,7 +18,7 @@ OTHERS = {
     *("matplotlib", "PIL"),  # plots
     *("av", "ray", "pandas", "pyarrow"),  # uploads, jobs over many files
     *("kaldifst", "kaldilm", "kaldi_decoder", "wetext"),  # decoding graphs, written forms
-    *("opentelemetry", "sounddevice", "lhotse", "pytorch_lightning", "tensorboard"),
+    *("riva", "opentelemetry", "sounddevice", "lhotse", "pytorch_lightning", "tensorboard"),
 }
 HTTP = {"starlette", "uvicorn", "websockets", "python_multipart"}  # the gateway's alone
 LIGHT = [

@@ -4,6 +4,7 @@ from asr.audio.blocks import AudioBlocks, link_blocks, pcm_blocks
 from asr.audio.decode import (
     AudioInfo,
     AudioLimits,
+    count_channels,
     decode_audio,
     decode_pcm,
     probe,
@@ -26,6 +27,7 @@ __all__ = [
     "Recording",
     "WavStream",
     "check_file",
+    "count_channels",
     "decode_audio",
     "decode_pcm",
     "encode_flac",

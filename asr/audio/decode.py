@@ -32,6 +32,7 @@ from asr.types import AudioError, Waveform
 __all__ = [
     "AudioInfo",
     "AudioLimits",
+    "count_channels",
     "decode_audio",
     "decode_links",
     "decode_pcm",
@@ -175,6 +176,16 @@ def _join(recordings: Sequence[Waveform]) -> Waveform:
         return first
     samples = [resample(recording, first.sample_rate).samples for recording in recordings]
     return Waveform(np.concatenate(samples), first.sample_rate)
+
+
+def count_channels(data: Data, container: str | None = None) -> int:
+    """How many channels a recording with a header has; of several recordings, the first.
+
+    Raises:
+        AudioError: see :func:`decode_audio`.
+    """
+    with open_link(links_of(data, container)[0]) as file:
+        return file.channels
 
 
 def measure(links: Sequence[Link]) -> AudioInfo:

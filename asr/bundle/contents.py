@@ -94,6 +94,12 @@ class Bundle:
         return Chunking.of_seconds(max(chunk, step), look_ahead, step)
 
     @property
+    def language_code(self) -> str:
+        """The language that is spoken (BCP-47), as ``language`` of the metadata says, or ""."""
+        code = self.metadata.get("language", "")
+        return code if isinstance(code, str) else ""
+
+    @property
     def seconds_per_frame(self) -> float:
         """Seconds from one row of the log-probabilities to the next."""
         return self.extractor.config.seconds_per_frame * self.model.config.network.reduction

@@ -35,18 +35,21 @@ MAX_CUE_SECONDS = 6.0
 MAX_PAUSE_SECONDS = 1.0
 MIN_CUE_SECONDS = 0.001
 
-CTM_CHANNEL = "1"
+CTM_CHANNEL = 1  # of audio that is heard as one
 
 Outcome = Transcript | AsrError
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a source, or of its part from ``start`` to ``end`` (seconds)."""
+    """What became of a source, or of its part from ``start`` to ``end`` (seconds), or of what was
+    said in its ``channel`` (from 1) alone.
+    """
 
     outcome: Outcome
     start: float = 0.0
     end: float | None = None
+    channel: int = 0
 
 
 class ResultWriter:
@@ -69,18 +72,22 @@ class ResultWriter:
 
 class TextWriter(ResultWriter):
     """A line a hypothesis. Columns between tabs come before the text where they are needed: the
-    source if there are several, and the rank if there is more than one hypothesis. Failures are
-    left out.
+    source if there are several, the channel if each is by itself, and the rank if there is more
+    than one hypothesis. Failures are left out.
     """
 
     suffix = "txt"
 
     def render(self, source: Source, results: Sequence[Result]) -> str:
         lines = []
-        for transcript in _transcripts(results):
+        for result in results:
+            transcript = result.outcome
+            if isinstance(transcript, AsrError):
+                continue
+            before = [source.path] * self._many + [str(result.channel)] * (result.channel > 0)
             ranked = len(transcript.hypotheses) > 1
             for rank, hypothesis in enumerate(transcript.hypotheses, start=1):
-                columns = [*([source.path] if self._many else []), *([str(rank)] if ranked else [])]
+                columns = [*before, *([str(rank)] if ranked else [])]
                 lines.append("\t".join([*columns, hypothesis.text]) + "\n")
         return "".join(lines)
 
@@ -106,6 +113,7 @@ class JsonWriter(ResultWriter):
             return {"file": source.path, "error": outcome.public_message()}
         return {
             "file": source.path,
+            **({"channel": result.channel} if result.channel else {}),
             "duration": round(outcome.duration, 4),
             "text": outcome.text,
             "hypotheses": [self.hypothesis(hypothesis) for hypothesis in outcome.hypotheses],
@@ -142,7 +150,9 @@ class JsonWriter(ResultWriter):
 
 
 class SrtWriter(ResultWriter):
-    """SubRip: numbered cues of a few words each, in time order, none overlapping the next."""
+    """SubRip: numbered cues of a few words each, in time order, none overlapping the next but where
+    channels do, whose cues begin with their number.
+    """
 
     suffix = "srt"
     of_one = True
@@ -153,15 +163,16 @@ class SrtWriter(ResultWriter):
 
     def render(self, source: Source, results: Sequence[Result]) -> str:
         blocks = []
-        for start, end, text in _cues(results):
+        for start, end, text, channel in _cues(results):
             self._cues += 1
             times = f"{_clock(start, ',')} --> {_clock(end, ',')}"
-            blocks.append(f"{self._cues}\n{times}\n{text}\n\n")
+            voice = f"[{channel}] " if channel else ""
+            blocks.append(f"{self._cues}\n{times}\n{voice}{text}\n\n")
         return "".join(blocks)
 
 
 class VttWriter(ResultWriter):
-    """WebVTT: the cues of SubRip, without numbers, under a head."""
+    """WebVTT: the cues of SubRip, without numbers, under a head; a channel is a voice."""
 
     suffix = "vtt"
     of_one = True
@@ -175,9 +186,10 @@ class VttWriter(ResultWriter):
             return ""
         blocks = [] if self._begun else ["WEBVTT\n\n"]
         self._begun = True
-        for start, end, text in _cues(results):
+        for start, end, text, channel in _cues(results):
             text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-            blocks.append(f"{_clock(start, '.')} --> {_clock(end, '.')}\n{text}\n\n")
+            voice = f"<v Channel {channel}>" if channel else ""
+            blocks.append(f"{_clock(start, '.')} --> {_clock(end, '.')}\n{voice}{text}\n\n")
         return "".join(blocks)
 
 
@@ -194,13 +206,14 @@ class CtmWriter(ResultWriter):
         self._ids = dict(zip(sources, _file_ids(sources), strict=True))
 
     def render(self, source: Source, results: Sequence[Result]) -> str:
-        return "".join(self._lines(self._ids[source], result.outcome) for result in results)
+        return "".join(self._lines(self._ids[source], result) for result in results)
 
-    def _lines(self, file_id: str, outcome: Outcome) -> str:
+    def _lines(self, file_id: str, result: Result) -> str:
+        outcome, channel = result.outcome, result.channel or CTM_CHANNEL
         if isinstance(outcome, AsrError):
             return f";; {one_line(outcome)}\n"
         return "".join(
-            f"{file_id} {CTM_CHANNEL} {word.start:.3f} {max(word.end - word.start, 0.0):.3f} "
+            f"{file_id} {channel} {word.start:.3f} {max(word.end - word.start, 0.0):.3f} "
             f"{word.text} {word.confidence:.3f}\n"
             for word in outcome.hypotheses[0].timed_words()
         )
@@ -233,16 +246,25 @@ def _rounded(values: dict[str, Any]) -> dict[str, Any]:
 # Subtitles
 
 
-def _cues(results: Sequence[Result]) -> Iterator[tuple[float, float, str]]:
-    """Start, end (seconds) and text of each cue."""
-    words = [w for t in _transcripts(results) for w in t.hypotheses[0].timed_words()]
+def _cues(results: Sequence[Result]) -> list[tuple[float, float, str, int]]:
+    """Start, end (seconds), text and channel of each cue, in the order of their starts."""
+    words: dict[int, list[Word]] = {}
+    for result in results:
+        if isinstance(result.outcome, Transcript):
+            spoken = result.outcome.hypotheses[0].timed_words()
+            words.setdefault(result.channel, []).extend(spoken)
+    cues = [cue for channel in words for cue in _cues_of(channel, words[channel])]
+    return sorted(cues, key=lambda cue: cue[0]) if len(words) > 1 else cues
+
+
+def _cues_of(channel: int, words: Sequence[Word]) -> Iterator[tuple[float, float, str, int]]:
     groups = list(group_words(words))
     for index, group in enumerate(groups):
         start = group[0].start
         end = max(group[-1].end, start + MIN_CUE_SECONDS)
         if index + 1 < len(groups):
             end = min(end, groups[index + 1][0].start)
-        yield start, end, " ".join(word.text for word in group)
+        yield start, end, " ".join(word.text for word in group), channel
 
 
 def group_words(words: Sequence[Word]) -> Iterator[list[Word]]:

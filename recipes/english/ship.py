@@ -29,6 +29,7 @@ __all__ = ["MODEL", "TUNED", "Ship"]
 
 CARD, PICTURE, TRAINING = "README.md", "reliability.png", "training.yaml"
 MODEL = Path("models", "english")
+LANGUAGE = "en-US"
 # What `asr tune` found on dev-clean-4.
 TUNED = BeamOptions(beam_width=100, lm_weight=0.6)
 
@@ -70,7 +71,8 @@ class Ship:
             bundle = load_bundle(draft)
             measured = measure(recipe, bundle, data)
             calibrations = {bundle.decoder.name: measured.calibration}
-            save_bundle(replace(bundle, calibrations=calibrations), draft)
+            metadata = {**bundle.metadata, "language": LANGUAGE}
+            save_bundle(replace(bundle, calibrations=calibrations, metadata=metadata), draft)
             facts = Facts(
                 measured,
                 bundle,

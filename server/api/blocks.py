@@ -28,7 +28,7 @@ async def audio_blocks(
     if audio.data is not None:
         try:
             with record.stage("audio"):
-                waveform, record.audio_seconds = await workers.decode(job, audio.data)
+                waveform, record.audio_seconds, _ = await workers.decode(job, audio.data)
             yield waveform.samples
             return
         except LongAudioError:

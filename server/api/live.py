@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -19,7 +19,6 @@ from asr.live.endpoint import Reason
 from asr.nn.chunks import Chunking
 from asr.types import ConfigError, Transcript
 from server.api.blocks import audio_blocks
-from server.api.calls import Context
 from server.api.live_messages import (
     check_decoder,
     read_chunking,
@@ -45,7 +44,7 @@ from server.telemetry.flicker import ShownWords
 from server.telemetry.records import CallRecord
 from server.timeout import within
 
-__all__ = ["LiveCalls"]
+__all__ = ["Listener", "LiveCalls"]
 
 SLICE_BYTES = 64 * 1024  # of a message, between two looks at other calls
 READ_WHOLE = ("", "FLAC", "OGG")  # files that are decoded when all of them is there
@@ -61,9 +60,23 @@ class LivePlan:
     has_interim: bool
 
     @property
+    def jobs(self) -> list[AudioJob]:
+        """What is to be heard: the audio as one, or each channel by itself."""
+        job = self.plan.job
+        if not self.plan.with_channels:
+            return [job]
+        return [replace(job, channel=channel) for channel in range(job.channels)]
+
+    @property
     def is_read_whole(self) -> bool:
         """Whether its audio is a file that is decoded after its end."""
         return self.plan.job.encoding in READ_WHOLE
+
+
+class Listener(Protocol):
+    """Takes what a live stream answers: a call's context, or what translates for one."""
+
+    async def write(self, message: TranscribeStreamResponse) -> None: ...
 
 
 class Source(Protocol):
@@ -103,7 +116,7 @@ class LiveCalls:
         config: StreamingRecognitionConfig,
         upload: Upload,
         place: Place,
-        context: Context,
+        listener: Listener,
         record: CallRecord,
     ) -> None:
         """Answer one stream to its end.
@@ -113,21 +126,22 @@ class LiveCalls:
             AsrError: its options or its audio cannot be used.
         """
         live = await self._plan(config, record)
-        place.stream()
-        hearing = self._open(live)
+        place.stream(len(live.jobs))
+        hearings = [self._open(live) for _ in live.jobs]
         try:
-            await self._write(context, TranscribeStreamResponse(started=self._started(live)))
-            feeding = asyncio.create_task(self._feed(live, upload, hearing, record))
+            await self._write(listener, TranscribeStreamResponse(started=self._started(live)))
+            feeding = asyncio.create_task(self._feed(live, upload, hearings, record))
             try:
-                await self._tell(live, hearing, context)
+                await self._tell_all(live, hearings, listener)
             finally:
                 feeding.cancel()
                 await asyncio.wait({feeding})
         finally:
-            self._streams.close(hearing)
-            record.spent("batch", hearing.waited)
-            record.spent("model", hearing.computed)
-        if hearing.is_drained:
+            for hearing in hearings:
+                self._streams.close(hearing)
+                record.spent("batch", hearing.waited)
+                record.spent("model", hearing.computed)
+        if any(hearing.is_drained for hearing in hearings):
             raise Refusal(
                 grpc.StatusCode.UNAVAILABLE,
                 "draining",
@@ -145,6 +159,11 @@ class LiveCalls:
         check_decoder(plan.decoder.options)
         chunking = read_chunking(config, plan.model.recognizer.bundle)
         plan.model.streamer(chunking)  # or it cannot be read by chunks
+        if plan.with_channels and not plan.job.channels:
+            raise ConfigError(
+                "each channel of a live stream is asked for, and its audio has a header",
+                remedy="send samples without one, or the whole file by another method",
+            )
         return LivePlan(plan, options, chunking, config.interim_results)
 
     def _started(self, live: LivePlan) -> StreamStarted:
@@ -173,17 +192,19 @@ class LiveCalls:
     # Audio
 
     async def _feed(
-        self, live: LivePlan, upload: Upload, hearing: Hearing, record: CallRecord
+        self, live: LivePlan, upload: Upload, hearings: Sequence[Hearing], record: CallRecord
     ) -> None:
-        """Hand the client's audio to ``hearing``; an error is told there."""
+        """Hand the client's audio to ``hearings``; an error is told there."""
         try:
             if live.is_read_whole:
-                await self._feed_whole(live, upload, hearing, record)
+                await self._feed_whole(live, upload, hearings[0], record)
             else:
-                await self._feed_pieces(live, upload, hearing, record)
-            await hearing.finish()
+                await self._feed_pieces(live, upload, hearings, record)
+            for hearing in hearings:
+                await hearing.finish()
         except Exception as error:
-            hearing.fail(error)
+            for hearing in hearings:
+                hearing.fail(error)
 
     async def _feed_whole(
         self, live: LivePlan, upload: Upload, hearing: Hearing, record: CallRecord
@@ -196,30 +217,53 @@ class LiveCalls:
                     await hearing.push(block)
 
     async def _feed_pieces(
-        self, live: LivePlan, upload: Upload, hearing: Hearing, record: CallRecord
+        self, live: LivePlan, upload: Upload, hearings: Sequence[Hearing], record: CallRecord
     ) -> None:
-        source, rate = _source(live.plan.job), live.plan.model.recognizer.sample_rate
+        rate = live.plan.model.recognizer.sample_rate
+        ways = [(_source(job), hearing) for job, hearing in zip(live.jobs, hearings, strict=True)]
 
-        async def push(samples: NDArray[np.float32]) -> None:
+        async def push(hearing: Hearing, samples: NDArray[np.float32]) -> None:
             record.audio_seconds += len(samples) / rate
             if len(samples):
                 await hearing.push(samples)
 
         async for piece in upload.live():
             if piece is None:
-                await hearing.force_end()
+                for hearing in hearings:
+                    await hearing.force_end()
                 continue
             record.audio_bytes += len(piece)
             for start in range(0, len(piece), SLICE_BYTES):
-                await push(source.push(piece[start : start + SLICE_BYTES]))
+                for source, hearing in ways:
+                    await push(hearing, source.push(piece[start : start + SLICE_BYTES]))
                 if len(piece) > SLICE_BYTES:
                     await asyncio.sleep(0)
-        await push(source.end())
+        for source, hearing in ways:
+            await push(hearing, source.end())
 
     # Results
 
-    async def _tell(self, live: LivePlan, hearing: Hearing, context: Context) -> None:
-        """Write what ``hearing`` has to say, to its end."""
+    async def _tell_all(
+        self, live: LivePlan, hearings: Sequence[Hearing], listener: Listener
+    ) -> None:
+        """Write what all of ``hearings`` have to say, to their end, one answer after the other."""
+        turn = asyncio.Lock()
+        tags = range(1, len(hearings) + 1) if live.plan.with_channels else [0]
+        telling = [
+            asyncio.create_task(self._tell(live, hearing, listener, turn, tag))
+            for tag, hearing in zip(tags, hearings, strict=True)
+        ]
+        try:
+            await asyncio.gather(*telling)
+        finally:
+            for task in telling:
+                task.cancel()
+            await asyncio.wait(telling)
+
+    async def _tell(
+        self, live: LivePlan, hearing: Hearing, listener: Listener, turn: asyncio.Lock, tag: int
+    ) -> None:
+        """Write what ``hearing`` has to say of the channel ``tag``, to its end."""
         shown = ShownWords()
         async for events in hearing.events():
             for event in events:
@@ -229,7 +273,10 @@ class LiveCalls:
                     shown.show(event.text)
                 if live.has_interim or not isinstance(event, Interim):
                     results = await self._results(live, event)
-                    await self._write(context, TranscribeStreamResponse(results=results))
+                    for part in results.results:
+                        part.channel_tag = tag
+                    async with turn:
+                        await self._write(listener, TranscribeStreamResponse(results=results))
 
     async def _results(self, live: LivePlan, event: Event) -> StreamingRecognitionResults:
         words = live.plan.with_words
@@ -245,9 +292,9 @@ class LiveCalls:
 
         return await self._searches.run(write)
 
-    async def _write(self, context: Context, message: TranscribeStreamResponse) -> None:
+    async def _write(self, listener: Listener, message: TranscribeStreamResponse) -> None:
         try:
-            await within(self._idle_seconds, context.write(message))
+            await within(self._idle_seconds, listener.write(message))
         except asyncio.TimeoutError:
             raise Refusal(
                 grpc.StatusCode.DEADLINE_EXCEEDED,

@@ -213,6 +213,11 @@ def read_job(config: RecognitionConfig, target_rate: int) -> AudioJob:
             f"audio_channel is {config.audio_channel}",
             remedy=f"give 1 to {MAX_CHANNELS}, or 0 for the mean of all",
         )
+    if config.audio_channel and config.enable_separate_recognition_per_channel:
+        raise AudioError(
+            "audio_channel is given, and each channel is to be transcribed",
+            remedy="leave one of the two out",
+        )
     if config.encoding in WITH_HEADER and channels:
         raise AudioError(
             "audio_channel_count is given for audio with a header",
@@ -231,32 +236,32 @@ def read_job(config: RecognitionConfig, target_rate: int) -> AudioJob:
     )
 
 
-def write_result(transcript: Transcript, *, words: bool) -> SpeechRecognitionResult:
-    """``transcript`` as a message; ``words`` adds words with their times.
+def write_result(transcript: Transcript, *, words: bool, parts: int = 1) -> SpeechRecognitionResult:
+    """``transcript`` as one of ``parts`` of a message; ``words`` adds words with their times.
 
     Raises:
         DecodingError: see :func:`write_alternatives`.
     """
     return SpeechRecognitionResult(
-        alternatives=write_alternatives(transcript.hypotheses, words=words),
+        alternatives=write_alternatives(transcript.hypotheses, words=words, parts=parts),
         result_end_time=write_duration(transcript.duration),
     )
 
 
 def write_alternatives(
-    hypotheses: Sequence[Hypothesis], *, words: bool
+    hypotheses: Sequence[Hypothesis], *, words: bool, parts: int = 1
 ) -> list[SpeechRecognitionAlternative]:
     """``hypotheses`` as messages; ``words`` adds words with their times.
 
-    Alternatives beyond what fits into a message are left out: the client could not receive them.
-    Ten minutes of phones with their times take a third of a megabyte, and a third of a second, for
-    each alternative: not for the event loop.
+    Alternatives beyond what fits into one of ``parts`` of a message are left out: the client could
+    not receive them. Ten minutes of phones with their times take a third of a megabyte, and a third
+    of a second, for each alternative: not for the event loop.
 
     Raises:
         DecodingError: not even the best one fits.
     """
     alternatives: list[SpeechRecognitionAlternative] = []
-    room = MESSAGE_LIMIT - FRAME_BYTES
+    room = MESSAGE_LIMIT // parts - FRAME_BYTES
     for hypothesis in hypotheses:
         alternative = _alternative(hypothesis, words)
         room -= alternative.ByteSize() + FRAME_BYTES
@@ -316,6 +321,7 @@ def write_model(model: ServedModel, default: str) -> Model:
         decoders=DECODERS,
         fingerprint=model.fingerprint,
         has_language_model=recognizer.bundle.language is not None,
+        language_code=recognizer.bundle.language_code,
     )
 
 

@@ -15,7 +15,7 @@ from asr.decoding import Decoder, DecoderOptions, Phrase, Stop, WfstOptions
 from asr.gate import NO_WORDS
 from asr.itn import InverseNormalizer, shared_normalizer
 from asr.recognizer import PreparedWaveform, Recognizer
-from asr.types import Transcript
+from asr.types import AudioError, Transcript
 from server.api.blocks import long_audio_blocks
 from server.api.messages import check_duration, read_job, read_options, read_phrases, write_result
 from server.api.posteriors import check_posterior_duration, write_posteriors
@@ -25,6 +25,7 @@ from server.engine.admission import Place
 from server.engine.models import Models, ServedModel
 from server.engine.search_pool import Searches
 from server.engine.spool import Spool
+from server.limits import WHOLE_SECONDS
 from server.pb.v1.speech_pb2 import RecognitionConfig, SpeechRecognitionResult
 from server.telemetry.records import CallRecord
 
@@ -41,6 +42,7 @@ class Plan:
     with_words: bool
     normalizer: InverseNormalizer | None = None  # where written forms are asked for
     with_posteriors: bool = False
+    with_channels: bool = False  # each by itself
 
     def written(self, transcript: Transcript, check: Callable[[], None]) -> Transcript:
         """``transcript`` as it is to be written. May take long, and ``check`` may end it."""
@@ -79,45 +81,77 @@ class Pipeline:
             config.enable_word_time_offsets,
             normalizer,
             config.enable_posteriors,
+            config.enable_separate_recognition_per_channel,
         )
 
     async def transcribe(
         self, plan: Plan, audio: bytes | bytearray | Spool, place: Place, record: CallRecord
-    ) -> SpeechRecognitionResult:
-        """The result for ``audio``, which is closed.
+    ) -> list[SpeechRecognitionResult]:
+        """The result for ``audio``, which is closed, or one for each channel of it.
 
         Raises:
             AsrError: the audio cannot be used, or is too long for the decoder.
         """
         with closing(audio if isinstance(audio, Spool) else Spool(audio)) as kept:
             record.audio_bytes = len(kept)
+            if plan.with_channels:
+                return await self._each_channel(plan, kept, place, record)
             if kept.data is not None:
                 try:
-                    return await self._at_once(plan, kept.data, place, record)
+                    with record.stage("admission"):
+                        await place.turn()
+                    result, _ = await self._at_once(plan, kept.data, record)
+                    return [result]
                 except LongAudioError:
                     place.rest()  # there are places of their own for such
-            return await self._by_blocks(plan, kept, record)
+            return [await self._by_blocks(plan, kept, record)]
 
-    async def _at_once(
-        self, plan: Plan, audio: bytes | bytearray, place: Place, record: CallRecord
-    ) -> SpeechRecognitionResult:
+    async def _each_channel(
+        self, plan: Plan, audio: Spool, place: Place, record: CallRecord
+    ) -> list[SpeechRecognitionResult]:
+        """One after the other: they take no more memory than one does."""
+        results: list[SpeechRecognitionResult] = []
+        channels, seconds = 1, 0.0
         with record.stage("admission"):
             await place.turn()
+        try:
+            while len(results) < channels:
+                if audio.data is None:
+                    raise LongAudioError
+                job = replace(plan.job, channel=len(results), counts=True)
+                one = replace(plan, job=job)
+                result, channels = await self._at_once(one, audio.data, record)
+                seconds += record.audio_seconds
+                result.channel_tag = len(results) + 1
+                results.append(result)
+        except LongAudioError:
+            raise AudioError(
+                "each channel is asked for, and the audio is too long for that",
+                remedy=f"send {WHOLE_SECONDS:g} s at most, or ask for one channel after the other",
+            ) from None
+        record.audio_seconds = seconds
+        return results
+
+    async def _at_once(
+        self, plan: Plan, audio: bytes | bytearray, record: CallRecord
+    ) -> tuple[SpeechRecognitionResult, int]:
+        """The result for what the plan's job makes of ``audio``, and of how many it is one."""
         with plan.model.batcher.coming():
             with record.stage("audio"):
-                waveform, duration = await self._audio.decode(plan.job, audio)
+                waveform, duration, channels = await self._audio.decode(plan.job, audio)
                 prepared = plan.model.recognizer.prepare(waveform)
-            record.audio_seconds = duration
+            record.audio_seconds, parts = duration, max(channels, 1)
             if prepared.is_silent:
-                return write_result(Transcript((NO_WORDS,), duration), words=plan.with_words)
-            check_duration(plan.decoder.options, duration)
+                silence = Transcript((NO_WORDS,), duration)
+                return write_result(silence, words=plan.with_words, parts=parts), parts
+            check_duration(plan.decoder.options, duration * parts)
             if plan.with_posteriors:
-                check_posterior_duration(duration)
+                check_posterior_duration(duration * parts)
         if duration > SEGMENTS.max_seconds and not plan.with_posteriors:
-            return await self._by_segments(plan, _one(prepared.samples), record)
+            return await self._by_segments(plan, _one(prepared.samples), record, parts), parts
         log_probs = await self._log_probs(plan.model, prepared, record)
         with record.stage("search"):
-            return await self._search(plan, log_probs, duration)
+            return await self._search(plan, log_probs, duration, parts), parts
 
     async def _by_blocks(
         self, plan: Plan, audio: Spool, record: CallRecord
@@ -129,7 +163,11 @@ class Pipeline:
             return await self._by_segments(plan, blocks, record)
 
     async def _by_segments(
-        self, plan: Plan, blocks: AsyncIterator[NDArray[np.float32]], record: CallRecord
+        self,
+        plan: Plan,
+        blocks: AsyncIterator[NDArray[np.float32]],
+        record: CallRecord,
+        parts: int = 1,
     ) -> SpeechRecognitionResult:
         reader = SegmentReader(
             plan.model, plan.decoder, self._searches, record, words=plan.with_words
@@ -140,7 +178,8 @@ class Pipeline:
         whole = replace(transcript, duration=record.audio_seconds, segments=())
 
         def write(stop: Stop) -> SpeechRecognitionResult:
-            return write_result(plan.written(whole, stop.check), words=plan.with_words)
+            written = plan.written(whole, stop.check)
+            return write_result(written, words=plan.with_words, parts=parts)
 
         return await self._searches.run(write)
 
@@ -163,14 +202,14 @@ class Pipeline:
         return batched.value
 
     async def _search(
-        self, plan: Plan, log_probs: Tensor, duration: float
+        self, plan: Plan, log_probs: Tensor, duration: float, parts: int
     ) -> SpeechRecognitionResult:
         def search(stop: Stop) -> SpeechRecognitionResult:
             batch, lengths = log_probs[None], tensor([len(log_probs)])  # (1, T, V), (1,)
             [hypotheses] = plan.decoder.decode(batch, lengths, stop)
             kept = plan.model.recognizer.gate.keep(hypotheses)
             transcript = plan.written(Transcript(kept, duration), stop.check)
-            result = write_result(transcript, words=plan.with_words)
+            result = write_result(transcript, words=plan.with_words, parts=parts)
             if plan.with_posteriors:
                 model = plan.model.recognizer
                 tokens, step = model.tokenizer.tokens, model.seconds_per_frame

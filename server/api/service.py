@@ -46,8 +46,8 @@ class SpeechService(SpeechServicer):
         async with Call(context) as record:
             with self._admission.place() as place:
                 plan = await self._pipeline.plan(request.config, record)
-                result = await self._pipeline.transcribe(plan, request.audio, place, record)
-            return TranscribeResponse(results=[result])
+                results = await self._pipeline.transcribe(plan, request.audio, place, record)
+            return TranscribeResponse(results=results)
 
     async def TranscribeChunks(  # noqa: N802
         self, requests: AsyncIterator[TranscribeChunksRequest], context: Context
@@ -58,8 +58,8 @@ class SpeechService(SpeechServicer):
                 upload = Upload(requests, place, self._idle_seconds)
                 plan = await self._pipeline.plan(await upload.config(), record)
                 audio = await upload.audio()
-                result = await self._pipeline.transcribe(plan, audio, place, record)
-            return TranscribeChunksResponse(results=[result])
+                results = await self._pipeline.transcribe(plan, audio, place, record)
+            return TranscribeChunksResponse(results=results)
 
     async def TranscribeStream(  # noqa: N802
         self, requests: AsyncIterator[TranscribeStreamRequest], context: Context
@@ -80,8 +80,9 @@ class SpeechService(SpeechServicer):
                     TranscribeStreamResponse(started=write_started(plan.model, plan.job))
                 )
                 audio = await upload.audio()
-                result = await self._pipeline.transcribe(plan, audio, place, record)
-            await context.write(TranscribeStreamResponse(result=result))
+                results = await self._pipeline.transcribe(plan, audio, place, record)
+            for result in results:
+                await context.write(TranscribeStreamResponse(result=result))
 
     async def ListModels(  # noqa: N802
         self, request: ListModelsRequest, context: Context

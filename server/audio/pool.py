@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from asr.audio import AudioLimits
 from asr.audio.limits import check_bytes
-from asr.types import AudioError, ConfigError, Waveform
+from asr.types import AudioError, ConfigError
 from server.audio.blocks import BlockReader
 from server.audio.process import (
     LongAudioError,
@@ -24,9 +24,9 @@ from server.audio.process import (
     WorkerDiedError,
     WorkerProcess,
 )
-from server.audio.worker import AudioJob
+from server.audio.worker import AudioJob, Decoded
 
-__all__ = ["AudioJob", "AudioWorkers", "LongAudioError", "WorkerDiedError"]
+__all__ = ["AudioJob", "AudioWorkers", "Decoded", "LongAudioError", "WorkerDiedError"]
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class AudioWorkers:
         self._idle: deque[WorkerProcess] = deque()
         self._waiting: deque[asyncio.Future[WorkerProcess]] = deque()
         self._keepers: list[asyncio.Task[None]] = []
-        self._jobs: set[asyncio.Task[tuple[Waveform, float]]] = set()
+        self._jobs: set[asyncio.Task[Decoded]] = set()
         self._readers: set[BlockReader] = set()
         self._reader_places = asyncio.Semaphore(count)
         self._is_open = False
@@ -118,10 +118,8 @@ class AudioWorkers:
         await asyncio.gather(*map(self._forget, list(self._processes.values())))
         await asyncio.gather(*self._jobs, return_exceptions=True)
 
-    async def decode(
-        self, job: AudioJob, audio: bytes | bytearray | memoryview
-    ) -> tuple[Waveform, float]:
-        """The waveform at ``job.target_rate``, and the seconds of the audio at its own rate.
+    async def decode(self, job: AudioJob, audio: bytes | bytearray | memoryview) -> Decoded:
+        """The waveform at ``job.target_rate``, and what else is to be known of the audio.
 
         A cancelled caller leaves the queue; a job that runs then has 100 ms to finish. ``audio``
         must not change until the call returns, and 100 ms longer if it is cancelled.
@@ -174,14 +172,12 @@ class AudioWorkers:
                 self._readers.discard(reader)
                 await reader.stop()
 
-    def _forget_job(self, task: asyncio.Task[tuple[Waveform, float]]) -> None:
+    def _forget_job(self, task: asyncio.Task[Decoded]) -> None:
         self._jobs.discard(task)
         if not task.cancelled():
             task.exception()  # else asyncio complains where the caller was cancelled
 
-    async def _work(
-        self, process: WorkerProcess, job: AudioJob, audio: memoryview
-    ) -> tuple[Waveform, float]:
+    async def _work(self, process: WorkerProcess, job: AudioJob, audio: memoryview) -> Decoded:
         is_overdue = False
 
         def end() -> None:

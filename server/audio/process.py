@@ -11,7 +11,7 @@ from typing import Any
 from asr.audio import AudioLimits
 from asr.types import AudioError, Waveform
 from server.audio.peer import Peer, WorkerDiedError, raise_told
-from server.audio.worker import AudioJob, pack
+from server.audio.worker import AudioJob, Decoded, pack
 
 __all__ = ["LongAudioError", "NotTakenError", "WorkerDiedError", "WorkerProcess"]
 
@@ -48,9 +48,7 @@ class WorkerProcess(Peer):
         """Whether it can take a job."""
         return self._is_in_step and self._is_at_rest.is_set() and not self._is_killed
 
-    async def decode(
-        self, job: AudioJob, audio: memoryview, limits: AudioLimits
-    ) -> tuple[Waveform, float]:
+    async def decode(self, job: AudioJob, audio: memoryview, limits: AudioLimits) -> Decoded:
         """See ``AudioWorkers.decode``. Must not be cancelled: the next job would read its rest.
 
         Raises:
@@ -79,9 +77,7 @@ class WorkerProcess(Peer):
         await self._is_at_rest.wait()  # who reads from a closed connection is never told
         await super().stop()
 
-    async def _exchange(
-        self, job: AudioJob, audio: memoryview, limits: AudioLimits
-    ) -> tuple[Waveform, float]:
+    async def _exchange(self, job: AudioJob, audio: memoryview, limits: AudioLimits) -> Decoded:
         opening = pack(vars(job), audio.nbytes)
         try:
             # Both in one go, so that the process wakes once, and mostly that is all.
@@ -94,25 +90,28 @@ class WorkerProcess(Peer):
         await self._loop.sock_sendall(self._connection, opening[sent:])
         await self._loop.sock_sendall(self._connection, audio[max(sent - len(opening), 0) :])
         head, size = await self._read_head()
-        frames, seconds = _check_answer(head, size, job.target_rate, limits)
-        return Waveform(await self._read_samples(frames), job.target_rate), seconds
+        frames, seconds, channels = _check_answer(head, size, job, limits)
+        waveform = Waveform(await self._read_samples(frames), job.target_rate)
+        return Decoded(waveform, seconds, channels)
 
 
 def _check_answer(
-    head: dict[str, Any], size: int, rate: int, limits: AudioLimits
-) -> tuple[int, float]:
-    """Frames and seconds of the answer, before memory is taken for it; raises what it reports."""
+    head: dict[str, Any], size: int, job: AudioJob, limits: AudioLimits
+) -> tuple[int, float, int]:
+    """Frames, seconds and channels of an answer before memory is taken; raises what it reports."""
     raise_told(head, size)
     if head.get("long") is True and size == 0:
         raise LongAudioError
-    frames, seconds = head.get("frames"), head.get("seconds")
+    frames, seconds, channels = head.get("frames"), head.get("seconds"), head.get("channels", 0)
     if (
         type(frames) is not int
         or type(seconds) is not float
         or not 0 < seconds <= limits.max_seconds
-        or abs(frames - seconds * rate) > 1  # soxr rounds
+        or abs(frames - seconds * job.target_rate) > 1  # soxr rounds
         or frames < 0
         or size != 4 * frames
+        or type(channels) is not int
+        or not int(job.counts) <= channels <= limits.max_channels
     ):
         raise WorkerDiedError("an audio worker gives an impossible answer")
-    return frames, seconds
+    return frames, seconds, channels

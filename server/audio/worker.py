@@ -3,9 +3,9 @@
 Damaged files and bombs reach libsndfile and soxr here, where a crash ends this process alone and
 the system limits its memory. It may not write files, and it ends with the server. Both sides speak
 in frames: :data:`FRAME`, a JSON object, then raw bytes. The server sends an :class:`AudioJob` and
-the audio; the answer is ``{"frames": N, "seconds": S}`` and N float32, or ``{"what": ...,
-"remedy": ...}`` as of an AudioError, or ``{"long": true}`` where it has to be read by blocks
-(:mod:`server.audio.reader`).
+the audio; the answer is ``{"frames": N, "seconds": S, "channels": C}`` and N float32, or
+``{"what": ..., "remedy": ...}`` as of an AudioError, or ``{"long": true}`` where it has to be read
+by blocks (:mod:`server.audio.reader`).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from asr.audio import AudioLimits, decode_audio, decode_pcm, resample
+from asr.audio import AudioLimits, count_channels, decode_audio, decode_pcm, resample
 from asr.audio.limits import TooLongError
 from asr.types import AudioError, MissingPackageError, Waveform
 from server.signals import SIGNALS
@@ -37,6 +37,7 @@ __all__ = [
     "RAW_ENCODINGS",
     "READY",
     "AudioJob",
+    "Decoded",
     "address_space",
     "check_rate",
     "confine",
@@ -64,7 +65,7 @@ class AudioJob:
     reads or, without a header, ``LINEAR16``, ``FLOAT``, ``MULAW`` or ``ALAW``. ``sample_rate``
     (hertz) and ``channels`` are those of raw samples; with a header ``channels`` is 0, and
     ``sample_rate`` is 0 or what the header must say. ``channel`` counts from 0; None is the mean of
-    all. The waveform comes at ``target_rate``.
+    all. The waveform comes at ``target_rate``. ``counts``: the number of channels is wanted too.
     """
 
     encoding: str
@@ -72,10 +73,22 @@ class AudioJob:
     channels: int
     channel: int | None
     target_rate: int
+    counts: bool = False
 
 
-def decode(job: AudioJob, audio: bytes, limits: AudioLimits) -> tuple[Waveform, float]:
-    """The waveform at the rate that ``job`` wants, and its seconds at its own rate.
+class Decoded(NamedTuple):
+    """The waveform of a job, its seconds at its own rate, and how many channels there are.
+
+    Without ``counts`` in the job ``channels`` is 0.
+    """
+
+    waveform: Waveform
+    seconds: float
+    channels: int
+
+
+def decode(job: AudioJob, audio: bytes, limits: AudioLimits) -> Decoded:
+    """What ``job`` wants to know of ``audio``.
 
     Raises:
         AudioError: not what ``job`` says, not usable, or beyond ``limits``.
@@ -96,7 +109,12 @@ def decode(job: AudioJob, audio: bytes, limits: AudioLimits) -> tuple[Waveform, 
                 audio, limits=limits, channel=job.channel, container=job.encoding or None
             )
         check_rate(job, waveform.sample_rate)
-    return resample(waveform, job.target_rate), waveform.duration
+    channels = _channels(job, audio) if job.counts else 0
+    return Decoded(resample(waveform, job.target_rate), waveform.duration, channels)
+
+
+def _channels(job: AudioJob, audio: bytes) -> int:
+    return job.channels or count_channels(audio, job.encoding or None)
 
 
 @contextmanager
@@ -151,9 +169,10 @@ def _answer(
     server: socket.socket, job: AudioJob, stream: BinaryIO, size: int, limits: AudioLimits
 ) -> None:
     with telling(server):
-        waveform, seconds = decode(job, stream.read(size), limits)
+        waveform, seconds, channels = decode(job, stream.read(size), limits)
         body = waveform.samples.view(np.uint8).data
-        head = pack({"frames": len(waveform.samples), "seconds": seconds}, len(body))
+        told = {"frames": len(waveform.samples), "seconds": seconds, "channels": channels}
+        head = pack(told, len(body))
         sent = server.sendmsg([head, body])  # both in one go, so that the server wakes once
         if sent < len(head):
             server.sendall(head[sent:])

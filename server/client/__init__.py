@@ -24,6 +24,7 @@ from server.client.results import (
 from server.client.retries import DEFAULT_RETRIES, MAX_RETRIES
 from server.client.streams import END_OF_SEGMENT, LivePiece, Stream
 from server.client.sync import Client
+from server.client.turns import Turn, turns_of
 from server.pb.v1.speech_pb2 import (
     EndpointingConfig,
     RecognitionConfig,
@@ -54,6 +55,8 @@ __all__ = [
     "StreamStarted",
     "StreamingRecognitionConfig",
     "Transcription",
+    "Turn",
     "Word",
     "read_token",
+    "turns_of",
 ]

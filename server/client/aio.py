@@ -14,9 +14,10 @@ import grpc
 from server.client.channel import DEFAULT_ADDRESS, Connection, Security, name_call
 from server.client.errors import ClientError, explain
 from server.client.requests import DEFAULT_TIMEOUT, Audio
-from server.client.results import LiveResult, Model, Transcription, read_model, read_results
+from server.client.results import LiveResult, Model, Transcription, read_model
 from server.client.retries import DEFAULT_RETRIES, RetryPolicy
 from server.client.streams import Cancel, LivePiece, Said, Stream, StreamCalls
+from server.client.turns import read_results
 from server.pb.v1.speech_pb2 import (
     GetModelRequest,
     ListModelsRequest,

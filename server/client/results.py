@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +23,6 @@ __all__ = [
     "read_live",
     "read_model",
     "read_result",
-    "read_results",
 ]
 
 Proof = Literal["exact", "sectioned", "cut"]
@@ -86,12 +85,18 @@ class Posteriors:
 class Transcription:
     """What was said: ``hypotheses`` best first, never empty. ``duration`` is in seconds.
 
+    Where each channel was transcribed by itself (``enable_separate_recognition_per_channel``),
+    ``channels`` are what was said in each, which tell their number, from 1, as ``channel``. What is
+    around them is all of it in the order of time: :func:`server.client.turns_of`.
+
     ``posteriors`` is None unless ``enable_posteriors`` was set.
     """
 
     hypotheses: tuple[Hypothesis, ...]
     duration: float
     posteriors: Posteriors | None = None
+    channel: int = 0
+    channels: tuple[Transcription, ...] = ()
 
     @property
     def text(self) -> str:
@@ -111,6 +116,7 @@ class LiveResult:
         stability: how probable it is that the rest of the text stays as it is, 0 to 1.
         start, end: of the audio that this is about, in seconds from the beginning of the stream.
         is_last: the stream was to end with this segment (``single_utterance``), and has.
+        channel: of which this is a segment, from 1, where each is transcribed by itself; else 0.
     """
 
     hypotheses: tuple[Hypothesis, ...]
@@ -120,6 +126,7 @@ class LiveResult:
     start: float
     end: float
     is_last: bool = False
+    channel: int = 0
 
     @property
     def text(self) -> str:
@@ -150,7 +157,8 @@ class StreamStarted:
 class Model:
     """A model of the server and what can be asked of it; ``proto/asr/v1`` explains the fields.
 
-    ``sample_rate`` is in hertz, ``frame_step`` in seconds.
+    ``sample_rate`` is in hertz, ``frame_step`` in seconds. ``language_code`` is empty where the
+    model does not tell.
     """
 
     name: str
@@ -163,17 +171,7 @@ class Model:
     decoders: tuple[str, ...]
     fingerprint: str
     has_language_model: bool
-
-
-def read_results(results: Iterable[pb.SpeechRecognitionResult]) -> Transcription:
-    """The one part that an answer holds.
-
-    Raises:
-        ClientError: there is none.
-    """
-    for result in results:
-        return read_result(result)
-    raise ClientError("the server answered without a result")
+    language_code: str = ""
 
 
 def read_result(result: pb.SpeechRecognitionResult) -> Transcription:
@@ -182,6 +180,7 @@ def read_result(result: pb.SpeechRecognitionResult) -> Transcription:
         hypotheses=tuple(_hypothesis(alternative) for alternative in result.alternatives),
         duration=_seconds(result.result_end_time),
         posteriors=_posteriors(result.posteriors) if result.HasField("posteriors") else None,
+        channel=result.channel_tag,
     )
 
 
@@ -216,6 +215,7 @@ def read_live(results: pb.StreamingRecognitionResults) -> LiveResult:
         start=_seconds(parts[0].segment_start_time),
         end=_seconds(parts[0].result_end_time),
         is_last=event == pb.SPEECH_EVENT_TYPE_END_OF_SINGLE_UTTERANCE,
+        channel=parts[0].channel_tag,
     )
 
 
@@ -256,6 +256,7 @@ def read_model(model: pb.Model) -> Model:
         decoders=tuple(model.decoders),
         fingerprint=model.fingerprint,
         has_language_model=model.has_language_model,
+        language_code=model.language_code,
     )
 
 

@@ -26,9 +26,9 @@ from server.client.results import (
     read_first,
     read_live,
     read_result,
-    read_results,
 )
 from server.client.retries import Attempts
+from server.client.turns import read_results
 from server.pb.v1.speech_pb2 import (
     EndSegment,
     RecognitionConfig,
@@ -230,7 +230,7 @@ class Stream(Iterator[Said], Generic[Said]):
     """The results of a stream; ``started`` is what the server said of it.
 
     They are of the kind :class:`~server.client.LiveResult` where the stream is live, else one
-    :class:`~server.client.Transcription`, after the audio's end.
+    :class:`~server.client.Transcription`, after the audio's end, or one for each channel.
     """
 
     def __init__(

@@ -37,7 +37,7 @@ with interrupt_quietly():  # a traceback out of an import helps nobody
     from server.client_cli.batch import SkippedError, transcribe_all
     from server.client_cli.live import live_config, stream_files, tell
     from server.client_cli.microphone import Microphone, on_interrupt
-    from server.client_cli.output import FORMATS, models_text, result_of
+    from server.client_cli.output import FORMATS, models_text, result_of, results_of
 
 __all__ = ["main"]
 
@@ -88,6 +88,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--stream is for files and --microphone")
     if options.stream and options.parallel > 1:
         parser.error("--stream takes one file after the other: leave --parallel out")
+    if options.each_channel and options.microphone:
+        parser.error("--each-channel is for files")
     if not options.stream and (options.look_ahead is not None or options.single_utterance):
         parser.error("--look-ahead and --single-utterance are for --stream")
     return options
@@ -153,6 +155,12 @@ def _add_recognition(group: argparse._ArgumentGroup) -> None:
         "needs the extra itn)",
     )
     add("--channel", type=int, default=0, metavar="C", help="channel to hear (default: the mean)")
+    add(
+        "--each-channel",
+        action="store_true",
+        help="transcribe each channel of files by itself; text and subtitles tell who speaks, in "
+        "the order of time",
+    )
     add(
         "--encoding",
         choices=ENCODINGS,
@@ -240,7 +248,8 @@ def _config(options: argparse.Namespace) -> RecognitionConfig:
             decoder=options.decoder,
             beam_width=options.beam_width,
             max_alternatives=options.nbest,
-            enable_word_time_offsets=options.format != "text",
+            enable_word_time_offsets=options.format != "text" or options.each_channel,
+            enable_separate_recognition_per_channel=options.each_channel,
             model=options.model,
             audio_channel=options.channel,
             lm_weight=options.lm_weight,
@@ -269,8 +278,8 @@ def _transcribe(client: Client, options: argparse.Namespace) -> int:
             return client.transcribe(sys.stdin.buffer, config)
         return client.transcribe_file(source.path, config)
 
-    failures = 0
-    with open_results(FORMATS[options.format], sources, options.output, _files(options)) as write:
+    failures, kind = 0, FORMATS[options.format]
+    with open_results(kind, sources, options.output, _files(options)) as write:
         outcomes = transcribe_all(transcribe, sources, options.parallel)
         for index, source in enumerate(sources):
             _show_progress(f"{index + 1}/{len(sources)} {source.path}")
@@ -280,7 +289,7 @@ def _transcribe(client: Client, options: argparse.Namespace) -> int:
                 failures += 1
                 if not isinstance(outcome, SkippedError):
                     complain(f"{source.path}: {outcome}", NAME)
-            write(index, [result_of(outcome)])
+            write(index, results_of(outcome, kind))
     if failures and len(sources) > 1:
         complain(f"{failures} of {len(sources)} files could not be transcribed", NAME)
     return FAILURE if failures else 0

@@ -11,6 +11,7 @@ from asr.cli.writers import (
     CtmWriter,
     JsonWriter,
     Result,
+    ResultWriter,
     SrtWriter,
     TextWriter,
     VttWriter,
@@ -20,7 +21,7 @@ from asr.types import AsrError, Hypothesis, Transcript, Word
 from server import client
 from server.client import ClientError, LiveResult, Model, Transcription
 
-__all__ = ["FORMATS", "models_text", "result_of"]
+__all__ = ["FORMATS", "models_text", "result_of", "results_of"]
 
 
 class _JsonWriter(JsonWriter):
@@ -45,6 +46,25 @@ FORMATS = {
 }
 
 
+def results_of(outcome: Transcription | ClientError, kind: type[ResultWriter]) -> list[Result]:
+    """What the server said of a file, as a writer of ``kind`` takes it.
+
+    Of channels by themselves people read who said what in the order of time. Where programs read,
+    a result is all that was said in a channel, with its alternatives.
+    """
+    if isinstance(outcome, ClientError) or not outcome.channels:
+        return [result_of(outcome)]
+    if issubclass(kind, (JsonWriter, CtmWriter)):
+        return [result_of(part) for part in outcome.channels]
+    return [_turn(turn) for turn in client.turns_of(outcome.channels)] or [result_of(outcome)]
+
+
+def _turn(turn: client.Turn) -> Result:
+    hypothesis = Hypothesis(turn.text, 0.0, 0.0, words=_words(turn.words))
+    transcript = Transcript((hypothesis,), turn.end - turn.start)
+    return Result(transcript, turn.start, turn.end, turn.channel)
+
+
 def result_of(outcome: Transcription | LiveResult | ClientError) -> Result:
     """What the server said, as the toolkit's writers take it."""
     if isinstance(outcome, ClientError):
@@ -52,8 +72,8 @@ def result_of(outcome: Transcription | LiveResult | ClientError) -> Result:
     hypotheses = tuple(_hypothesis(hypothesis) for hypothesis in outcome.hypotheses)
     if isinstance(outcome, LiveResult):
         transcript = Transcript(hypotheses, outcome.end - outcome.start)
-        return Result(transcript, outcome.start, outcome.end)
-    return Result(Transcript(hypotheses, outcome.duration))
+        return Result(transcript, outcome.start, outcome.end, outcome.channel)
+    return Result(Transcript(hypotheses, outcome.duration), channel=outcome.channel)
 
 
 def _hypothesis(hypothesis: client.Hypothesis) -> Hypothesis:

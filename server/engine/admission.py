@@ -86,8 +86,8 @@ class Admission:
         try:
             yield place
         finally:
-            if place.is_stream:
-                self._streams -= 1
+            if place.streams:
+                self._streams -= place.streams
             else:
                 self._taken -= 1
             self._held -= place.held
@@ -126,17 +126,17 @@ class Admission:
             raise _exhausted("memory", "the server holds as much audio as it can")
         self._held += count
 
-    def stream(self) -> None:
-        """Count a call that was accepted as a live stream from now on.
+    def stream(self, count: int) -> None:
+        """Count a call that was accepted as ``count`` live streams from now on.
 
         Raises:
-            Refusal: there are as many as there may be.
+            Refusal: there would be more than there may be.
         """
-        if self._streams >= self._stream_places:
+        if self._streams + count > self._stream_places:
             there = f"the server has {self._stream_places} live streams, as many as it takes"
             raise _exhausted("full", there)
         self._taken -= 1
-        self._streams += 1
+        self._streams += count
 
     async def turn(self) -> None:
         """Wait to be one of those who work; first come, first served."""
@@ -156,7 +156,7 @@ class Place:
         self._admission = admission
         self.held = 0  # bytes
         self.has_turn = False
-        self.is_stream = False
+        self.streams = 0
 
     def hold(self, count: int) -> None:
         """Take room for ``count`` more bytes of this call's audio, until the place is given up.
@@ -167,14 +167,14 @@ class Place:
         self._admission.hold(count)
         self.held += count
 
-    def stream(self) -> None:
-        """Exchange it for the place of a live stream.
+    def stream(self, count: int = 1) -> None:
+        """Exchange it for the places of ``count`` live streams, one at least.
 
         Raises:
-            Refusal: there is none.
+            Refusal: there are none.
         """
-        self._admission.stream()
-        self.is_stream = True
+        self._admission.stream(count)
+        self.streams = count
 
     async def turn(self) -> None:
         """Wait for this call's turn to work; it lasts until it rests, or its place is given up."""

@@ -14,7 +14,11 @@ from server.telemetry.records import CAUSES, STAGES, CallRecord, Stage
 __all__ = ["Metrics"]
 
 SERVICE = speech_pb2.DESCRIPTOR.services_by_name["Speech"]
-METHODS = {f"{SERVICE.full_name}/{name}": name for name in SERVICE.methods_by_name}
+RIVA = ("Recognize", "StreamingRecognize", "GetRivaSpeechRecognitionConfig")  # of its service
+METHODS = {
+    **{f"{SERVICE.full_name}/{name}": name for name in SERVICE.methods_by_name},
+    **{f"nvidia.riva.asr.RivaSpeechRecognition/{name}": name for name in RIVA},
+}
 OTHER = "other"  # in place of any name that is not known
 
 # Seconds from a short refusal to the longest audio, each step about a doubling.

@@ -29,7 +29,7 @@ class MessageError(AsrError):
     def __init__(self) -> None:
         super().__init__(
             "the request is not a message of this method",
-            remedy="make the client from proto/asr/v1/speech.proto",
+            remedy="make the client from its definition",
         )
 
 

@@ -65,6 +65,7 @@ authority, to_pem, serve, echo = _echo.authority, _echo.to_pem, _echo.serve, _ec
 each_kind, status_of, own_logging = _echo.each_kind, _echo.status_of, _echo.own_logging
 _fake = load_beside("fake_service")
 serve_fake, fake, failure, gate = _fake.serve_fake, _fake.fake, _fake.failure, _fake.gate
+riva_door = load_beside("riva_door").riva_door
 _virtual = load_beside("virtual_time")
 virtually, instantly = _virtual.virtually, _virtual.instantly
 load_beside("limit_table")  # tests import it
@@ -89,7 +90,7 @@ class StandIn:
 
     def __init__(self, before: Callable[[str, object], None] = lambda stage, given: None) -> None:
         self.before = before
-        self.bundle = SimpleNamespace(decoder=GreedyOptions(), language=None)
+        self.bundle = SimpleNamespace(decoder=GreedyOptions(), language=None, language_code="en-US")
 
     def recognize(self, waveforms: list[Waveform], decoder: object = None) -> list[Transcript]:
         return [Transcript((Hypothesis("", 0.0, 1.0),), w.duration) for w in waveforms]

@@ -64,7 +64,7 @@ SEARCH_PROOF_SECTIONED: SearchProof
 SEARCH_PROOF_CUT: SearchProof
 
 class RecognitionConfig(_message.Message):
-    __slots__ = ("encoding", "sample_rate_hertz", "audio_channel_count", "decoder", "beam_width", "max_alternatives", "enable_word_time_offsets", "model", "audio_channel", "lm_weight", "speech_contexts", "enable_inverse_text_normalization", "enable_posteriors")
+    __slots__ = ("encoding", "sample_rate_hertz", "audio_channel_count", "decoder", "beam_width", "max_alternatives", "enable_word_time_offsets", "model", "audio_channel", "lm_weight", "speech_contexts", "enable_separate_recognition_per_channel", "enable_inverse_text_normalization", "enable_posteriors")
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_HERTZ_FIELD_NUMBER: _ClassVar[int]
     AUDIO_CHANNEL_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -76,6 +76,7 @@ class RecognitionConfig(_message.Message):
     AUDIO_CHANNEL_FIELD_NUMBER: _ClassVar[int]
     LM_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     SPEECH_CONTEXTS_FIELD_NUMBER: _ClassVar[int]
+    ENABLE_SEPARATE_RECOGNITION_PER_CHANNEL_FIELD_NUMBER: _ClassVar[int]
     ENABLE_INVERSE_TEXT_NORMALIZATION_FIELD_NUMBER: _ClassVar[int]
     ENABLE_POSTERIORS_FIELD_NUMBER: _ClassVar[int]
     encoding: AudioEncoding
@@ -89,9 +90,10 @@ class RecognitionConfig(_message.Message):
     audio_channel: int
     lm_weight: float
     speech_contexts: _containers.RepeatedCompositeFieldContainer[SpeechContext]
+    enable_separate_recognition_per_channel: bool
     enable_inverse_text_normalization: bool
     enable_posteriors: bool
-    def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., decoder: _Optional[str] = ..., beam_width: _Optional[int] = ..., max_alternatives: _Optional[int] = ..., enable_word_time_offsets: bool = ..., model: _Optional[str] = ..., audio_channel: _Optional[int] = ..., lm_weight: _Optional[float] = ..., speech_contexts: _Optional[_Iterable[_Union[SpeechContext, _Mapping]]] = ..., enable_inverse_text_normalization: bool = ..., enable_posteriors: bool = ...) -> None: ...
+    def __init__(self, encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., decoder: _Optional[str] = ..., beam_width: _Optional[int] = ..., max_alternatives: _Optional[int] = ..., enable_word_time_offsets: bool = ..., model: _Optional[str] = ..., audio_channel: _Optional[int] = ..., lm_weight: _Optional[float] = ..., speech_contexts: _Optional[_Iterable[_Union[SpeechContext, _Mapping]]] = ..., enable_separate_recognition_per_channel: bool = ..., enable_inverse_text_normalization: bool = ..., enable_posteriors: bool = ...) -> None: ...
 
 class SpeechContext(_message.Message):
     __slots__ = ("phrases", "boost")
@@ -190,18 +192,20 @@ class StreamingRecognitionResults(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[StreamingRecognitionResult, _Mapping]]] = ..., speech_event_type: _Optional[_Union[SpeechEventType, str]] = ...) -> None: ...
 
 class StreamingRecognitionResult(_message.Message):
-    __slots__ = ("alternatives", "is_final", "stability", "result_end_time", "segment_start_time")
+    __slots__ = ("alternatives", "is_final", "stability", "result_end_time", "segment_start_time", "channel_tag")
     ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
     IS_FINAL_FIELD_NUMBER: _ClassVar[int]
     STABILITY_FIELD_NUMBER: _ClassVar[int]
     RESULT_END_TIME_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_START_TIME_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_TAG_FIELD_NUMBER: _ClassVar[int]
     alternatives: _containers.RepeatedCompositeFieldContainer[SpeechRecognitionAlternative]
     is_final: bool
     stability: float
     result_end_time: _duration_pb2.Duration
     segment_start_time: _duration_pb2.Duration
-    def __init__(self, alternatives: _Optional[_Iterable[_Union[SpeechRecognitionAlternative, _Mapping]]] = ..., is_final: bool = ..., stability: _Optional[float] = ..., result_end_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., segment_start_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    channel_tag: int
+    def __init__(self, alternatives: _Optional[_Iterable[_Union[SpeechRecognitionAlternative, _Mapping]]] = ..., is_final: bool = ..., stability: _Optional[float] = ..., result_end_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., segment_start_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., channel_tag: _Optional[int] = ...) -> None: ...
 
 class StreamStarted(_message.Message):
     __slots__ = ("model", "answers_at_end", "max_audio", "look_ahead", "chunk")
@@ -240,7 +244,7 @@ class GetModelResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "is_default", "sample_rate_hertz", "answers_at_end", "vocabulary_size", "frame_step", "default_decoder", "decoders", "fingerprint", "has_language_model")
+    __slots__ = ("name", "is_default", "sample_rate_hertz", "answers_at_end", "vocabulary_size", "frame_step", "default_decoder", "decoders", "fingerprint", "has_language_model", "language_code")
     NAME_FIELD_NUMBER: _ClassVar[int]
     IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_HERTZ_FIELD_NUMBER: _ClassVar[int]
@@ -251,6 +255,7 @@ class Model(_message.Message):
     DECODERS_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     HAS_LANGUAGE_MODEL_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_CODE_FIELD_NUMBER: _ClassVar[int]
     name: str
     is_default: bool
     sample_rate_hertz: int
@@ -261,17 +266,20 @@ class Model(_message.Message):
     decoders: _containers.RepeatedScalarFieldContainer[str]
     fingerprint: str
     has_language_model: bool
-    def __init__(self, name: _Optional[str] = ..., is_default: bool = ..., sample_rate_hertz: _Optional[int] = ..., answers_at_end: bool = ..., vocabulary_size: _Optional[int] = ..., frame_step: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., default_decoder: _Optional[str] = ..., decoders: _Optional[_Iterable[str]] = ..., fingerprint: _Optional[str] = ..., has_language_model: bool = ...) -> None: ...
+    language_code: str
+    def __init__(self, name: _Optional[str] = ..., is_default: bool = ..., sample_rate_hertz: _Optional[int] = ..., answers_at_end: bool = ..., vocabulary_size: _Optional[int] = ..., frame_step: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., default_decoder: _Optional[str] = ..., decoders: _Optional[_Iterable[str]] = ..., fingerprint: _Optional[str] = ..., has_language_model: bool = ..., language_code: _Optional[str] = ...) -> None: ...
 
 class SpeechRecognitionResult(_message.Message):
-    __slots__ = ("alternatives", "result_end_time", "posteriors")
+    __slots__ = ("alternatives", "result_end_time", "posteriors", "channel_tag")
     ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
     RESULT_END_TIME_FIELD_NUMBER: _ClassVar[int]
     POSTERIORS_FIELD_NUMBER: _ClassVar[int]
+    CHANNEL_TAG_FIELD_NUMBER: _ClassVar[int]
     alternatives: _containers.RepeatedCompositeFieldContainer[SpeechRecognitionAlternative]
     result_end_time: _duration_pb2.Duration
     posteriors: Posteriors
-    def __init__(self, alternatives: _Optional[_Iterable[_Union[SpeechRecognitionAlternative, _Mapping]]] = ..., result_end_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., posteriors: _Optional[_Union[Posteriors, _Mapping]] = ...) -> None: ...
+    channel_tag: int
+    def __init__(self, alternatives: _Optional[_Iterable[_Union[SpeechRecognitionAlternative, _Mapping]]] = ..., result_end_time: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., posteriors: _Optional[_Union[Posteriors, _Mapping]] = ..., channel_tag: _Optional[int] = ...) -> None: ...
 
 class Posteriors(_message.Message):
     __slots__ = ("frame_step", "tokens", "probabilities")

@@ -75,7 +75,8 @@ class SpeechServicer(object):
 
     def TranscribeChunks(self, request_iterator, context):
         """Transcribes longer audio, sent in pieces: first one message with `config`, then any number of
-        messages with `audio_content`. The answer comes after the last of them.
+        messages with `audio_content`. The answer comes after the last of them. Audio of more than 30
+        seconds, by whatever method, is cut at pauses, recognised segment by segment, and joined again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

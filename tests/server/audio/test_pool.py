@@ -43,7 +43,7 @@ def with_workers(use, count=1, limits=LIMITS, **options):
 async def outcome(workers, audio):
     """The samples of a call, or the kind of its failure."""
     try:
-        waveform, _ = await workers.decode(ANY_FILE, audio)
+        waveform, *_ = await workers.decode(ANY_FILE, audio)
     except LongAudioError:
         return await outcome_by_blocks(workers, audio)
     except (AudioError, WorkerDiedError) as error:

@@ -37,6 +37,7 @@ NONSENSE = {
     "NaN": pack({"frames": 8_000, "seconds": 0.5}, len(GOOD)) + GOOD[:-4] + b"\xff\xff\xff\xff",
     "an error that is none": pack({"what": 5, "remedy": None}),
     "an error with samples": pack({"what": "it", "remedy": None}, len(GOOD)) + GOOD,
+    "too many channels": pack({"frames": 8_000, "seconds": 0.5, "channels": 9}, len(GOOD)) + GOOD,
     "a cut answer": pack({"frames": 8_000, "seconds": 0.5}, len(GOOD)) + GOOD[:-1],
     "a defect": pack({"defect": "Traceback\nforged line"}),
     "silence": b"",
@@ -106,7 +107,7 @@ def test_nonsense_from_a_process_is_never_a_result(name):
                 assert process.is_idle == (name is None)
 
     if name is None:
-        waveform, seconds = asyncio.run(use())
+        waveform, seconds, _ = asyncio.run(use())
         assert (waveform.samples.tobytes(), seconds) == (GOOD, 0.5)
     else:
         with pytest.raises(WorkerDiedError) as caught:

@@ -96,7 +96,7 @@ def test_the_longest_audio_fits_into_the_memory_a_process_may_have(seconds, rate
         audio += audio
 
     async def use(workers):
-        waveform, duration = await workers.decode(AudioJob("", 0, 0, None, 192_000), audio)
+        waveform, duration, _ = await workers.decode(AudioJob("", 0, 0, None, 192_000), audio)
         return len(waveform.samples), duration
 
     assert with_process(use, limits) == (seconds * 192_000, seconds)
@@ -111,7 +111,7 @@ def peak_growth(data, limits):
         Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins anew
         before = memory(pid, "VmRSS")
         try:
-            waveform, _ = await workers.decode(ANY_FILE, data)
+            waveform, *_ = await workers.decode(ANY_FILE, data)
         except AudioError:
             waveform = None
         return memory(pid, "VmHWM") - before, waveform and waveform.samples

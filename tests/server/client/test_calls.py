@@ -13,7 +13,7 @@ import pytest
 
 from server.client import Client, ClientError, Model, RecognitionConfig
 from server.client.requests import Audio
-from server.client.results import read_results
+from server.client.turns import read_results
 from server.limits import MESSAGE_LIMIT
 from server.pb.v1 import speech_pb2 as pb
 

@@ -54,34 +54,47 @@ def stub(process):
 Outcome = tuple[str, grpc.StatusCode, float]
 
 
-def bombard(address: str, payloads: Iterator[tuple[str, bytes]], clients: int = 4) -> list[Outcome]:
-    """Name, status and seconds of a call for each payload; ``clients`` calls at a time."""
+def bombard(
+    address: str, payloads: Iterator[tuple[str, bytes]], door=None, clients: int = 4
+) -> list[Outcome]:
+    """Name, status and seconds of a call for each payload; ``clients`` calls at a time.
+
+    ``door`` is that of Riva's clients; None: ``asr.v1``.
+    """
     outcomes: list[Outcome] = []
 
-    async def client(stub: SpeechStub) -> None:
+    async def client(channel: grpc.aio.Channel) -> None:
+        method = door.stub(channel).Recognize if door else SpeechStub(channel).Transcribe
         for name, audio in payloads:
+            message = door.request(FILE, audio) if door else pb.TranscribeRequest(audio=audio)
             sent, code = time.perf_counter(), OK
             try:
-                await stub.Transcribe(pb.TranscribeRequest(audio=audio), timeout=60)
+                await method(message, timeout=60)
             except grpc.aio.AioRpcError as error:
                 code = error.code()
             outcomes.append((name, code, time.perf_counter() - sent))
 
     async def all_clients() -> None:
         async with grpc.aio.insecure_channel(address) as channel:
-            await asyncio.gather(*(client(SpeechStub(channel)) for _ in range(clients)))
+            await asyncio.gather(*(client(channel) for _ in range(clients)))
 
     asyncio.run(all_clients())
     return outcomes
 
 
+@pytest.fixture(params=["asr.v1", "riva"])
+def door(request):
+    """See :func:`bombard`."""
+    return request.getfixturevalue("riva_door") if request.param == "riva" else None
+
+
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_invalid_audio_is_always_the_clients_mistake_and_nothing_crashes(
-    process, children_of, rubbish, count
+    process, children_of, rubbish, door, count
 ):
     server, address = process
     before = children_of(server.pid)
-    outcomes = bombard(address, rubbish.invalid_payloads(count, seed=2))
+    outcomes = bombard(address, rubbish.invalid_payloads(count, seed=2), door)
     assert len(outcomes) == count
     assert [name for name, code, _ in outcomes if code != INVALID] == []
     assert children_of(server.pid) == before, "no process had to be replaced"
@@ -90,10 +103,12 @@ def test_invalid_audio_is_always_the_clients_mistake_and_nothing_crashes(
 @pytest.mark.parametrize(
     "count", [600, pytest.param(100_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
 )
-def test_damaged_files_are_transcribed_or_refused_in_time(process, children_of, rubbish, count):
+def test_damaged_files_are_transcribed_or_refused_in_time(
+    process, children_of, rubbish, door, count
+):
     server, address = process
     before = children_of(server.pid)
-    outcomes = bombard(address, rubbish.mutants(count, seed=2))
+    outcomes = bombard(address, rubbish.mutants(count, seed=2), door)
     assert len(outcomes) == count
     assert [name for name, code, _ in outcomes if code not in (OK, INVALID)] == []
     accepted = sum(code == OK for _, code, _ in outcomes)

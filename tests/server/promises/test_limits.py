@@ -26,12 +26,17 @@ MIB = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def stub(serving, stand_in):
+def running(serving, stand_in):
     """A server whose model costs nothing; decoding audio is the real thing."""
     with serving(stand_in()) as running:
-        yield running.stub
+        yield running
         request = pb.TranscribeRequest(config=raw(), audio=bytes(32_000))
         assert running.stub.Transcribe(request, timeout=30).results, "the server is alive"
+
+
+@pytest.fixture(scope="module")
+def stub(running):
+    return running.stub
 
 
 # One table for every entry
@@ -43,6 +48,38 @@ def test_every_method_refuses_alike_what_is_beyond_a_limit(stub, transcribe_by, 
     [(code, details)] = {transcribe_by(stub, method, config, audio) for method in METHODS}
     assert code == INVALID
     assert words in details
+
+
+@pytest.mark.parametrize("limit", [limit for limit in BEYOND if limit != "boost"])
+def test_so_does_the_door_of_rivas_clients(running, riva_door, limit):
+    """In the same words; what Riva calls a boost has no such limit."""
+    config, audio, words = BEYOND[limit]
+    code, details = riva_door.ask(running.channel, config, audio)
+    assert code == INVALID
+    assert words in details
+
+
+@pytest.mark.parametrize("limit", WITHIN)
+def test_so_does_the_door_of_rivas_clients_at_a_limit(running, transcribe_by, riva_door, limit):
+    given, audio = WITHIN[limit]
+    config = pb.RecognitionConfig(audio_channel=1)  # the one that Riva hears
+    config.MergeFrom(given)
+    code, result = riva_door.ask(running.channel, config, audio)
+    assert code == OK
+    if not config.speech_contexts:  # whose boosts are told in the text
+        _, expected = transcribe_by(running.stub, "Transcribe", config, audio)
+        texts = [alternative.transcript.strip() for alternative in result.alternatives]
+        assert texts[0] == expected.alternatives[0].transcript
+
+
+def test_the_largest_message_of_rivas_clients_is_as_large(running, riva_door):
+    stub = riva_door.stub(running.channel)
+    request = riva_door.request(raw("MULAW", 8_000), bytes(MESSAGE_LIMIT - 100))
+    for size, expected in ((MESSAGE_LIMIT, OK), (MESSAGE_LIMIT + 1, EXHAUSTED)):
+        request.audio += bytes(size - request.ByteSize())
+        assert request.ByteSize() == size
+        call = stub.Recognize.future(request, timeout=60)
+        assert call.code() == expected
 
 
 @pytest.mark.parametrize("limit", WITHIN)

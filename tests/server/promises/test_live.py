@@ -193,7 +193,7 @@ def test_a_client_that_does_not_read_loses_its_place(virtually, instantly, recog
     async def run() -> None:
         client, streams = Client(), LiveStreams(instantly(), StreamOptions(buffer_seconds=4.0))
         calls = LiveCalls(Pipeline(), streams, None, Searches(), idle_seconds=10.0)
-        place, record = SimpleNamespace(stream=lambda: None), CallRecord("method", "id")
+        place, record = SimpleNamespace(stream=lambda count: None), CallRecord("method", "id")
         with pytest.raises(Refusal, match="results were not read for 10 s") as caught:
             await calls.run(BEGIN.streaming_config, client, place, client, record)
         assert caught.value.code is grpc.StatusCode.DEADLINE_EXCEEDED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 
 import grpc
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 
 from server.pb.v1 import speech_pb2 as pb
 from server.pb.v1.speech_pb2_grpc import SpeechStub
+
+Send = Callable[[pb.TranscribeRequest], grpc.Future]
 
 SETTINGS = settings(
     max_examples=150,
@@ -44,15 +47,22 @@ configs = st.builds(
 )
 
 
-@pytest.fixture(scope="module")
-def stub(address, samples_of, file_of):
-    """A real server; it must transcribe as before when all is over."""
-    request = pb.TranscribeRequest(audio=file_of(samples_of(0, 0.5), 16000, "WAV", "PCM_16"))
+@pytest.fixture(scope="module", params=["asr.v1", "riva"])
+def send(request, address, samples_of, file_of):
+    """A door of a real server; it must transcribe as before when all is over."""
+    audio = pb.TranscribeRequest(audio=file_of(samples_of(0, 0.5), 16000, "WAV", "PCM_16"))
     with grpc.insecure_channel(address) as channel:
-        stub = SpeechStub(channel)
-        before = stub.Transcribe(request, timeout=30)
-        yield stub
-        assert stub.Transcribe(request, timeout=30) == before
+        speech = SpeechStub(channel)
+        before = speech.Transcribe(audio, timeout=30)
+        if request.param == "riva":
+            door = request.getfixturevalue("riva_door")
+            recognize = door.stub(channel).Recognize
+            yield lambda asked: recognize.future(
+                door.request(asked.config, asked.audio), timeout=60
+            )
+        else:
+            yield lambda asked: speech.Transcribe.future(asked, timeout=60)
+        assert speech.Transcribe(audio, timeout=30) == before
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +87,8 @@ def apply(data: bytes, changes: list[tuple[str, int, int]]) -> bytes:
     return bytes(changed)
 
 
-def check(stub: SpeechStub, request: pb.TranscribeRequest) -> None:
-    call = stub.Transcribe.future(request, timeout=60)
+def check(send: Send, request: pb.TranscribeRequest) -> None:
+    call = send(request)
     if call.exception() is not None:
         assert call.code() == grpc.StatusCode.INVALID_ARGUMENT, call.details()
         assert call.details()
@@ -86,38 +96,38 @@ def check(stub: SpeechStub, request: pb.TranscribeRequest) -> None:
     for result in call.result().results:
         for alternative in result.alternatives:
             assert 0 <= alternative.confidence <= 1
-            assert not math.isnan(alternative.score)
+            assert not math.isnan(getattr(alternative, "score", 0.0))
 
 
 @SETTINGS
 @given(data=st.binary(max_size=4000), start=st.sampled_from([b"", b"RIFF", b"fLaC", b"OggS"]))
-def test_random_bytes(stub, data, start):
-    check(stub, pb.TranscribeRequest(audio=start + data))
+def test_random_bytes(send, data, start):
+    check(send, pb.TranscribeRequest(audio=start + data))
 
 
 @SETTINGS
 @given(which=st.integers(0, 3), changes=edits)
-def test_mutated_files(stub, originals, which, changes):
-    check(stub, pb.TranscribeRequest(audio=apply(originals[which], changes)))
+def test_mutated_files(send, originals, which, changes):
+    check(send, pb.TranscribeRequest(audio=apply(originals[which], changes)))
 
 
 @SETTINGS
 @given(config=configs, data=st.binary(max_size=4000), repeats=st.integers(1, 4))
-def test_random_options_and_samples(stub, config, data, repeats):
-    check(stub, pb.TranscribeRequest(config=config, audio=data * repeats))
+def test_random_options_and_samples(send, config, data, repeats):
+    check(send, pb.TranscribeRequest(config=config, audio=data * repeats))
 
 
 @pytest.mark.parametrize("value", [1e30, -3e38, 1e-40, float("inf"), float("nan")])
-def test_samples_of_any_size(stub, value):
+def test_samples_of_any_size(send, value):
     config = pb.RecognitionConfig(encoding="AUDIO_ENCODING_FLOAT", sample_rate_hertz=16000)
     for samples in ([value] * 8000, [0.1] * 4000 + [value] + [0.1] * 4000):
         check(
-            stub,
+            send,
             pb.TranscribeRequest(config=config, audio=struct.pack(f"<{len(samples)}f", *samples)),
         )
 
 
 @pytest.mark.parametrize("place", [4, 16, 40])
 @pytest.mark.parametrize("value", [0, 1, 0x7FFFFFFF, 0xFFFFFFFF])
-def test_wrong_lengths_in_a_wav_header(stub, originals, place, value):
-    check(stub, pb.TranscribeRequest(audio=apply(originals[0], [("length", place, value)])))
+def test_wrong_lengths_in_a_wav_header(send, originals, place, value):
+    check(send, pb.TranscribeRequest(audio=apply(originals[0], [("length", place, value)])))

@@ -16,7 +16,7 @@ from server.transport.parsing import METADATA_OPTIONS, MessageError, Parsing
 OK, INVALID_ARGUMENT = grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT
 REFUSED = (
     INVALID_ARGUMENT,
-    "the request is not a message of this method (make the client from proto/asr/v1/speech.proto)",
+    "the request is not a message of this method (make the client from its definition)",
 )
 METHODS = {
     "/asr.v1.Speech/Transcribe": pb.TranscribeRequest,
