@@ -54,6 +54,14 @@ class OpenFrames:
         """How many rows are before that frame."""
         return sum(int(np.searchsorted(numbers, frame)) for numbers in self._numbers)
 
+    def frame_at(self, row: int) -> int:
+        """Which frame that row is; of a row behind the last, the next one to come."""
+        for numbers in self._numbers:
+            if row < len(numbers):
+                return int(numbers[row])
+            row -= len(numbers)
+        return self._frame
+
     def placed(self, spans: Sequence[Span], first: int = 0) -> list[Span]:
         """Spans of rows as spans of frames; ``first`` is the number of the stream's first frame."""
         if not (self._gone or first):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["BLOCK", "GUARD", "BlockStream", "cut_between"]
 
 BLOCK = 256  # frames
+AHEAD = 64  # frames behind those that go, which tell where these end
 GUARD = 8  # frames before a token was first said that its alignment may use
 MOST = MAX_OPEN + BLOCK  # rows kept in any case, also where a word went on for longer
 
@@ -163,7 +164,8 @@ class BlockStream(ABC, Generic[Search]):
         self._open.shorten()
         limit = self._open.before(oldest - GUARD)
         limit = max(limit, self._open.before(self._frame) - MOST)
-        count, end = self._say(leader, len(settled), limit)
+        near = max(len(settled), leader.said_by(self._open.frame_at(limit + AHEAD)))
+        count, end = self._say(leader, len(settled), near, limit)
         for search in searches:
             search.forget(count)
         self._open.drop(end)
@@ -185,9 +187,9 @@ class BlockStream(ABC, Generic[Search]):
         """What is known by now."""
 
     @abstractmethod
-    def _say(self, leader: Search, settled: int, limit: int) -> tuple[int, int]:
-        """Align the best prefix with the open frames, and say for good those of its first
-        ``settled`` labels that end by row ``limit``.
+    def _say(self, leader: Search, settled: int, near: int, limit: int) -> tuple[int, int]:
+        """Align the first ``near`` labels of the best prefix with the open frames, and say for good
+        those of its first ``settled`` ones that end by row ``limit``.
 
         Returns how many these are, and how many rows may go.
         """

@@ -100,6 +100,15 @@ class RunningSearch:
         self._compact(self._chain()[depth - 1] if count else 0)
         self._said = min(1, depth)
 
+    def first_said(self, count: int) -> int:
+        """The frame in which the best prefix had its first ``count`` labels, one or more."""
+        return int(self.tree["frame"][self._chain()[self._said + count]])
+
+    def said_by(self, frame: int) -> int:
+        """How many labels of the best prefix it had after that frame, and one more if it has."""
+        frames = self.tree["frame"][self._chain()[self._said + 1 :]]
+        return min(int(np.searchsorted(frames, frame, side="right")) + 1, len(frames))
+
     def _chain(self) -> list[int]:
         """The rows from the first to that of the best prefix."""
         row, parents = self.best_row, self.tree["parent"]

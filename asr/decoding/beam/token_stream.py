@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.decoding.beam.best_path import Scored, with_best_path
-from asr.decoding.beam.blocks import BlockStream, cut_between
+from asr.decoding.beam.blocks import GUARD, BlockStream, cut_between
 from asr.decoding.beam.running import Labels, RunningSearch, begins_with
 from asr.decoding.beam.search import compact, search
 from asr.decoding.said import StableText
@@ -154,16 +154,20 @@ class TokenStream(BlockStream[TokenSearch]):
             self._seconds_per_frame,
         )
 
-    def _aligned(self, labels: Labels) -> tuple[list[Span], list[float]]:
-        """The spans of ``labels`` in the open frames, and the highest log-probability in each."""
-        frames = self._open.all()
+    def _aligned(self, labels: Labels, rows: int | None = None) -> tuple[list[Span], list[float]]:
+        """The spans of ``labels`` in the open frames, or the first ``rows`` of them, and the
+        highest log-probability in each."""
+        frames = self._open.all()[:rows]
         follows = bool(self._said) and self._separator is not None
         spans = best_alignment(frames, labels, self._stop, self._separator, follows=follows)
         return spans, [float(frames[a:b, k].max()) for k, a, b in spans]
 
-    def _say(self, leader: TokenSearch, settled: int, limit: int) -> tuple[int, int]:
-        best = self._unended(leader.spell(leader.best_row))
-        spans, peaks = self._aligned(best)
+    def _say(self, leader: TokenSearch, settled: int, near: int, limit: int) -> tuple[int, int]:
+        best, rows = leader.spell(leader.best_row), None
+        if near < len(best):
+            rows = self._open.before(leader.first_said(near) + GUARD)
+        best = self._unended(best[:near])
+        spans, peaks = self._aligned(best, rows)
         count = sum(end <= limit for _, _, end in spans[:settled])
         while count and best[count - 1] == self._separator:
             count -= 1  # one that no word follows would be no part of the text

@@ -250,10 +250,10 @@ class WordStream(BlockStream[WordSearch]):
         """An unknown word as its tokens spell it; phones do not."""
         return UNKNOWN if self._tokenizer.kind == "phones" else self._tokenizer.decode(tokens)
 
-    def _say(self, leader: WordSearch, settled: int, limit: int) -> tuple[int, int]:
-        best = leader.spell(leader.best_row)
+    def _say(self, leader: WordSearch, settled: int, near: int, limit: int) -> tuple[int, int]:
+        best = leader.spell(leader.best_row)[:near]
         # The history ended where something else began.
-        rows = self._open.before(int(leader.tree["frame"][leader.best_row]) + GUARD)
+        rows = self._open.before(leader.first_said(near) + GUARD)
         path = self._aligned(best, self._open.all()[:rows], goes_on=True)
         ends = [max(each.end for each in path if each.word == n) for n in range(settled)]
         count = sum(end <= limit for end in ends)

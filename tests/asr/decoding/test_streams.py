@@ -23,6 +23,7 @@ from asr.decoding import (
     StoppedError,
     make_decoder,
 )
+from asr.decoding.beam import token_stream, word_stream
 from asr.decoding.beam.language import Language
 from asr.decoding.lexicon import Lexicon, spell_words
 from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
@@ -290,3 +291,26 @@ def test_words_of_a_long_utterance_are_those_of_its_best_path_in_time(number):
     assert len(best.tokens) > 15
     assert np.mean([token.confidence for token in best.tokens]) > 0.6
     assert " ".join(word.text for word in best.timed_words()) == best.text
+
+
+@pytest.mark.parametrize("number", [0, 8])
+def test_no_frame_is_aligned_more_than_a_few_times(number, monkeypatch):
+    """3000 frames at random, of which little is settled before it is too old."""
+    decoder = [*BEAMS, *WORDS][number]
+    module = word_stream if decoder in WORDS else token_stream
+    name = "best_word_path" if decoder in WORDS else "best_alignment"
+    aligned: list[int] = []
+    honest = getattr(module, name)
+
+    def count(frames, *arguments, **options):
+        aligned.append(len(frames))
+        return honest(frames, *arguments, **options)
+
+    monkeypatch.setattr(module, name, count)
+    scores = np.random.default_rng(0).normal(size=(3000, decoder.tokenizer.size))
+    log_probs = torch.from_numpy(scores).float().log_softmax(-1)
+    [[best, *_]] = replace(decoder, options=replace(decoder.options, nbest=1)).decode(
+        log_probs[None], torch.tensor([3000])
+    )
+    assert best.tokens
+    assert sum(aligned) < 2 * 3000
