@@ -11,11 +11,6 @@ from queue import Queue
 
 import pytest
 
-pytest.importorskip("starlette", reason="the extra http is not installed")
-pytest.importorskip("uvicorn", reason="the extra http is not installed")
-
-from server.http.options import GatewayOptions
-from server.http.serving import serve
 from server.options import ListenOptions
 
 
@@ -35,7 +30,12 @@ class Gateway:
 
 @contextmanager
 def run_gateway(address: str, **options: object) -> Iterator[Gateway]:
-    """A gateway to the server at ``address``; ``options`` are those of :class:`GatewayOptions`."""
+    """A gateway to the server at ``address``; ``options`` are those of its ``GatewayOptions``."""
+    for package in ("starlette", "uvicorn", "python_multipart", "websockets"):
+        pytest.importorskip(package, reason="the extra http is not installed")
+    from server.http.options import GatewayOptions
+    from server.http.serving import serve
+
     ready: Queue[object] = Queue()
     options = {"listen": ListenOptions(port=0), "address": address, **options}
 

@@ -13,9 +13,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
+pytest.importorskip("uvicorn", reason="the extra http is not installed")
+pytest.importorskip("httpx2", reason="OpenAI's client is not installed")
+
 import httpx2
 import openai
-import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 

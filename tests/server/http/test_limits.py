@@ -6,14 +6,19 @@ import json
 import struct
 from contextlib import suppress
 
-import httpx2
 import pytest
+
+pytest.importorskip("uvicorn", reason="the extra http is not installed")
+pytest.importorskip("httpx2", reason="OpenAI's client is not installed")
+
+import httpx2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from limit_table import BEYOND, WITHIN, wav  # beside conftest.py, which loads it
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from server.client import Client, StreamingRecognitionConfig
 from server.limits import WHOLE_BYTES
 from server.pb.v1 import speech_pb2 as pb
 
@@ -133,6 +138,39 @@ def test_a_file_of_the_largest_size_goes_through_and_a_byte_more_does_not(gatewa
     assert len(largest) == WHOLE_BYTES - 4
     assert post(gateway, largest + bytes(4)).status_code == 200
     assert f"more than {WHOLE_BYTES} bytes" in refused(post(gateway, largest + bytes(5)))
+
+
+# The same by every door
+
+
+def test_what_is_said_is_the_same_as_the_server_says_itself(gateway, address, samples_of, file_of):
+    audio = file_of(samples_of(3, 2.0), 16_000, "WAV", "PCM_16")
+    raw = audio[44:]
+    live = StreamingRecognitionConfig(
+        config=pb.RecognitionConfig(
+            encoding="AUDIO_ENCODING_LINEAR16",
+            sample_rate_hertz=16_000,
+            enable_word_time_offsets=True,
+            max_alternatives=2,
+        )
+    )
+    with Client(address) as client:
+        whole = client.transcribe(audio, pb.RecognitionConfig(enable_word_time_offsets=True))
+        finals = [result for result in client.live([raw], live) if result.is_final]
+    assert whole.text
+    said = post(gateway, audio, response_format="verbose_json").json()
+    assert (said["text"], said["duration"]) == (whole.text, whole.duration)
+    config = {"sample_rate": 16_000, "max_alternatives": 2}
+    heard = [message for message in talk(gateway, config, raw) if message["type"] == "final"]
+    assert [message["text"] for message in heard] == [final.text for final in finals]
+    for message, final in zip(heard, finals, strict=True):
+        assert [alternative["text"] for alternative in message["alternatives"]] == [
+            hypothesis.text for hypothesis in final.hypotheses
+        ]
+        words = final.hypotheses[0].words
+        assert [word["start"] for word in message["words"]] == [
+            round(word.start, 3) for word in words
+        ]
 
 
 # Rubbish

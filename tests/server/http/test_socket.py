@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+
+pytest.importorskip("uvicorn", reason="the extra http is not installed")
 from websockets.exceptions import ConnectionClosedOK
 from websockets.sync.client import connect
 

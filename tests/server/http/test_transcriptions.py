@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
+pytest.importorskip("uvicorn", reason="the extra http is not installed")
+pytest.importorskip("httpx2", reason="OpenAI's client is not installed")
+
 import httpx2
 import openai
-import pytest
 
 
 @pytest.fixture
