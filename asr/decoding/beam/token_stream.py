@@ -203,8 +203,9 @@ class TokenStream(BlockStream[TokenSearch]):
         row, node = leader.best_row, leader.tree[leader.best_row]
         quiet = (leader.frame - int(node["frame"])) * self._seconds_per_frame
         may_follow = self._starts.copy()
-        if self._separator is None:
+        if self._separator is None:  # tokens stand for themselves, and do not go on
             may_follow[:] = True
+            quiet = math.inf
         else:
             may_follow[self._separator] = True
             if row and node["token"] == self._separator:

@@ -314,3 +314,14 @@ def test_no_frame_is_aligned_more_than_a_few_times(number, monkeypatch):
     )
     assert best.tokens
     assert sum(aligned) < 2 * 3000
+
+
+@pytest.mark.parametrize("tokenizer", [PHONES, UNSPACED])
+def test_a_token_that_is_no_part_of_a_word_does_not_go_on(tokenizer):
+    """So nothing but another hypothesis can change it, and here is none to speak of."""
+    decoder = beam(tokenizer)
+    log_probs = torch.full((6, tokenizer.size), -9.0)
+    log_probs[[0, 1, 2, 3, 4, 5], [0, 1, 0, 0, 0, 2]] = 0.0
+    partial = decoder.begin().push(log_probs.log_softmax(-1))
+    assert partial.text != partial.stable
+    assert partial.stability > 0.95
