@@ -91,19 +91,29 @@ def test_one_channel_and_each_cannot_both_be_asked_for(running, conversation):
     assert "leave one of the two out" in caught.value.details()
 
 
-def test_alternatives_count_the_seconds_of_all_channels(serving, stand_in):
-    """48 s of audio could have 41 alternatives of one channel, and have 20 of two."""
-    audio = np.ones((48 * RATE, 2), "<i2").tobytes()
+def test_prefix_search_counts_the_seconds_of_all_channels(serving, stand_in):
+    """It is for 30 s of one channel, and for 15 s of two."""
+    options = {"decoder": "prefix", "audio_channel_count": 2}
     with serving(stand_in()) as running:
-        options = {"decoder": "beam", "beam_width": 30, "audio_channel_count": 2}
-        config = config_of("raw", max_alternatives=21, **options)
-        assert ask(running, "Transcribe", config, audio)
-        config.enable_separate_recognition_per_channel = True
+        config = config_of("raw", enable_separate_recognition_per_channel=True, **options)
+        assert len(ask(running, "Transcribe", config, bytes(15 * RATE * 4))) == 2
         with pytest.raises(grpc.RpcError) as caught:
-            ask(running, "Transcribe", config, audio)
-        assert "21 alternatives of 96 s" in caught.value.details()
-        config.max_alternatives = 20
-        assert len(ask(running, "Transcribe", config, audio)) == 2
+            ask(running, "Transcribe", config, bytes(16 * RATE * 4))
+        assert "prefix search is for up to 30 s" in caught.value.details()
+
+
+def test_each_channel_of_long_audio_is_refused(serving, stand_in):
+    """It is decoded block by block, for which there is one waveform."""
+    with serving(stand_in()) as running:
+        config = pb.RecognitionConfig(
+            encoding="AUDIO_ENCODING_MULAW",
+            sample_rate_hertz=4_000,
+            enable_separate_recognition_per_channel=True,
+        )
+        with pytest.raises(grpc.RpcError) as caught:
+            ask(running, "Transcribe", config, bytes(601 * 4_000))
+        assert caught.value.code() == INVALID
+        assert "send 600 s at most" in caught.value.details()
 
 
 def test_results_of_all_channels_fit_into_a_message():
