@@ -26,6 +26,7 @@ MODULES = {
 }
 PAGE = Path("docs/lineage.md")
 HEAD = Path(__file__).with_name("head.md")  # the page begins with it
+TAIL = Path(__file__).with_name("tail.md")  # and ends with this: what trainings on speech gave
 
 
 def load(name: str) -> Experiment:
@@ -61,7 +62,8 @@ def write_page() -> None:
     """Gather the results that are there into ``docs/lineage.md``."""
     done = [name for name in MODULES if (FOLDER / f"{name}.json").is_file()]
     head = HEAD.read_text(encoding="utf-8").strip()
-    parts = [head, overview(done), *(section(name) for name in done)]
+    tail = TAIL.read_text(encoding="utf-8").strip()
+    parts = [head, overview(done), *(section(name) for name in done), tail]
     PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     print(f"{PAGE}: {len(done)} of {len(MODULES)} experiments")
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from asr.types import ConfigError
 from recipes.common.export import best_checkpoint, bundle_from_checkpoint
-from recipes.common.metric import WER
+from recipes.common.metric import Metric
 from recipes.common.outcomes import by_seed, percent, read_outcome, wall_time
 from recipes.lineage.statistics import paired
 
@@ -42,7 +43,8 @@ def compare_runs(arguments: Namespace) -> str:
     The interval is the bootstrap's over seeds, p that of all patterns of signs.
 
     Raises:
-        ConfigError: fewer than two seeds have both runs, or a run has no such result.
+        ConfigError: there is no such recipe, fewer than two seeds have both runs, or a run has no
+            such result.
     """
     one, other = (by_seed(runs) for runs in (arguments.with_them, arguments.without_them))
     seeds = sorted(set(one) & set(other))
@@ -51,7 +53,10 @@ def compare_runs(arguments: Namespace) -> str:
             f"{len(seeds)} seeds have a run with and one without peepholes",
             remedy="give runs that differ in the cell alone, with the same two seeds or more",
         )
-    rates = [[_rate(runs[seed], arguments.result) for seed in seeds] for runs in (one, other)]
+    metric = _metric(arguments.recipe)
+    rates = [
+        [_rate(runs[seed], arguments.result, metric) for seed in seeds] for runs in (one, other)
+    ]
     found = paired([a - b for a, b in zip(*rates, strict=True)])
     lines = ["| seed | with peepholes | without |", "| --- | --- | --- |"]
     for seed, a, b in zip(seeds, *rates, strict=True):
@@ -68,9 +73,18 @@ def compare_runs(arguments: Namespace) -> str:
     return "\n".join(lines)
 
 
-def _rate(run: Path, result: str) -> float:
+def _metric(recipe: str) -> Metric:
+    """By which the recipe's own tables count: of phones in classes, for one."""
+    try:
+        metric: Metric = import_module(f"recipes.{recipe}.__main__").RECIPE.metric
+    except (ImportError, AttributeError):
+        raise ConfigError(f"there is no recipe {recipe!r}", remedy="name one as `an4`") from None
+    return metric
+
+
+def _rate(run: Path, result: str, metric: Metric) -> float:
     ours, ablations = (run / folder / f"{result}.jsonl" for folder in ("results", "ablation"))
-    return read_outcome(ablations if ablations.exists() else ours, WER).rate
+    return read_outcome(ablations if ablations.exists() else ours, metric).rate
 
 
 def _size(run: Path, recipe: str) -> str:

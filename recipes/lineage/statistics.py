@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from math import comb, sqrt
+from math import comb, inf, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +68,7 @@ class Comparison:
         low, high: ends of the difference's interval (Newcombe 1998, method 10).
         p: by Fisher's exact test, two-sided.
         smallest: difference that runs as many as these would have told from 0, given the lesser
-            share.
+            share; infinite if the lesser is too near to 1 for any.
     """
 
     difference: float
@@ -88,13 +88,14 @@ class Comparison:
     def cells(self) -> list[str]:
         """For a table: the difference, p, and the smallest difference, if it is not told from 0."""
         unseen = self.low <= 0 <= self.high
-        seen = f"{100 * self.smallest:.0f} points" if unseen else ""
+        seen = (f"{100 * self.smallest:.0f} points" if self.smallest < inf else "none") * unseen
         return [self.points, f"{self.p:.2g}", seen]
 
     def __str__(self) -> str:
         text = f"{self.points}, p = {self.p:.2g}"
         if self.low <= 0 <= self.high:
-            text += f"; a difference of {100 * self.smallest:.0f} points would have been seen"
+            size = f"of {100 * self.smallest:.0f} points" if self.smallest < inf else "of no size"
+            text += f"; a difference {size} would have been seen"
         return text
 
 
@@ -117,7 +118,7 @@ def compare(one: int, of_one: int, other: int, of_other: int) -> Comparison:
     )
     difference, low, high = _difference(one, of_one, other, of_other)
     p = fisher(one, of_one, other, of_other)
-    return Comparison(difference, low, high, p, next(seen, 1.0))
+    return Comparison(difference, low, high, p, next(seen, inf))
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def judge(
     }
     shown = {kind for kind, gain in parts.items() if gain.low > 0 and gain.p < ENOUGH}
     verdict = (
-        "Peepholes less without, in points of runs that solve the task: "
+        "Share of runs that solve the task, with peepholes less without: "
         + "; ".join(f"{KINDS[kind]} ({kind}) {gain}" for kind, gain in parts.items())
         + f"; all runs together {_gain(won, seeds, '')}."
     )
@@ -139,7 +139,7 @@ def judge(
             _sweep_rows(swept, best),
         ),
     ]
-    numbers = {"sweep": swept, "best settings": best, "runs": found, "solved": won}
+    numbers = {"best settings": best, "runs": found, "solved": won}  # the sweep is in a table
     holds = True if shown == set(parts) else None if shown else False
     return Result(holds, verdict, numbers, _draw(won, found, seeds), tables)
 

@@ -55,6 +55,22 @@ def test_runs_of_an_ablation_are_read(runs, capsys):
     assert "| 1 | 25.00 % | 35.00 % |" in capsys.readouterr().out
 
 
+def test_phones_are_counted_in_classes_as_timits_own_tables_do(runs, capsys):
+    with_them, without = runs
+    for run in (*with_them, *without):
+        file = Path(run, "results", "dev.greedy.jsonl")
+        rows = file.read_text().replace('"a"', '"ih"').replace('"b"', '"ix"')
+        file.write_text(rows)  # ix is ih in the 39 classes that are scored
+    assert main(["on-speech", "timit", "--with", *with_them, "--without", *without]) == 0
+    assert "| 1 | 0.00 % | 0.00 % |" in capsys.readouterr().out
+
+
+def test_a_recipe_that_is_not_there_is_named(runs, capsys):
+    with_them, without = runs
+    assert main(["on-speech", "klingon", "--with", *with_them, "--without", *without]) != 0
+    assert "no recipe 'klingon'" in capsys.readouterr().err
+
+
 def test_one_seed_is_too_few(runs, capsys):
     with_them, without = runs
     command = ["on-speech", "an4", "--with", with_them[1], "--without", without[0]]

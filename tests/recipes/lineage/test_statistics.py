@@ -69,3 +69,8 @@ def test_the_bootstrap_agrees_with_the_normal_interval_for_many_pairs():
 
 def test_a_share_is_read_with_its_interval():
     assert share(7, 8) == "7 of 8 (53 to 98 %)"
+
+
+def test_where_nearly_all_succeed_no_difference_could_have_been_seen():
+    assert compare(50, 50, 48, 50).cells[2] == "none"
+    assert "of no size would have been seen" in str(compare(50, 50, 48, 50))
