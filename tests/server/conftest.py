@@ -229,7 +229,7 @@ def run_server(
     thread = threading.Thread(target=lambda: asyncio.run(live()), daemon=True)
     with patch.object(lifecycle, "Application", make):
         thread.start()
-        address, loop, signals = ready.get(timeout=30)
+        address, loop, signals = ready.get(timeout=120)
     running = Running(
         address,
         lambda: loop.call_soon_threadsafe(signals.stop.set),
