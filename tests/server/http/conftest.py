@@ -53,7 +53,7 @@ def run_gateway(address: str, **options: object) -> Iterator[Gateway]:
 
     thread = threading.Thread(target=lambda: asyncio.run(live()), daemon=True)
     thread.start()
-    found = ready.get(timeout=30)
+    found = ready.get(timeout=120)
     if isinstance(found, BaseException):
         raise found
     gateway = Gateway(*found, thread)
