@@ -16,6 +16,9 @@ if not torch.cuda.is_available():
     # In its interpreter. It has to be told before anything imports it, and torch's compiler does.
     os.environ["TRITON_INTERPRET"] = "1"
 
+# gRPC, which tests of the server bring, would have its word at each fork that another test makes.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 
 

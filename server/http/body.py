@@ -14,7 +14,7 @@ from server.http.errors import ApiError
 from server.limits import UPLOAD_BYTES_PER_SECOND, UPLOAD_SECONDS, WHOLE_BYTES
 from server.timeout import within
 
-__all__ = ["BODY_BYTES", "Body"]
+__all__ = ["BODY_BYTES", "Body", "too_long"]
 
 BODY_BYTES = WHOLE_BYTES + 1024 * 1024  # the audio, and the other fields around it
 
@@ -41,7 +41,7 @@ class Body:
         """
         length = self._request.headers.get("content-length", "0")
         if length.isascii() and length.isdigit() and int(length[:20]) > BODY_BYTES:
-            raise _too_long()
+            raise too_long()
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The body in pieces.
@@ -59,7 +59,7 @@ class Body:
             piece: bytes = message.get("body", b"")
             total += len(piece)
             if total > BODY_BYTES:
-                raise _too_long()
+                raise too_long()
             self._place.hold(len(piece))
             self._count(len(piece))
             yield piece
@@ -90,10 +90,11 @@ class Body:
             self._patience = self._idle_seconds
 
 
-def _too_long() -> ApiError:
+def too_long() -> ApiError:
+    """More bytes than a request, or the audio in it, may have."""
     return ApiError(
         413,
-        f"the request has more than {BODY_BYTES} bytes, of which {WHOLE_BYTES} may be audio "
+        f"a request has {BODY_BYTES} bytes at most, of which {WHOLE_BYTES} may be audio "
         "(split it into parts)",
         code="too_large",
         close=True,

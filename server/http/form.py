@@ -12,8 +12,9 @@ from starlette.requests import Request
 
 from server.client import RecognitionConfig, SpeechContext
 from server.http.admission import Place
-from server.http.body import BODY_BYTES, Body
+from server.http.body import BODY_BYTES, Body, too_long
 from server.http.errors import ApiError
+from server.limits import WHOLE_BYTES
 
 __all__ = ["FORMATS", "Wanted", "phrases_of", "read_wanted"]
 
@@ -136,6 +137,8 @@ class _Fields:
         """The bytes of the file ``name``."""
         for value in self._fields.pop(name, []):
             if isinstance(value, UploadFile):
+                if (value.size or 0) > WHOLE_BYTES:
+                    raise too_long()
                 return await value.read()
             raise ApiError(400, f"{name} is no file (send it with a file name)", param=name)
         raise ApiError(400, f"{name} is missing", param=name)

@@ -128,7 +128,7 @@ def test_what_people_upload_is_decoded_in_a_process_too(kind, rubbish, samples_o
     async def use(workers):
         return await workers.decode(ANY_FILE, data)
 
-    waveform, seconds = with_workers(use)
+    waveform, seconds, *_ = with_workers(use)
     assert seconds == expected.duration
     assert waveform.samples.tobytes() == resample(expected, 16_000).samples.tobytes()
 
@@ -153,7 +153,7 @@ def test_samples_are_those_of_the_toolkit(kind, samples_of, file_of):
     async def use(workers):
         return [await workers.decode(job, kind(data)) for job, data, _ in cases]
 
-    for (job, _, expected), (waveform, seconds) in zip(cases, with_workers(use), strict=True):
+    for (job, _, expected), (waveform, seconds, _) in zip(cases, with_workers(use), strict=True):
         assert waveform.sample_rate == job.target_rate
         assert seconds == expected.duration
         resampled = resample(expected, job.target_rate).samples
@@ -196,7 +196,7 @@ def test_fewer_samples_than_one_of_the_model_are_none():
         job = AudioJob("LINEAR16", 48_000, 1, None, 16_000)
         return await workers.decode(job, b"\1\0")
 
-    waveform, seconds = with_workers(use)
+    waveform, seconds, *_ = with_workers(use)
     assert len(waveform.samples) == 0
     assert seconds == 1 / 48_000
 

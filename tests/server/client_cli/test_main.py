@@ -66,11 +66,9 @@ def test_a_folder_without_audio_is_an_error(command, tmp_path):
     write(tmp_path, "notes.txt")
     result = command(tmp_path)
     assert (result.status, result.out) == (2, "")
-    assert result.errors == [
-        f"asr-client: error: {tmp_path}: no audio files in this folder "
-        "(.wav, .wave, .rf64, .w64, .flac, .ogg, .oga, .opus, .sph, .nist, .aif, .aiff, .aifc, "
-        ".au, .snd, .caf)"
-    ]
+    [error] = result.errors
+    assert error.startswith(f"asr-client: error: {tmp_path}: no audio files in this folder (.wav, ")
+    assert all(kind in error for kind in (".flac", ".opus", ".mp3", ".m4a", ".webm"))
 
 
 @pytest.mark.parametrize("size", [1000, MESSAGE_LIMIT + 1000])
