@@ -108,8 +108,8 @@ class Streamer:
         self._stride = front.reduction if front else 1
         self._halo = front.halo if front else 0
         self._joined = math.prod(model.config.network.reductions)
-        before = -(-self._halo // self._stride)  # frames behind the front, for the filters' edges
-        self._longest = (before + self._end(0)) * self._stride + self._halo  # frames of a block
+        self._edge = -(-self._halo // self._stride)  # frames behind the front, for its filters
+        self._longest = (self._edge + self._end(0)) * self._stride + self._halo  # frames of a block
 
     def begin(self) -> Session:
         """Return a session without audio."""
@@ -190,7 +190,7 @@ class Streamer:
     def _window(self, chunk: int) -> tuple[int, int]:
         """Where a chunk begins and its look-ahead ends, in frames behind the front of a block."""
         begin = chunk * self.chunking.frames * self._joined
-        before = min(begin, -(-self._halo // self._stride))  # read for the filters' edges
+        before = min(begin, self._edge)
         return before, before + self._end(chunk) - begin
 
     def _end(self, chunk: int) -> int:

@@ -1,10 +1,10 @@
 """Beam search beside flashlight-text, fast-ctc-decode and plain Python, on AN4's development part.
 
-``python -m benchmarks.decoding`` prints the tables of ``docs/decoding.md``. It needs a model that
-``python -m recipes.an4 fit`` has trained. All decoders get the same log-probabilities, an utterance
-at a time, in one thread. Weights of the language model, which is made from the training part's
-texts alone, are tuned by two folds: those of the speakers of one half are used on the other. Peers
-that are not installed (the extra ``peers``) are left out.
+``python -m benchmarks.decoding`` prints the tables of ``docs/decoding.md``. It needs a model of
+characters, as the commands in ``recipes/an4/RESULTS.md`` train it. All decoders get the same
+log-probabilities, an utterance at a time, in one thread. Weights of the language model, which is
+made from the training part's texts alone, are tuned by two folds: those of the speakers of one half
+are used on the other. Peers that are not installed (the extra ``peers``) are left out.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Corpus:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, default=Path("exp/an4/run-peephole"))
-    parser.add_argument("--data", type=Path, default=Path("exp/an4/data"))
+    parser.add_argument("--data", type=Path, default=Path("exp/an4/characters"))
     parser.add_argument("--beam-widths", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()

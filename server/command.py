@@ -33,7 +33,7 @@ from server.options import (
 from server.resources import processors
 from server.riva import door as riva
 from server.signals import SignalInbox
-from server.telemetry.logs import setup_logging
+from server.telemetry.logs import add_log_options, setup_logging
 
 __all__ = ["run"]
 
@@ -174,13 +174,7 @@ def _add_watching(parser: ArgumentParser) -> None:
     add("--metrics-port", type=int, metavar="PORT", help="serve Prometheus metrics there by HTTP")
     add("--metrics-host", default=default.metrics_host, help="(default: %(default)s)")
     add("--tracing", action="store_true", help="send spans by OpenTelemetry; OTEL_* say where to")
-    add("--log-format", choices=("text", "json"), default="text", help="(default: text)")
-    add(
-        "--log-level",
-        choices=("debug", "info", "warning", "error"),
-        default="info",
-        help="info has a line for each call (default: %(default)s)",
-    )
+    add_log_options(group, "call")
 
 
 def _source(options: Namespace) -> ModelSource:

@@ -13,7 +13,7 @@ from server.http.options import DEFAULT_PORT, GatewayOptions
 from server.http.serving import serve
 from server.options import ListenOptions
 from server.signals import SignalInbox
-from server.telemetry.logs import setup_logging
+from server.telemetry.logs import add_log_options, setup_logging
 
 __all__ = ["run"]
 
@@ -118,7 +118,7 @@ def _add_listening(parser: ArgumentParser) -> None:
 
 
 def _add_capacity(parser: ArgumentParser) -> None:
-    add = parser.add_argument_group("capacity and log").add_argument
+    group = parser.add_argument_group("capacity and log")
     default = GatewayOptions()
     numbers: list[tuple[str, type, object, str, str]] = [
         ("--requests", int, default.requests, "N", "transcriptions at a time"),
@@ -128,14 +128,8 @@ def _add_capacity(parser: ArgumentParser) -> None:
     ]
     for name, kind, value, metavar, text in numbers:
         help = f"{text} (default: %(default)s)"
-        add(name, type=kind, default=value, metavar=metavar, help=help)
-    add("--log-format", choices=("text", "json"), default="text", help="(default: text)")
-    add(
-        "--log-level",
-        choices=("debug", "info", "warning", "error"),
-        default="info",
-        help="info has a line for each request (default: %(default)s)",
-    )
+        group.add_argument(name, type=kind, default=value, metavar=metavar, help=help)
+    add_log_options(group, "request")
 
 
 def _options(options: Namespace) -> GatewayOptions:

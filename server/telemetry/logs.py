@@ -5,19 +5,33 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from argparse import _ArgumentGroup
 from datetime import datetime, timezone
 from typing import Any, Literal
 
 from asr.types import ConfigError
 from server.telemetry.records import CallRecord
 
-__all__ = ["Format", "log_call", "setup_logging"]
+__all__ = ["Format", "add_log_options", "log_call", "setup_logging"]
 
 Format = Literal["text", "json"]
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 FIELDS = "asr_fields"  # where a log record carries those of a call
 
 log = logging.getLogger(__name__)
+
+
+def add_log_options(group: _ArgumentGroup, what: str) -> None:
+    """Give a command the options of :func:`setup_logging`; ``what`` is it that has a line each."""
+    group.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="(default: %(default)s)"
+    )
+    group.add_argument(
+        "--log-level",
+        choices=tuple(map(str.lower, LEVELS)),
+        default="info",
+        help=f"info has a line for each {what} (default: %(default)s)",
+    )
 
 
 def setup_logging(format: Format = "text", level: str = "INFO") -> None:
