@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 from asr.scoring import ErrorCounts, bootstrap_difference, bootstrap_interval
+from asr.scoring.intervals import draw_rates
 from asr.types import ConfigError
 from recipes.common.compare import metric_of, read_rows
 from recipes.common.evaluate.totals import groups_of
@@ -19,10 +22,12 @@ from recipes.common.metric import Metric
 
 __all__ = [
     "Difference",
+    "GapClosed",
     "Outcome",
     "Seeds",
     "by_seed",
     "difference",
+    "gap_closed",
     "percent",
     "read_outcome",
     "wall_time",
@@ -124,18 +129,73 @@ def difference(one: Seeds, base: Seeds) -> Difference | None:
 
     Each seed's utterances are paired, and the interval is drawn by speaker.
     """
-    if one.metric != base.metric:
+    matched = _matched(one, base)
+    if matched is None:
         return None
-    common = [seed for seed in one.outcomes if seed in base.outcomes]
-    pairs = [(one.outcomes[seed].errors, base.outcomes[seed].errors) for seed in common]
-    if not common or any(first.keys() != second.keys() for first, second in pairs):
-        return None
-    keys = [key for first, _ in pairs for key in first]
-    errors = [count for first, _ in pairs for count in first.values()]
-    others = [second[key] for first, second in pairs for key in first]
-    boot = bootstrap_difference(errors, others, groups_of(keys)[0])
+    common, groups, (errors, others) = matched
+    boot = bootstrap_difference(errors, others, groups)
     by_seed = {seed: one.rates[seed] - base.rates[seed] for seed in common}
     return Difference(by_seed, boot.low, boot.high)
+
+
+@dataclass(frozen=True)
+class GapClosed:
+    """Which share of the way from a worse training to a better one a third one goes.
+
+    By seed, of all seeds together, and the 95 % interval of that. The interval has no end where the
+    two may as well be equal.
+    """
+
+    by_seed: Mapping[int, float]
+    whole: float
+    low: float
+    high: float
+
+
+def gap_closed(one: Seeds, far: Seeds, near: Seeds) -> GapClosed | None:
+    """How far ``one`` goes from ``far`` to ``near``; None where they cannot be compared.
+
+    The utterances of each seed that all have go together, and the interval is drawn by speaker.
+    """
+    matched = _matched(one, far, near)
+    if matched is None:
+        return None
+    common, groups, errors = matched
+    by_seed = {seed: _share(*(each.rates[seed] for each in (one, far, near))) for seed in common}
+    whole = _share(*(sum(counts, ErrorCounts()).rate for counts in errors))
+    drawn = [_share(*rates) for rates in draw_rates(errors, groups).T.tolist()]
+    low = np.quantile(np.nan_to_num(drawn, nan=-np.inf, neginf=-np.inf), 0.025, method="lower")
+    high = np.quantile(np.nan_to_num(drawn, nan=np.inf, posinf=np.inf), 0.975, method="higher")
+    return GapClosed(by_seed, whole, float(low), float(high))
+
+
+def _share(one: float, far: float, near: float) -> float:
+    """Of the way; not a number where there is none."""
+    return (far - one) / (far - near) if far > near else math.nan
+
+
+def _matched(
+    *trainings: Seeds,
+) -> tuple[list[int], Sequence[str] | None, list[list[ErrorCounts]]] | None:
+    """The seeds that all have, the speakers of their utterances, and each training's errors."""
+    first, *others = trainings
+    common = [seed for seed in first.outcomes if all(seed in each.outcomes for each in others)]
+    keys = [key for seed in common for key in first.outcomes[seed].errors]
+    is_same = all(
+        each.metric == first.metric
+        and all(
+            each.outcomes[seed].errors.keys() == first.outcomes[seed].errors.keys()
+            for seed in common
+        )
+        for each in others
+    )
+    if not common or not is_same:
+        return None
+    errors = [
+        [each.outcomes[seed].errors[key] for seed in common for key in first.outcomes[seed].errors]
+        for each in trainings
+    ]
+    return common, groups_of(keys)[0], errors
 
 
 def by_seed(runs: Sequence[Path]) -> dict[int, Path]:

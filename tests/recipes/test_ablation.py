@@ -1,6 +1,7 @@
 """One option after another: all runs of a plan, and what is said of them."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
 
@@ -19,7 +20,7 @@ from recipes.common.compare import compare
 from recipes.common.data import tokens_path
 from recipes.common.fit_cli import SpeechCLI
 from recipes.common.metric import WER
-from recipes.common.outcomes import Outcome, Seeds, difference, read_outcome
+from recipes.common.outcomes import Outcome, Seeds, difference, gap_closed, read_outcome
 from recipes.common.record import read_record
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*")  # Lightning's advice
@@ -27,10 +28,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*")  # Lightning's advice
 PLAN = """
 seeds: [0, 1]
 fit: {trainer.max_epochs: 1}
+gap: [same, wide]
 rows:
   base:
   same: {says: the same again}
   wide: {says: more cells, fit: {model.network.hidden_size: "{cells}"}}
+  chunks: {says: by chunks, of: wide, evaluate: {chunk-ms: 2000, look-ahead-ms: 0}}
 """
 
 
@@ -73,20 +76,25 @@ def test_all_rows_are_trained_once_and_what_failed_is_done_later(toy, tmp_path, 
     assert ablation(broken, tmp_path, PLAN) == 2
     told = capsys.readouterr()
     assert steps(broken) == {"prepare": 1, "fit": 4, "evaluate": 4}
-    assert "2 of 6 runs failed: wide, seed 0: fit failed" in told.err
+    assert "4 of 8 runs failed: wide, seed 0: fit failed" in told.err
+    assert f"chunks, seed 0: {tmp_path}/root/wide/seed-0 is not trained" in told.err
     assert "log.txt" in told.err
     assert "| wide |" not in told.out
 
     # What was not finished is, and nothing else is done again.
     rest = Commands(toy)
     assert ablation(rest, tmp_path, PLAN) == 0
-    assert steps(rest) == {"fit": 2, "evaluate": 2}
-    table = capsys.readouterr().out.splitlines()[-5:]
+    assert steps(rest) == {"fit": 2, "evaluate": 4}
+    table = capsys.readouterr().out.splitlines()[-6:]
     assert (tmp_path / "root" / "table.md").read_text().splitlines() == table
     rows = {line.split("|")[1].strip(): [c.strip() for c in line.split("|")] for line in table}
-    assert list(rows)[2:] == ["base", "same", "wide"]
+    assert list(rows)[2:] == ["base", "same", "wide", "chunks"]
+    assert "of the way from same to wide" in rows["row"][8]
+    assert rows["same"][8] == rows["wide"][8] == ""
+    assert len(rows["base"][8].split(", ")) == 2
     assert rows["same"][6:8] == ["+0.00, +0.00", "+0.00 (+0.00 to +0.00)"]
     assert rows["base"][3:6] == rows["same"][3:6]
+    assert rows["chunks"][3] == rows["wide"][3]
     assert int(rows["wide"][3].replace(",", "")) > int(rows["base"][3].replace(",", ""))
     again = Commands(toy)
     assert ablation(again, tmp_path, PLAN, "--table") == 0
@@ -137,6 +145,7 @@ rows:
   base:
   subwords: {prepare: {units: subwords}, evaluate: {checkpoint: "{run}/{name}.ckpt"}}
   ema: {fit: {ema: 0.99}}
+  later: {of: ema, evaluate: {checkpoint: "{run}/last.ckpt"}}
 """)
     made = {(j.row, j.seed): j for j in jobs(read_plan(path), tmp_path, {"name": "average"})}
     assert made["base", 3].data == made["ema", 3].data != made["base", 4].data
@@ -146,8 +155,12 @@ rows:
         "split": "dev",
         "checkpoint": f"{tmp_path}/subwords/seed-4/average.ckpt",
     }
+    ema, later = made["ema", 4], made["later", 4]
+    assert (later.data, later.fit, later.trained) == (ema.data, ema.fit, ema.run)
+    assert later.run == tmp_path / "later" / "seed-4"
+    assert later.evaluate["checkpoint"] == f"{ema.run}/last.ckpt"
     # All rows have one seed before any has two.
-    assert [seed for _, seed in made] == [3, 3, 3, 4, 4, 4]
+    assert [seed for _, seed in made] == [3, 3, 3, 3, 4, 4, 4, 4]
     with pytest.raises(ConfigError, match=r"subwords asks for \{name\} .*--set name="):
         jobs(read_plan(path), tmp_path, {})
 
@@ -161,6 +174,11 @@ rows:
         ("seeds: [0]\nrows: {a: {fitt: {}}}", "unknown a's options fitt"),
         ("seeds: [0]\nrows: {a: {fit: [1]}}", "options of fit for a"),
         ("seeds: [0]\nrows: {a/b: }", "'a/b' cannot name a row"),
+        ("seeds: [0]\nrows: {a: , b: {of: c}}", "b is of 'c', which is no row above it"),
+        ("seeds: [0]\nrows: {b: {of: a}, a: }", "b is of 'a', which is no row above it"),
+        ("seeds: [0]\nrows: {a: , b: {of: a, fit: {ema: 0.9}}}", "has options of prepare or fit"),
+        ("seeds: [0]\ngap: [a]\nrows: {a: , b: }", r"the gap is \['a'\]"),
+        ("seeds: [0]\ngap: [a, c]\nrows: {a: , b: }", "the gap is"),
         ("seeds: [0", "no YAML"),
         ("", "give values by name"),
     ],
@@ -204,6 +222,19 @@ def test_seeds_are_paired_and_what_has_no_pair_is_not_compared(tmp_path):
     assert difference(Seeds({0: Outcome("PER", read[4].errors)}), base) is None
 
 
+def test_a_share_of_a_gap_is_of_the_same_seeds_and_has_no_end_where_there_is_no_gap(tmp_path):
+    read = {n: read_outcome(outcome(tmp_path / f"{n}.jsonl", n), WER) for n in (4, 10, 20, 40)}
+    near, far = Seeds({0: read[4], 1: read[4]}), Seeds({0: read[20], 1: read[40]})
+    found = gap_closed(Seeds({0: read[10], 1: read[10], 2: read[10]}), far, near)
+    assert found.by_seed == pytest.approx({0: 10 / 16, 1: 30 / 36})
+    assert found.whole == pytest.approx(40 / 52)
+    assert 0.5 < found.low < found.whole < found.high < 1.0
+    none = gap_closed(near, Seeds({0: read[4]}), near)
+    assert math.isnan(none.by_seed[0])
+    assert (none.low, none.high) == (-math.inf, math.inf)
+    assert gap_closed(near, Seeds({5: read[4]}), near) is None
+
+
 @pytest.mark.parametrize("part", ["structure", "augmentation"])
 def test_the_options_of_the_plan_of_an4_exist(part, toy_data, tmp_path):
     plan = read_plan(AN4.config.parent / "ablation.yaml")
@@ -223,3 +254,14 @@ def test_the_options_of_the_plan_of_an4_exist(part, toy_data, tmp_path):
         where = {"data.data_dir": str(data), "run_dir": str(tmp_path / "run")}
         cli = SpeechCLI(AN4, arguments({**where, **options}, yaml_values=True))
         assert cli.config.model.network.hidden_size == 128
+
+
+def test_the_networks_of_the_plan_of_dual_mode_are_as_large(toy_data, tmp_path):
+    plan = read_plan(AN4.config.parent / "dual-mode.yaml")
+    sizes = {}
+    for job in jobs(replace(plan, seeds=(0,)), tmp_path, {}):
+        where = {"data.data_dir": str(toy_data), "run_dir": str(tmp_path / "run")}
+        cli = SpeechCLI(AN4, arguments({**where, **job.fit}, yaml_values=True))
+        sizes[job.row] = sum(weight.numel() for weight in cli.model.model.parameters())
+        assert (cli.model.dual_mode is not None) == job.row.startswith("dual-mode")
+    assert max(sizes.values()) < 1.01 * min(sizes.values())

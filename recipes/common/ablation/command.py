@@ -11,7 +11,14 @@ from asr.types import ConfigError, TrainingError
 from recipes.common.ablation.drive import Command, Driver, in_a_process, result_of
 from recipes.common.ablation.plan import Job, Plan, jobs, read_plan
 from recipes.common.export import bundle_from_checkpoint
-from recipes.common.outcomes import Seeds, difference, percent, read_outcome, wall_time
+from recipes.common.outcomes import (
+    Seeds,
+    difference,
+    gap_closed,
+    percent,
+    read_outcome,
+    wall_time,
+)
 from recipes.common.recipe import Recipe
 
 __all__ = ["Ablation", "ablation_table"]
@@ -92,23 +99,39 @@ def _chosen(every: Sequence[Job], only: str | None) -> list[Job]:
 
 def ablation_table(recipe: Recipe, plan: Plan, every: Sequence[Job]) -> str:
     """The table of what is finished, in Markdown; the first row is the base of the differences."""
-    lines = [
-        f"| row | what is different | weights | {recipe.metric.name} % (95 % by speaker) | by seed "
-        "| less the first row's, by seed | mean (95 % by speaker) | minutes a run |",
-        "|---|---|---|---|---|---|---|---|",
+    titles = [
+        *("row", "what is different", "weights"),
+        *(f"{recipe.metric.name} % (95 % by speaker)", "by seed"),
+        *("less the first row's, by seed", "mean (95 % by speaker)"),
     ]
-    base: Seeds | None = None
+    if plan.gap is not None:
+        far, near = plan.gap
+        titles += [f"% of the way from {far} to {near}, by seed", "all (95 % by speaker)"]
+    titles.append("minutes a run")
+    lines = [_line(titles), "|" + len(titles) * "---|"]
+    found = {name: seeds for name in plan.rows if (seeds := _seeds(recipe, name, every))}
+    base = found.get(next(iter(plan.rows)))
     for number, (name, row) in enumerate(plan.rows.items()):
-        mine = [job for job in every if job.row == name]
-        results = [(job, rows) for job in mine if (rows := result_of(job)) is not None]
-        if not results:
+        if name not in found:
             continue
-        seeds = Seeds({job.seed: read_outcome(rows, recipe.metric) for job, rows in results})
-        base = seeds if number == 0 else base
+        mine, seeds = [job for job in every if job.row == name], found[name]
         cells = [name, row.says, _weights(recipe, mine), *_cells(recipe, seeds)]
         cells += _differences(seeds, base) if number else ["", ""]
-        lines.append(f"| {' | '.join([*cells, _minutes([job for job, _ in results])])} |")
+        if plan.gap is not None:
+            cells += ["", ""] if name in plan.gap else _gap(seeds, *map(found.get, plan.gap))
+        lines.append(_line([*cells, _minutes([job for job in mine if job.seed in seeds.outcomes])]))
     return "\n".join(lines) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _seeds(recipe: Recipe, name: str, every: Sequence[Job]) -> Seeds | None:
+    """What a row gave with each seed that is finished; None before the first is."""
+    rows = {job.seed: rows for job in every if job.row == name and (rows := result_of(job))}
+    read = {seed: read_outcome(path, recipe.metric) for seed, path in rows.items()}
+    return Seeds(read) if read else None
 
 
 def _cells(recipe: Recipe, seeds: Seeds) -> list[str]:
@@ -127,9 +150,18 @@ def _differences(seeds: Seeds, base: Seeds | None) -> list[str]:
     return [by_seed, f"{percent(found.mean, '+')} {interval}"]
 
 
+def _gap(seeds: Seeds, far: Seeds | None, near: Seeds | None) -> list[str]:
+    found = gap_closed(seeds, far, near) if far is not None and near is not None else None
+    if found is None:
+        return ["cannot be compared", ""]
+    by_seed = ", ".join(f"{100 * share:.0f}" for share in found.by_seed.values())
+    ends = " to ".join(f"{100 * end:.0f}" for end in (found.low, found.high))
+    return [by_seed, f"{100 * found.whole:.0f} ({ends})"]
+
+
 def _weights(recipe: Recipe, mine: Sequence[Job]) -> str:
     for job in mine:
-        checkpoint = job.run / "checkpoints" / "best.ckpt"
+        checkpoint = job.trained / "checkpoints" / "best.ckpt"
         if checkpoint.is_file():
             model = bundle_from_checkpoint(checkpoint, recipe.name).model
             return f"{sum(weight.numel() for weight in model.parameters()):,}"

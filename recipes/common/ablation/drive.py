@@ -81,12 +81,13 @@ class Driver:
         """
         if result_of(job) is not None:
             return None
+        steps = [("prepare", self._prepare), ("fit", self._fit), ("evaluate", self._evaluate)]
+        if job.trained != job.run:
+            if not _is_trained(job.trained):
+                return f"{job}: {job.trained} is not trained"
+            steps = steps[-1:]
         job.run.mkdir(parents=True, exist_ok=True)
-        for name, step in (
-            ("prepare", self._prepare),
-            ("fit", self._fit),
-            ("evaluate", self._evaluate),
-        ):
+        for name, step in steps:
             started = time.monotonic()
             if step(job):
                 return f"{job}: {name} failed, see {job.run / LOG}"
@@ -105,7 +106,7 @@ class Driver:
         return code
 
     def _fit(self, job: Job) -> int:
-        if (_read(job.run / STATE) or {}).get("trained"):
+        if _is_trained(job.run):
             return 0
         _write_state(job, trained=False)
         given = {
@@ -123,9 +124,13 @@ class Driver:
 
     def _evaluate(self, job: Job) -> int:
         _write_state(job, trained=True)
-        places = ["--run", str(job.run), "--data", str(job.data)]
+        places = ["--run", str(job.trained), "--data", str(job.data)]
         places += ["--results", str(job.run / RESULTS)]
         return self.command(["evaluate", *places, *arguments(job.evaluate)], job.run / LOG)
+
+
+def _is_trained(run: Path) -> bool:
+    return bool((_read(run / STATE) or {}).get("trained"))
 
 
 def _write_state(job: Job, *, trained: bool) -> None:

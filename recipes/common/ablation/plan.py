@@ -38,6 +38,7 @@ class Row:
     prepare: Values = field(default_factory=dict)
     fit: Values = field(default_factory=dict)
     evaluate: Values = field(default_factory=dict)
+    of: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Plan:
         seeds: each row is trained with each of them.
         rows: by name.
         prepare, fit, evaluate: options of all rows, unless a row says otherwise.
+        gap: two rows, the worse first: the table says which share of the way from it to the better
+            one the others go.
     """
 
     seeds: tuple[int, ...]
@@ -55,15 +58,21 @@ class Plan:
     prepare: Values = field(default_factory=dict)
     fit: Values = field(default_factory=dict)
     evaluate: Values = field(default_factory=dict)
+    gap: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
 class Job:
-    """One row with one seed, its options filled in."""
+    """One row with one seed, its options filled in.
+
+    ``run`` is its folder, ``trained`` the folder of the training that is evaluated: its own, or
+    that of another row.
+    """
 
     row: str
     seed: int
     run: Path
+    trained: Path
     data: Path
     prepare: Values
     fit: Values
@@ -102,9 +111,11 @@ def read_plan(path: Path) -> Plan:
                     f"{name!r} cannot name a row", remedy="use letters, digits, hyphens and dots"
                 )
             _check_options(name, row)
+        _check_names(plan, rows)
     except ConfigError as error:
         raise error.at(str(path)) from None
-    return Plan(tuple(plan.seeds), rows, plan.prepare, plan.fit, plan.evaluate)
+    gap = None if plan.gap is None else (plan.gap[0], plan.gap[1])
+    return Plan(tuple(plan.seeds), rows, plan.prepare, plan.fit, plan.evaluate, gap)
 
 
 def _are_seeds(values: object) -> bool:
@@ -130,6 +141,34 @@ def _check_options(name: str, part: Plan | Row) -> None:
             )
 
 
+def _check_names(plan: Plan, rows: Mapping[str, Row]) -> None:
+    """Refuse rows that speak of rows that there are not.
+
+    Raises:
+        ConfigError: one does.
+    """
+    trained: set[str] = set()
+    for name, row in rows.items():
+        if not row.of:
+            trained.add(name)
+        elif row.of not in trained:
+            raise ConfigError(
+                f"{name} is of {row.of!r}, which is no row above it that is trained",
+                remedy=f"name one of {', '.join(sorted(trained)) or 'those that stand above'}",
+            )
+        elif row.prepare or row.fit:
+            raise ConfigError(
+                f"{name} is of {row.of}, and has options of prepare or fit",
+                remedy="give options of evaluate alone",
+            )
+    gap = plan.gap
+    is_pair = isinstance(gap, Sequence) and len(gap) == 2 and gap[0] != gap[1]
+    if gap is not None and not (is_pair and all(name in rows for name in gap)):
+        raise ConfigError(
+            f"the gap is {gap!r}", remedy="name two rows in a list, the worse one first"
+        )
+
+
 def jobs(plan: Plan, root: Path, places: Mapping[str, str]) -> list[Job]:
     """All runs of ``plan``: every row with the first seed, then with the next.
 
@@ -146,16 +185,17 @@ def jobs(plan: Plan, root: Path, places: Mapping[str, str]) -> list[Job]:
 
 def _job(plan: Plan, root: Path, places: Mapping[str, str], name: str, seed: int) -> Job:
     row = plan.rows[name]
-    run = root / name / f"seed-{seed}"
-    known = {**places, "seed": str(seed), "run": str(run)}
-    prepare = _filled({**plan.prepare, **row.prepare}, known, name)
+    made_by = plan.rows[row.of or name]
+    run, trained = (root / each / f"seed-{seed}" for each in (name, row.of or name))
+    known = {**places, "seed": str(seed), "run": str(trained)}
+    prepare = _filled({**plan.prepare, **made_by.prepare}, known, name)
     data = root / "data" / (_label(prepare) or "as-it-comes")
     known["data"] = str(data)
     fit, evaluate = (
         _filled(options, known, name)
-        for options in ({**plan.fit, **row.fit}, {**plan.evaluate, **row.evaluate})
+        for options in ({**plan.fit, **made_by.fit}, {**plan.evaluate, **row.evaluate})
     )
-    return Job(name, seed, run, data, prepare, fit, evaluate)
+    return Job(name, seed, run, trained, data, prepare, fit, evaluate)
 
 
 def _label(options: Values) -> str:
