@@ -27,15 +27,18 @@ class TelephoneConfig:
         high_hz: upper end of the band; less than 4000, since the line has 8 kHz.
         codings: one is drawn: ``none``, ``mulaw`` and ``alaw`` (ITU-T G.711), ``gsm`` (GSM 6.10).
         probability: share of the utterances.
+        whole_band: share of these lines that keep all of 0 to 4000 Hz, as a recording sampled at
+            8 kHz does.
     """
 
     low_hz: float = 300.0
     high_hz: float = 3400.0
     codings: tuple[str, ...] = ("none", "mulaw", "alaw")
     probability: float = 0.2
+    whole_band: float = 0.3
 
     def __post_init__(self) -> None:
-        check_probability("telephone", probability=self.probability)
+        check_probability("telephone", probability=self.probability, whole_band=self.whole_band)
         check_range("telephone", 0.0, low_hz=self.low_hz, high_hz=self.high_hz)
         if self.high_hz >= RATE / 2:
             raise ConfigError(
@@ -64,7 +67,8 @@ class Telephone:
         if not len(samples) or not happens(config.probability, rng):
             return samples
         line = resample(Waveform(samples, self.sample_rate), RATE).samples
-        line = band_pass(line, RATE, config.low_hz, config.high_hz)
+        if not happens(config.whole_band, rng):
+            line = band_pass(line, RATE, config.low_hz, config.high_hz)
         coding = str(rng.choice(config.codings))
         coded = Waveform(line, RATE)
         if coding != "none":

@@ -38,8 +38,6 @@ AROUND_SECONDS = 0.5
 HISS_DB = (-50.0, -50.0)  # of noise around speech, below its loudest 50 ms
 GAIN_DB = -40.0
 SNR_DB = 10.0
-FULL_BAND = (0.0, 3999.0)  # what 8 kHz can hold
-STEPS_16_BIT = 32768
 
 Make = Callable[[int, Path | None], Change]  # of the sample rate, and a folder with noise
 
@@ -93,16 +91,11 @@ def _around(digital: float) -> Make:
 
 
 def _gain(sample_rate: int, noise: Path | None) -> Change:
-    gain = Gain(min_db=GAIN_DB, max_db=GAIN_DB, probability=1.0)
-
-    def turn_down(samples: Samples, rng: np.random.Generator) -> Samples:
-        return np.rint(gain(samples, rng) * STEPS_16_BIT) / np.float32(STEPS_16_BIT)
-
-    return turn_down
+    return Gain(min_db=GAIN_DB, max_db=GAIN_DB, probability=1.0, bits=16)
 
 
-def _line(coding: str, band: tuple[float, float]) -> Make:
-    config = TelephoneConfig(*band, codings=(coding,), probability=1.0)
+def _line(coding: str, whole_band: float) -> Make:
+    config = TelephoneConfig(codings=(coding,), probability=1.0, whole_band=whole_band)
     return lambda sample_rate, noise: Telephone(config, sample_rate)
 
 
@@ -116,9 +109,9 @@ CONDITIONS: Mapping[str, _Kind] = {
     "silence": _Kind("0.5 s of digital silence before and after", _around(1.0), 1.0),
     "hiss": _Kind("0.5 s of white noise before and after, at -50 dB", _around(0.0), 1.0),
     "gain": _Kind("-40 dB, in 16 bits", _gain),
-    "8khz": _Kind("sampled at 8 kHz", _line("none", FULL_BAND)),
-    "mulaw": _Kind("sampled at 8 kHz, in mu-law", _line("mulaw", FULL_BAND)),
-    "telephone": _Kind("300 to 3400 Hz, in mu-law", _line("mulaw", (300.0, 3400.0))),
+    "8khz": _Kind("sampled at 8 kHz", _line("none", 1.0)),
+    "mulaw": _Kind("sampled at 8 kHz, in mu-law", _line("mulaw", 1.0)),
+    "telephone": _Kind("300 to 3400 Hz, in mu-law", _line("mulaw", 0.0)),
     "noise": _Kind("noise at 10 dB", _noise),
 }
 

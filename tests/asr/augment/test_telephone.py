@@ -14,11 +14,11 @@ def noise(seconds=2, rate=RATE):
     return (0.1 * np.random.default_rng(0).standard_normal(int(seconds * rate))).astype("f4")
 
 
-@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
-def test_only_the_band_is_left(rate):
-    line = Telephone(TelephoneConfig(codings=("none",), probability=1.0), rate)
+def passed(rate, whole_band):
+    """How many decibels of noise a line at ``rate`` lets through, between two frequencies."""
+    config = TelephoneConfig(codings=("none",), probability=1.0, whole_band=whole_band)
     before = noise(rate=rate)
-    after = line(before, np.random.default_rng(0))
+    after = Telephone(config, rate)(before, np.random.default_rng(0))
     assert after.shape == before.shape
     hertz = np.fft.rfftfreq(len(before), 1 / rate)
     power = [np.abs(np.fft.rfft(samples)) ** 2 for samples in (before, after)]
@@ -27,9 +27,22 @@ def test_only_the_band_is_left(rate):
         band = (hertz >= low) & (hertz < high)
         return 10 * np.log10(power[1][band].sum() / power[0][band].sum())
 
+    return gain_db
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
+def test_only_the_band_is_left(rate):
+    gain_db = passed(rate, whole_band=0.0)
     assert gain_db(300, 3300) == pytest.approx(0.0, abs=0.1)
     assert gain_db(0, 190) < -35
     assert gain_db(3550, rate / 2) < -35
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_a_line_of_the_whole_band_keeps_what_8_khz_hold(rate):
+    gain_db = passed(rate, whole_band=1.0)
+    assert gain_db(0, 3600) == pytest.approx(0.0, abs=0.1)
+    assert gain_db(4200, rate / 2) < -35
 
 
 @pytest.mark.parametrize("coding", ["none", "mulaw", "alaw", "gsm"])
@@ -60,7 +73,7 @@ def test_mulaw_is_that_of_the_standard():
 
 
 def test_each_coding_is_drawn():
-    line = Telephone(TelephoneConfig(probability=1.0), RATE)
+    line = Telephone(TelephoneConfig(probability=1.0, whole_band=0.0), RATE)
     results = {line(noise(0.1), np.random.default_rng(n)).tobytes() for n in range(40)}
     assert len(results) == 3
 
@@ -69,6 +82,7 @@ def test_each_coding_is_drawn():
     ("wrong", "named"),
     [
         ({"probability": 2.0}, "probability"),
+        ({"whole_band": -0.1}, "whole_band"),
         ({"low_hz": -1.0}, "low_hz"),
         ({"low_hz": 3500.0}, "low_hz"),
         ({"high_hz": 4000.0}, "high_hz"),
