@@ -51,6 +51,10 @@ FOREIGN = {  # FFmpeg's names of a container and its codec, and options of the c
     "MP3 of LAME": ("mp3", "libmp3lame", {}),
     "MP3 without a count": ("mp3", "libmp3lame", {"write_xing": "0", "id3v2_version": "0"}),
 }
+OGG = {  # that libsndfile reads as well
+    "Ogg Opus": ("ogg", "libopus", {"page_duration": "200000"}),
+    "Ogg FLAC": ("ogg", "flac", {}),
+}
 OPEN = ("MP4 in pieces", "WebM as a browser records", "AAC", "MP3 of LAME", "MP3 without a count")
 LENGTHS = (0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
 STRANGERS = (
@@ -91,9 +95,9 @@ def silence(seconds: float, rate: int, channels: int, container: str, coding: st
 
 
 def foreign(samples: np.ndarray, rate: int, kind: str) -> bytes:
-    """A file of ``kind``, one of :data:`FOREIGN`, as FFmpeg writes it; ``samples`` are ``(N,)``."""
+    """``samples (N,)`` as a file of ``kind``, of :data:`FOREIGN` or :data:`OGG`, by FFmpeg."""
     av = importlib.import_module("av")
-    form, codec, options = FOREIGN[kind]
+    form, codec, options = {**FOREIGN, **OGG}[kind]
     target = io.BytesIO()
     with av.open(target, "w", format=form, options=options) as container:
         stream = container.add_stream(codec, rate=rate, layout="mono")

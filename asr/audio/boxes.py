@@ -14,13 +14,14 @@ from typing import NamedTuple
 from asr.audio.link import RESTORE, Link, cut_short
 from asr.types import AudioError
 
-__all__ = ["mp4_links", "webm_links"]
+__all__ = ["WebmElements", "mp4_links", "webm_links"]
 
 CONTAINERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf", b"edts"}
 FREE_SAMPLES = 65_536  # of a table, whatever the bytes
 BYTES_A_SAMPLE = 4  # the least on average; a table has 24 of each in memory
 MOST_EDITS = 1_000
-EBML, SEGMENT = 0x1A45DFA3, 0x18538067
+EBML, SEGMENT, CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
+ELEMENT_HEAD = 12  # bytes at most: of its name and of its size
 FREE_ELEMENTS = 65_536
 BYTES_AN_ELEMENT = 16  # the least on average
 
@@ -227,3 +228,58 @@ def _element(view: memoryview, start: int) -> Element | None:
     size = int.from_bytes(view[body:end], "big") & ((1 << 7 * length) - 1)
     kind = int.from_bytes(view[start:body], "big")
     return Element(kind, end, None if size == (1 << 7 * length) - 1 else end + size)
+
+
+class WebmElements:
+    """A WebM file that comes in pieces: its elements are looked at, and its bytes given on."""
+
+    def __init__(self) -> None:
+        self._head = bytearray()  # of an element, as far as it has come
+        self._left = 0  # bytes of an element that are still to come
+        self._count = 0  # bytes in all
+        self._files = 0
+
+    def push(self, data: bytes) -> bytes:
+        """The bytes.
+
+        Raises:
+            AudioError: they are no elements, or a second file begins.
+        """
+        self._count += len(data)
+        self._head += data
+        while self._skip() or self._enter(ELEMENT_HEAD):
+            pass
+        return data
+
+    def end(self) -> None:
+        """Raise AudioError if the last element is cut."""
+        while self._head and (self._skip() or self._enter(1)):
+            pass
+        if self._left or self._head:
+            raise AudioError("the WebM file is cut short within an element", remedy=RESTORE)
+
+    def _skip(self) -> bool:
+        """Pass over what an element contains; whether there was something of it."""
+        there = min(self._left, len(self._head))
+        del self._head[:there]
+        self._left -= there
+        return there > 0
+
+    def _enter(self, least: int) -> bool:
+        """Look at an element's head, if ``least`` bytes or more have come."""
+        if self._left or len(self._head) < least:
+            return False
+        element = _element(memoryview(bytes(self._head[:ELEMENT_HEAD])), 0)
+        if element is None:
+            raise AudioError(
+                f"the WebM file is damaged: there is no element at byte "
+                f"{self._count - len(self._head)}",
+                remedy=RESTORE,
+            )
+        self._files += element.kind == EBML
+        if self._files > 1:
+            raise AudioError("a second WebM file begins", remedy="send it by a stream of its own")
+        has_elements = element.kind in (SEGMENT, CLUSTER) or element.end is None
+        self._left = 0 if has_elements else (element.end or element.body) - element.body
+        del self._head[: element.body]
+        return True

@@ -19,7 +19,7 @@ from asr.audio.parts import Parts, UnreadableError
 from asr.extras import import_extra
 from asr.types import AudioError
 
-__all__ = ["FORMATS", "FFmpegFile", "open_ffmpeg"]
+__all__ = ["FORMATS", "FFmpegFile", "open_arriving", "open_ffmpeg"]
 
 FORMATS = {"MP4": "mov", "WebM": "matroska", "AAC": "aac"}
 CODECS = (
@@ -41,6 +41,7 @@ class FFmpegFile:
 
     Attributes:
         container, coding: its kind, and FFmpeg's name of the codec.
+        stated_rate: hertz of what was encoded, as the header says; mostly ``sample_rate``.
         frames: None: no header here tells it exactly.
     """
 
@@ -48,6 +49,7 @@ class FFmpegFile:
         self.container = kind
         self.coding = str(stream.codec_context.name)
         self.sample_rate = int(stream.rate or 0)
+        self.stated_rate = _stated_rate(stream.codec_context) or self.sample_rate
         self.channels = int(stream.channels or 0)
         self.frames: int | None = None
         self._av = av
@@ -71,6 +73,15 @@ class FFmpegFile:
                 yield wanted
             if end is not None and place + len(block) >= end:
                 return
+
+    def packets(self) -> Iterator[NDArray[np.float32]]:
+        """All samples ``(N, C)``, each packet's as soon as its bytes have been read.
+
+        Raises:
+            AudioError, UnreadableError: see :meth:`blocks`.
+        """
+        for _, block in self._trimmed(0):
+            yield block
 
     def _trimmed(self, start: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Without what fills up the last packet, beyond the length that an MP4 file states."""
@@ -141,12 +152,33 @@ def open_ffmpeg(link: Link) -> Iterator[FFmpegFile]:
         AudioError: there is none, or it is of a codec that is not read.
         UnreadableError: the file is damaged.
     """
+    format = FORMATS.get(link.container)
+    with _open(Parts(link.parts), format, link) as file:
+        yield file
+
+
+@contextmanager
+def open_arriving(file: Any, container: str, format: str) -> Iterator[FFmpegFile]:
+    """The first audio of a recording that ``file`` has not got whole: it has ``read`` alone.
+
+    Args:
+        format: FFmpeg's name of ``container``.
+
+    Raises:
+        AudioError, MissingPackageError, UnreadableError: see :func:`open_ffmpeg`.
+    """
+    with _open(file, format, Link(container, ())) as arriving:
+        yield arriving
+
+
+@contextmanager
+def _open(source: Any, format: str | None, link: Link) -> Iterator[FFmpegFile]:
     av = import_extra("av", "formats", f"files of the kind {link.container}")
     options = {} if link.is_own else {"codec_whitelist": ",".join(CODECS)}
     with _errors(av):
         container = av.open(
-            Parts(link.parts),
-            format=FORMATS.get(link.container),
+            source,
+            format=format,
             metadata_errors="replace",
             options={**options, "max_streams": str(MOST_STREAMS)},
         )
@@ -172,6 +204,12 @@ def _check_codec(stream: Any, link: Link) -> None:
         raise AudioError(
             "the ALAC audio has packets larger than any encoder's", remedy="encode it anew"
         )
+
+
+def _stated_rate(codec: Any) -> int:
+    """The rate of audio before Opus made 48 kHz of it (RFC 7845, 5.1); 0: none is stated."""
+    head = codec.extradata or b""
+    return int.from_bytes(head[12:16], "little") if head.startswith(b"OpusHead") else 0
 
 
 def _promised(container: Any, stream: Any) -> float | None:

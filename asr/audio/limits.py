@@ -90,6 +90,10 @@ class Meter:
         self._seconds = 0.0
         self._decoded = 0
 
+    def receive(self, encoded_bytes: int) -> None:
+        """Note that so many bytes more have come, which were not known before."""
+        self._encoded += encoded_bytes
+
     def check(self, frames: int, sample_rate: int, channels: int) -> None:
         """Raise AudioError if ``frames`` more expand too much, or are too long or too large."""
         limits = self._limits

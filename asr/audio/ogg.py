@@ -15,7 +15,7 @@ from typing import NamedTuple
 from asr.audio.containers import Data
 from asr.types import AudioError
 
-__all__ = ["OggLink", "ogg_links"]
+__all__ = ["OggLink", "OggPages", "ogg_links"]
 
 HEAD = struct.Struct("<4sBBqIIIB")  # OggS, version, flags, granule, serial, number, checksum, count
 BEGINS, ENDS = 2, 4  # flags
@@ -80,29 +80,95 @@ def ogg_links(data: Data, start: int) -> tuple[list[OggLink], int]:
         AudioError: a link holds no audio that is read, or several streams of it; pages are missing
             or damaged; the last one is not there, or cut.
     """
-    links: list[dict[int, Stream]] = []
-    end, has_begun = start, True
+    reading = _Reading()
+    end = start
     for page in _pages(data, start):
         end = page.end
-        if page.flags & BEGINS and has_begun:
-            links.append({})
-        has_begun = not page.flags & BEGINS
-        seconds = (
-            max((stream.seconds for stream in links[-1].values()), default=0.0) if links else 0
-        )
+        reading.take(data, page)
+    return [_link(data, streams) for streams in reading.links], end
+
+
+class _Reading:
+    """Takes page after page; ``links`` has the streams of each link by serial number."""
+
+    def __init__(self) -> None:
+        self.links: list[dict[int, Stream]] = []
+        self._has_begun = True
+
+    def take(self, data: Data, page: Page) -> None:
+        """Look at the next page.
+
+        Raises:
+            AudioError: it is damaged, or what should come before it is missing.
+        """
+        if page.flags & BEGINS and self._has_begun:
+            self.links.append({})
+        self._has_begun = not page.flags & BEGINS
         if not _is_whole(data, page):
             raise AudioError(
-                f"the Ogg stream is damaged or cut after {seconds:.2f} s", remedy=REPAIR
+                f"the Ogg stream is damaged or cut after {self.seconds:.2f} s", remedy=REPAIR
             )
         if page.flags & BEGINS:
-            links[-1].setdefault(page.serial, _stream(data, page))
-        if not links or page.serial not in links[-1]:
+            self.links[-1].setdefault(page.serial, _stream(data, page))
+        if not self.links or page.serial not in self.links[-1]:
             raise AudioError("the beginning of an Ogg stream is missing", remedy=REPAIR)
-        links[-1][page.serial].add(page)
-    return [_link(data, streams) for streams in links], end
+        self.links[-1][page.serial].add(page)
+
+    @property
+    def seconds(self) -> float:
+        """Of the last link, as far as it goes."""
+        streams = self.links[-1].values() if self.links else ()
+        return max((stream.seconds for stream in streams), default=0.0)
 
 
-def _link(data: Data, streams: dict[int, Stream]) -> OggLink:
+class OggPages:
+    """An Ogg file that comes in pieces: whole pages are given on, and nothing else."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._reading = _Reading()
+
+    def push(self, data: bytes) -> bytes:
+        """The pages, perhaps none, that the next bytes complete.
+
+        Raises:
+            AudioError: they are not pages; one is damaged, lost or of a codec that is not read; or
+                there are several streams of audio.
+        """
+        self._bytes += data
+        done = 0
+        while (page := self._page(done)) is not None and page.end <= len(self._bytes):
+            self._reading.take(self._bytes, page)
+            streams = self._reading.links[-1]
+            if not page.flags & BEGINS:
+                _audio_of(streams)
+            del self._reading.links[:-1], streams[page.serial].pages[:-1]  # nobody asks for them
+            done = page.end
+        given = bytes(self._bytes[:done])
+        del self._bytes[:done]
+        return given
+
+    def end(self) -> None:
+        """Raise AudioError if the last page is cut. That it is marked as the last is not asked for:
+        who speaks may stop anywhere."""
+        if self._bytes:
+            raise self._damage()
+
+    def _page(self, start: int) -> Page | None:
+        """The page at byte ``start``; None: its head has not come yet."""
+        if not b"OggS".startswith(self._bytes[start : start + 4]):
+            raise self._damage()
+        if len(self._bytes) < start + HEAD.size:
+            return None
+        return _page_at(self._bytes, start)
+
+    def _damage(self) -> AudioError:
+        seconds = self._reading.seconds
+        return AudioError(f"the Ogg stream is damaged or cut after {seconds:.2f} s", remedy=REPAIR)
+
+
+def _audio_of(streams: dict[int, Stream]) -> Stream:
+    """The one stream of a link that is audio of a known codec."""
     known = [stream for stream in streams.values() if stream.codec in CODECS.values()]
     if not known:
         names = ", ".join(stream.codec or "an unknown codec" for stream in streams.values())
@@ -116,6 +182,11 @@ def _link(data: Data, streams: dict[int, Stream]) -> OggLink:
             remedy="send one of them: ffmpeg -i IN -map 0:a:0 OUT",
         )
     [stream] = known
+    return stream
+
+
+def _link(data: Data, streams: dict[int, Stream]) -> OggLink:
+    stream = _audio_of(streams)
     if not stream.pages[-1].flags & ENDS:
         raise AudioError(
             f"the Ogg stream breaks off after {stream.seconds:.2f} s: it has no last page",
@@ -148,11 +219,17 @@ def _pages(data: Data, start: int) -> Iterator[Page]:
         if start + HEAD.size > len(data):
             yield Page(start, len(data), len(data) + 1, 0, -1, 0, 0)
             return
-        _, _, flags, granule, serial, number, _, count = HEAD.unpack_from(data, start)
-        body = start + HEAD.size + count
-        end = body + sum(data[start + HEAD.size : body])
-        yield Page(start, body, end, flags, granule, serial, number)
-        start = end
+        page = _page_at(data, start)
+        yield page
+        start = page.end
+
+
+def _page_at(data: Data, start: int) -> Page:
+    """The page whose head is at byte ``start``; the rest of it need not be there."""
+    _, _, flags, granule, serial, number, _, count = HEAD.unpack_from(data, start)
+    body = start + HEAD.size + count
+    end = body + sum(data[start + HEAD.size : body])
+    return Page(start, body, end, flags, granule, serial, number)
 
 
 def _is_whole(data: Data, page: Page) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import aclosing, closing
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing, closing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio import PcmStream, WavStream
+from asr.audio.arriving import can_arrive
 from asr.decoding import Stop
 from asr.live import Event, Final, Interim, LiveOptions, LiveStream
 from asr.live.endpoint import Reason
@@ -27,6 +28,7 @@ from server.api.live_messages import (
     write_interim,
     write_live_started,
 )
+from server.api.messages import SAMPLE_BYTES
 from server.api.pipeline import Pipeline, Plan
 from server.api.upload import Upload
 from server.audio.pool import AudioJob, AudioWorkers
@@ -47,7 +49,6 @@ from server.timeout import within
 __all__ = ["Listener", "LiveCalls"]
 
 SLICE_BYTES = 64 * 1024  # of a message, between two looks at other calls
-READ_WHOLE = ("", "FLAC", "OGG")  # files that are decoded when all of them is there
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class LivePlan:
     @property
     def is_read_whole(self) -> bool:
         """Whether its audio is a file that is decoded after its end."""
-        return self.plan.job.encoding in READ_WHOLE
+        encoding = self.plan.job.encoding
+        return encoding not in (*SAMPLE_BYTES, "WAV") and not can_arrive(encoding)
 
 
 class Listener(Protocol):
@@ -80,11 +82,32 @@ class Listener(Protocol):
 
 
 class Source(Protocol):
-    """What makes samples of bytes."""
+    """What makes samples ``(N,)`` of bytes as they come, in blocks."""
 
-    def push(self, data: bytes) -> NDArray[np.float32]: ...
+    def push(self, data: bytes) -> AsyncIterator[NDArray[np.float32]]: ...
 
-    def end(self) -> NDArray[np.float32]: ...
+    def end(self) -> AsyncIterator[NDArray[np.float32]]: ...
+
+
+class Samples:
+    """Samples without a header or behind that of WAV, which need no process of their own."""
+
+    def __init__(self, job: AudioJob) -> None:
+        self._stream: PcmStream | WavStream
+        if job.encoding == "WAV":
+            self._stream = WavStream(job.sample_rate, job.channel, job.target_rate)
+        else:
+            self._stream = PcmStream(
+                job.encoding, job.sample_rate, job.channels, job.channel, job.target_rate
+            )
+
+    async def push(self, data: bytes) -> AsyncIterator[NDArray[np.float32]]:
+        """What the next bytes complete."""
+        yield self._stream.push(data)
+
+    async def end(self) -> AsyncIterator[NDArray[np.float32]]:
+        """What is left."""
+        yield self._stream.end()
 
 
 class LiveCalls:
@@ -220,26 +243,35 @@ class LiveCalls:
         self, live: LivePlan, upload: Upload, hearings: Sequence[Hearing], record: CallRecord
     ) -> None:
         rate = live.plan.model.recognizer.sample_rate
-        ways = [(_source(job), hearing) for job, hearing in zip(live.jobs, hearings, strict=True)]
 
-        async def push(hearing: Hearing, samples: NDArray[np.float32]) -> None:
-            record.audio_seconds += len(samples) / rate
-            if len(samples):
-                await hearing.push(samples)
+        async def hear(hearing: Hearing, blocks: AsyncIterator[NDArray[np.float32]]) -> None:
+            async for block in blocks:
+                record.audio_seconds += len(block) / rate
+                if len(block):
+                    await hearing.push(block)
 
-        async for piece in upload.live():
-            if piece is None:
-                for hearing in hearings:
-                    await hearing.force_end()
-                continue
-            record.audio_bytes += len(piece)
-            for start in range(0, len(piece), SLICE_BYTES):
-                for source, hearing in ways:
-                    await push(hearing, source.push(piece[start : start + SLICE_BYTES]))
-                if len(piece) > SLICE_BYTES:
-                    await asyncio.sleep(0)
-        for source, hearing in ways:
-            await push(hearing, source.end())
+        async with AsyncExitStack() as stack:
+            sources = [await self._source(job, stack) for job in live.jobs]
+            ways = [*zip(sources, hearings, strict=True)]
+            async for piece in upload.live():
+                if piece is None:
+                    for hearing in hearings:
+                        await hearing.force_end()
+                    continue
+                record.audio_bytes += len(piece)
+                for start in range(0, len(piece), SLICE_BYTES):
+                    for source, hearing in ways:
+                        await hear(hearing, source.push(piece[start : start + SLICE_BYTES]))
+                    if len(piece) > SLICE_BYTES:
+                        await asyncio.sleep(0)
+            for source, hearing in ways:
+                await hear(hearing, source.end())
+
+    async def _source(self, job: AudioJob, stack: AsyncExitStack) -> Source:
+        """What decodes ``job``, until ``stack`` is closed."""
+        if can_arrive(job.encoding):
+            return await stack.enter_async_context(self._audio.follow(job))
+        return Samples(job)
 
     # Results
 
@@ -301,9 +333,3 @@ class LiveCalls:
                 "idle",
                 f"results were not read for {self._idle_seconds:g} s (read them as they come)",
             ) from None
-
-
-def _source(job: AudioJob) -> Source:
-    if job.encoding == "WAV":
-        return WavStream(job.sample_rate, job.channel, job.target_rate)
-    return PcmStream(job.encoding, job.sample_rate, job.channels, job.channel, job.target_rate)

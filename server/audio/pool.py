@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import grpc
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +19,8 @@ from asr.audio import AudioLimits
 from asr.audio.limits import check_bytes
 from asr.types import AudioError, ConfigError
 from server.audio.blocks import BlockReader
+from server.audio.following import Follower
+from server.audio.peer import Peer
 from server.audio.process import (
     LongAudioError,
     NotTakenError,
@@ -25,6 +28,8 @@ from server.audio.process import (
     WorkerProcess,
 )
 from server.audio.worker import AudioJob, Decoded
+from server.errors import Refusal
+from server.limits import STREAM_BYTES, UPLOAD_BYTES_PER_SECOND
 
 __all__ = ["AudioJob", "AudioWorkers", "Decoded", "LongAudioError", "WorkerDiedError"]
 
@@ -32,6 +37,7 @@ log = logging.getLogger(__name__)
 
 # A call that is given up may still finish its job, for a new process takes a little longer.
 CANCEL_SECONDS = 0.1
+FOLLOWERS = 8  # recordings that are decoded while they come, for each process of the pool
 FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0  # seconds, before a process that keeps ending is replaced
 
 
@@ -41,7 +47,8 @@ class AudioWorkers:
     A process that ends fails the job it had, and no other; a new one takes its place. Jobs of more
     than ``seconds_per_job`` are ended. ``async with`` starts and closes. ``on_restart`` is called
     whenever a process had to be replaced. Recordings beyond ``limits`` have processes of their own,
-    ``count`` of them at a time.
+    ``count`` of them at a time, and so have ``FOLLOWERS`` times as many that are decoded while they
+    come.
     """
 
     def __init__(
@@ -64,7 +71,8 @@ class AudioWorkers:
         self._waiting: deque[asyncio.Future[WorkerProcess]] = deque()
         self._keepers: list[asyncio.Task[None]] = []
         self._jobs: set[asyncio.Task[Decoded]] = set()
-        self._readers: set[BlockReader] = set()
+        self._readers: set[Peer] = set()
+        self._free_followers = FOLLOWERS * count
         self._reader_places = asyncio.Semaphore(count)
         self._is_open = False
 
@@ -171,6 +179,45 @@ class AudioWorkers:
             finally:
                 self._readers.discard(reader)
                 await reader.stop()
+
+    @asynccontextmanager
+    async def follow(self, job: AudioJob) -> AsyncIterator[Follower]:
+        """A process of its own that decodes a recording while it comes, of a container for which
+        :func:`asr.audio.arriving.can_arrive`. It ends with the context, at once.
+
+        Of compressed audio less is taken than of samples: as long as these may be, and no more
+        seconds than what is spoken has in so many bytes.
+
+        Raises:
+            Refusal: there are as many as there may be.
+            WorkerDiedError: the process does not start, or :meth:`close` was called.
+        """
+        if not self._is_open:
+            raise WorkerDiedError("the audio workers are closed")
+        if not self._free_followers:
+            raise Refusal(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "full",
+                "the server decodes as many recordings while they come as it can; try again later, "
+                "or send samples",
+                retry=True,
+            )
+        limits = replace(
+            self._long_limits,
+            max_seconds=STREAM_BYTES / (2 * job.target_rate),
+            max_expansion=4 * job.target_rate / UPLOAD_BYTES_PER_SECOND,
+        )
+        self._free_followers -= 1
+        try:
+            follower = await Follower.start(job, limits, self._seconds_per_job)
+            self._readers.add(follower)
+            try:
+                yield follower
+            finally:
+                self._readers.discard(follower)
+                await follower.stop()
+        finally:
+            self._free_followers += 1
 
     def _forget_job(self, task: asyncio.Task[Decoded]) -> None:
         self._jobs.discard(task)

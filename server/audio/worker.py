@@ -129,9 +129,9 @@ def reading() -> Iterator[None]:
         ) from None
 
 
-def check_rate(job: AudioJob, rate: int) -> None:
-    """Raise AudioError unless audio of ``rate`` hertz is what ``job`` says."""
-    if job.sample_rate not in (0, rate):
+def check_rate(job: AudioJob, rate: int, *others: int) -> None:
+    """Raise AudioError unless audio of ``rate`` hertz, or ``others``, is what ``job`` says."""
+    if job.sample_rate not in (0, rate, *others):
         raise AudioError(
             f"sample_rate_hertz is {job.sample_rate}, but the audio's header says {rate}",
             remedy="leave it 0 to trust the header",

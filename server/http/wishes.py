@@ -19,7 +19,8 @@ from server.http.errors import ApiError
 __all__ = ["ENCODINGS", "Wishes"]
 
 SAMPLES = {"LINEAR16": 2, "FLOAT": 4, "MULAW": 1, "ALAW": 1}  # bytes of one
-FILES = ("WAV", "FLAC", "OGG")
+FILES = ("WAV", "OGG", "WEBM", "FLAC", "MP3", "MP4", "AAC")
+LIVE_FILES = ("WAV", "OGG", "WebM")  # that are read as they come, if they are named
 ENCODINGS = (*SAMPLES, *FILES, "FILE")  # the last: whatever its header says
 LATENCIES = ("low", "medium", "high")
 RULES = (
@@ -86,7 +87,8 @@ class Wishes:
         found = container_of(head)
         if found is None:
             return replace(self, encoding="LINEAR16")
-        return replace(self, encoding="WAV" if found == "WAV" else "FILE", sample_rate=0)
+        encoding = found.upper() if found in LIVE_FILES else "FILE"
+        return replace(self, encoding=encoding, sample_rate=0)
 
     @property
     def has_samples(self) -> bool:

@@ -41,8 +41,13 @@ ENCODINGS: Mapping[int, int] = {
     AudioEncoding.OGGOPUS: pb.AUDIO_ENCODING_OGG,
     AudioEncoding.ALAW: pb.AUDIO_ENCODING_ALAW,
 }
+LIVE_FILES: Mapping[str | None, pb.AudioEncoding] = {
+    "WAV": pb.AUDIO_ENCODING_WAV,
+    "OGG": pb.AUDIO_ENCODING_OGG,
+    "WebM": pb.AUDIO_ENCODING_WEBM,
+}
 RAW = (pb.AUDIO_ENCODING_LINEAR16, pb.AUDIO_ENCODING_MULAW, pb.AUDIO_ENCODING_ALAW)
-HEAD_BYTES = 12  # that tell whether it is a WAV file
+HEAD_BYTES = 12  # that tell a file of these kinds
 FIRST_CHANNEL = 1  # the one that Riva hears
 
 
@@ -104,15 +109,15 @@ def read_streaming_config(config: Any) -> pb.StreamingRecognitionConfig:
 def told_by(head: bytes, config: pb.RecognitionConfig, *, live: bool) -> None:
     """Change ``config`` to what the audio's first bytes ``head`` tell.
 
-    Riva's clients send WAV files with their headers, whatever they call them. A live stream of
-    WAV is to be named so, or it would be read to its end first.
+    Riva's clients send WAV files with their headers, whatever they call them. What a live stream
+    brings is to be named, or it would be read to its end first.
     """
-    is_wav = container_of(head) == "WAV"
-    if is_wav and config.encoding in RAW:
+    found = container_of(head)
+    if found == "WAV" and config.encoding in RAW:
         config.encoding = pb.AUDIO_ENCODING_WAV
         config.audio_channel_count = 0
-    elif is_wav and live and config.encoding == pb.AUDIO_ENCODING_UNSPECIFIED:
-        config.encoding = pb.AUDIO_ENCODING_WAV
+    elif live and config.encoding == pb.AUDIO_ENCODING_UNSPECIFIED:
+        config.encoding = LIVE_FILES.get(found, config.encoding)
 
 
 def fit_to_model(asked: Any, config: pb.RecognitionConfig, model: ServedModel) -> None:

@@ -267,6 +267,73 @@ def test_files_are_heard_as_their_samples(running, recognizer, speech, file_of, 
     assert texts(answers) == [final.text for final in expected(recognizer, speech)]
 
 
+@pytest.mark.parametrize("kind", ["MP4", "MP3", "AAC"])
+def test_files_that_cannot_be_read_in_pieces_are_read_whole(running, speech, rubbish, kind):
+    pytest.importorskip("av", reason="the extra `formats` is not installed")
+    samples = np.frombuffer(speech, "<i2").astype(np.float32) / 32768
+    names = {"MP4": "M4A AAC", "MP3": "MP3 of LAME"}
+    data = rubbish.foreign(samples, RATE, names.get(kind, kind))
+    config = configured(pb.RecognitionConfig(encoding=f"AUDIO_ENCODING_{kind}"))
+    answers = ask(running, config, *pieces_of(data, 1_000))
+    assert answers[0].started.answers_at_end
+    assert texts(answers)[0]
+
+
+@pytest.fixture(scope="module")
+def recorded(rubbish, speech):
+    """``speech`` as browsers record it, by the name of its encoding."""
+    pytest.importorskip("av", reason="the extra `formats` is not installed")
+    samples = np.frombuffer(speech, "<i2").astype(np.float32) / 32768
+    kinds = {"OGG": "Ogg Opus", "WEBM": "WebM as a browser records"}
+    # Opus has no rate of 44.1 kHz, and recorders bring 48 kHz.
+    loud = np.repeat(samples, 3)
+    return {name: rubbish.foreign(loud, 3 * RATE, kind) for name, kind in kinds.items()}
+
+
+@pytest.mark.parametrize("encoding", ["OGG", "WEBM"])
+def test_what_browsers_record_is_heard_while_it_comes(running, recorded, encoding):
+    """Text comes before the last third is sent, and any pieces have the same text in the end."""
+    data = recorded[encoding]
+    raw = pb.RecognitionConfig(encoding=f"AUDIO_ENCODING_{encoding}")
+    config = configured(raw, endpointing_config=PAUSES)
+    heard = threading.Event()
+
+    def requests():
+        yield pb.TranscribeStreamRequest(streaming_config=config)
+        early = 2 * len(data) // 3
+        for piece in pieces_of(data[:early], 300):
+            yield pb.TranscribeStreamRequest(audio_content=piece)
+        assert heard.wait(30), "no text before the end"
+        yield pb.TranscribeStreamRequest(audio_content=data[early:])
+
+    answers = []
+    for answer in running.stub.TranscribeStream(requests(), timeout=60):
+        answers.append(answer)
+        if any(part.alternatives[0].transcript for part in answer.results.results):
+            heard.set()
+    assert not answers[0].started.answers_at_end
+    for size in (7_001, 100):
+        assert finals(ask(running, config, *pieces_of(data, size))) == finals(answers)
+
+
+@pytest.mark.parametrize("encoding", ["OGG", "WEBM"])
+def test_a_recording_ends_a_segment_where_it_is_told_to(running, recorded, encoding):
+    data = recorded[encoding]
+    config = configured(pb.RecognitionConfig(encoding=f"AUDIO_ENCODING_{encoding}"))
+    answers = ask(running, config, data[: len(data) // 2], END, data[len(data) // 2 :])
+    assert len(finals(answers)) == 2
+
+
+@pytest.mark.parametrize("encoding", ["OGG", "WEBM"])
+def test_rubbish_within_a_recording_ends_its_stream_alone(running, recorded, encoding):
+    data = recorded[encoding]
+    config = configured(pb.RecognitionConfig(encoding=f"AUDIO_ENCODING_{encoding}"))
+    for bad in (b"", data[:5_000] + bytes(5_000)):
+        code, details = refused(running, config, *pieces_of(bad, 1_000))
+        assert code == grpc.StatusCode.INVALID_ARGUMENT, details
+    assert texts(ask(running, config, data))[0]
+
+
 def test_telephone_audio_in_pieces_of_20_ms(running, recognizer, samples_of, file_of):
     """Mu-law at 8 kHz, as a line brings it; the rate is the model's when it is heard."""
     samples = samples_of(3, 2.0, 8_000)

@@ -10,6 +10,8 @@ pytest.importorskip("uvicorn", reason="the extra http is not installed")
 from websockets.exceptions import ConnectionClosedOK
 from websockets.sync.client import connect
 
+from server.pb.v1 import speech_pb2 as pb
+
 PIECE = bytes(3200)  # a fifth of a second at 8000 Hz
 
 
@@ -77,3 +79,26 @@ def test_written_forms_come_by_request(gateway, fake):
         say(socket, eof=1)
         hear(socket)
     assert fake.heard[-1].config.enable_inverse_text_normalization
+
+
+@pytest.mark.parametrize(
+    ("head", "encoding"),
+    [
+        (b"OggS\0\2" + bytes(100), "OGG"),
+        (b"\x1aE\xdf\xa3" + bytes(100), "WEBM"),
+        (b"RIFF\0\0\0\0WAVEfmt ", "WAV"),
+        (b"fLaC" + bytes(100), "UNSPECIFIED"),
+        (bytes(100), "LINEAR16"),
+    ],
+)
+def test_the_first_bytes_tell_what_is_sent(gateway, fake, head, encoding):
+    """A recording that is named can be heard while it comes."""
+    with connect(gateway.socket) as socket:
+        say(socket, config={"sample_rate": 8000})
+        socket.send(head)
+        hear(socket)
+        say(socket, eof=1)
+        hear(socket)
+    config = fake.heard[-1].config
+    assert pb.AudioEncoding.Name(config.encoding) == f"AUDIO_ENCODING_{encoding}"
+    assert config.sample_rate_hertz == (8000 if encoding == "LINEAR16" else 0)

@@ -1,0 +1,155 @@
+"""OGG and WebM that come in pieces are heard at once, as the whole is, and believed no more."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from asr.audio import AudioLimits, decode_audio, resample
+from asr.audio.arriving import Arriving, can_arrive
+from asr.types import AudioError
+
+pytest.importorskip("av", reason="the extra `formats` is not installed")
+
+RATE = 48_000
+SECONDS = 2.5
+KINDS = {
+    "OGG": ("Ogg Opus", "Ogg FLAC"),
+    "WebM": ("WebM Opus", "WebM as a browser records", "Matroska FLAC"),
+}
+ALL = [(container, kind) for container, kinds in KINDS.items() for kind in kinds]
+LIMITS = AudioLimits()
+
+
+@pytest.fixture(scope="module")
+def files(rubbish):
+    time = np.arange(int(SECONDS * RATE)) / RATE
+    tones = [np.sin(2 * np.pi * pitch * time * (1 + 0.1 * time)) for pitch in (150, 700, 1900)]
+    sound = (0.1 * np.sum(tones, axis=0)).astype(np.float32)
+    return {kind: rubbish.foreign(sound, RATE, kind) for _, kind in ALL}
+
+
+def pieces_of(data: bytes, size: int):
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+def heard(container, pieces, *, limits=LIMITS, channel=None):
+    """Each block with the number of pieces that had come by then."""
+    left = [*pieces]
+
+    def more():
+        return left.pop(0) if left else b""
+
+    arriving = Arriving(more, container, 16_000, limits=limits, channel=channel)
+    return [(len(pieces) - len(left), block) for block in arriving]
+
+
+def samples(blocks):
+    return np.concatenate([block for _, block in blocks])
+
+
+@pytest.mark.parametrize(("container", "kind"), ALL)
+def test_any_pieces_are_heard_as_the_whole_file(container, kind, files):
+    data = files[kind]
+    whole = resample(decode_audio(data), 16_000).samples
+    once = samples(heard(container, [data]))
+    assert len(once) == len(whole)
+    # libsndfile has another decoder of Opus than FFmpeg.
+    error = 10 * np.log10(np.var(whole) / max(np.var(once - whole), 1e-12))
+    assert error > (40 if container == "WebM" or "FLAC" in kind else 20)
+    rng = np.random.default_rng(0)
+    cuts = np.sort(rng.integers(0, len(data), 40)).tolist()
+    some = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True) if b > a]
+    for pieces in (pieces_of(data, 1 if "Opus" in kind else 50), pieces_of(data, 777), some):
+        np.testing.assert_array_equal(samples(heard(container, pieces)), once)
+
+
+@pytest.mark.parametrize(("container", "kind"), [("OGG", "Ogg Opus"), ("WebM", "WebM Opus")])
+def test_samples_come_with_their_bytes(container, kind, files):
+    """What the first half of a file says is told before the second half has come."""
+    pieces = pieces_of(files[kind], 500)
+    blocks = heard(container, pieces)
+    early = sum(len(block) for count, block in blocks if count <= len(pieces) / 2)
+    assert early > 0.3 * len(samples(blocks))
+
+
+def test_links_of_a_chain_follow_each_other(files):
+    data = files["Ogg Opus"]
+    assert len(samples(heard("OGG", [data, data]))) == 2 * len(samples(heard("OGG", [data])))
+
+
+def test_who_stops_to_speak_needs_no_last_page(files):
+    """A page that is marked as the last one is asked for of files alone."""
+    data = files["Ogg Opus"]
+    last = data.rindex(b"OggS")
+    with pytest.raises(AudioError, match="no last page"):
+        decode_audio(data[:last])
+    assert len(samples(heard("OGG", [data[:last]]))) > 0
+
+
+def at(data: bytes, place: float) -> int:
+    return int(place * len(data))
+
+
+DAMAGES = {
+    "a byte is another": lambda d: (
+        d[: at(d, 0.4)] + bytes([d[at(d, 0.4)] ^ 1]) + d[at(d, 0.4) + 1 :]
+    ),
+    "some are missing": lambda d: d[: at(d, 0.3)] + d[at(d, 0.6) :],
+    "the end is cut": lambda d: d[:-3],
+    "the beginning is missing": lambda d: d[at(d, 0.5) :],
+    "rubbish follows": lambda d: d + bytes(range(1, 256)),
+    "rubbish is all there is": lambda d: d[:60] + np.random.default_rng(1).bytes(5_000),
+    "nothing comes": lambda d: b"",
+    "the beginning alone": lambda d: d[:20],
+}
+
+
+CASES = [("OGG", "Ogg Opus", damage) for damage in DAMAGES] + [  # WebM has no checksums
+    ("WebM", "WebM Opus", damage) for damage in DAMAGES if damage != "a byte is another"
+]
+
+
+@pytest.mark.parametrize(("container", "kind", "damage"), CASES)
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_damage_is_told(container, kind, damage, size, files):
+    with pytest.raises(AudioError) as caught:
+        heard(container, pieces_of(DAMAGES[damage](files[kind]), size))
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("container", KINDS)
+def test_another_container_is_named(container, files):
+    for other, data in {
+        "WAV": b"RIFF\x24\0\0\0WAVEfmt ",
+        "OGG": files["Ogg Opus"],
+        "WebM": files["WebM Opus"],
+    }.items():
+        if other != container:
+            with pytest.raises(AudioError, match=f"is not {container} but {other}"):
+                heard(container, [data])
+
+
+def test_limits_are_those_of_files(files, rubbish):
+    data = files["Ogg Opus"]
+    with pytest.raises(AudioError, match="longer than 2 s"):
+        heard("OGG", [data], limits=AudioLimits(max_seconds=2.0))
+    with pytest.raises(AudioError, match="no channel 1"):
+        heard("OGG", [data], channel=1)
+    with pytest.raises(AudioError, match="48000 Hz"):
+        heard("OGG", [data], limits=AudioLimits(max_rate=44_100))
+
+
+def test_silence_that_grows_a_thousandfold_is_refused(rubbish):
+    """Ten minutes in some kilobytes: by then 32 MiB have come of it, and no more are made."""
+    data = rubbish.foreign(np.zeros(600 * 16_000, np.float32), 16_000, "Matroska FLAC")
+    assert len(data) < 300_000
+    with pytest.raises(AudioError, match="expands to more than 100 times"):
+        heard("WebM", pieces_of(data, 5_000))
+
+
+def test_only_what_ffmpeg_reads_can_arrive(monkeypatch):
+    assert can_arrive("OGG")
+    assert not can_arrive("MP3")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert not can_arrive("OGG")
