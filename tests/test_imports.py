@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+SPEECH = "models/english/samples/4406-16882-0023.flac"
+TRANSCRIBE = "from asr.cli.main import main; main(['transcribe', {}])"
 TORCH = {"torch", "torchaudio"}
 OTHERS = {
     *("librosa", "scipy", "sklearn"),  # the reference front end
@@ -20,9 +22,19 @@ OTHERS = {
     *("kaldifst", "kaldilm", "kaldi_decoder", "wetext"),  # decoding graphs, written forms
     *("riva", "opentelemetry", "sounddevice", "lhotse", "pytorch_lightning", "tensorboard"),
 }
+ONNX = {"onnx", "onnxruntime"}  # what computes the model that ships
+COMPILER = {"numba", "llvmlite", "scipy"}  # scipy is numba's
 HTTP = {"starlette", "uvicorn", "websockets", "python_multipart"}  # the gateway's alone
 LIGHT = [
-    ("import asr.recognizer", OTHERS),
+    ("import asr", OTHERS | TORCH | {"numpy"}),
+    ("import asr.recognizer", OTHERS | {"torchaudio", "rich"}),
+    (TRANSCRIBE.format(f"'{SPEECH}'"), OTHERS - ONNX - COMPILER | {"torchaudio", "rich"}),
+    (
+        TRANSCRIBE.format(f"'--decoder', 'greedy', '{SPEECH}'"),
+        OTHERS - ONNX | {"torchaudio", "rich"},
+    ),
+    ("from asr.cli.main import main; main(['--help'])", OTHERS | TORCH | {"rich"}),
+    ("from server.client_cli.main import main; main(['--help'])", OTHERS | TORCH | {"rich"}),
     ("import server.command", OTHERS | HTTP),
     ("import asr.audio", OTHERS | TORCH),  # what each audio worker imports
     ("import asr.cli.main", OTHERS | TORCH),

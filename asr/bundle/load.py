@@ -35,7 +35,7 @@ from asr.bundle.contents import (
 from asr.bundle.golden import compute_golden, find_difference
 from asr.bundle.streaming import read_streaming
 from asr.calibration import read_calibrations
-from asr.decoding import read_options
+from asr.decoding import DecoderOptions, read_options
 from asr.device import select_device
 from asr.features import FeatureConfig, FeatureExtractor
 from asr.nn.model import AcousticModel, AcousticModelConfig
@@ -54,10 +54,18 @@ RENEW = "copy the bundle again from its source, or export it anew"
 T = TypeVar("T")
 
 
-def load_bundle(path: str | os.PathLike[str], device: str = "cpu") -> Bundle:
+def load_bundle(
+    path: str | os.PathLike[str],
+    device: str = "cpu",
+    *,
+    uses_language: Callable[[DecoderOptions], bool] = lambda decoder: True,
+) -> Bundle:
     """Read, check and ready the bundle in the folder ``path``, in evaluation mode on ``device``.
 
     The golden input is run on the CPU, whose arithmetic the recorded output came from.
+    ``uses_language`` is told the bundle's decoder. Where it says no, language model and lexicon are
+    compared with their checksums and not read, which takes longer than all the rest; the bundle
+    that is returned has none.
 
     Raises:
         BundleError: a file is missing, damaged, of a newer format or does not fit the others, or
@@ -85,7 +93,9 @@ def load_bundle(path: str | os.PathLike[str], device: str = "cpu") -> Bundle:
     check_sizes(bundle, where=str(folder))
     bundle = _with_weights(bundle, folder / WEIGHTS)
     _check_checksums(folder, config["checksums"])
-    bundle = replace(bundle, language=_read_language(bundle.tokenizer, config, folder))
+    files = _language_files(config, folder)
+    if files and uses_language(bundle.decoder):
+        bundle = replace(bundle, language=_read_language(bundle.tokenizer, config, files))
     _check_golden(bundle, config, folder)
     bundle.extractor.to(place)
     bundle.model.to(place)
@@ -237,8 +247,9 @@ def _check_checksums(folder: Path, checksums: dict[str, Any]) -> None:
             )
 
 
-def _read_language(tokenizer: Tokenizer, config: dict[str, Any], folder: Path) -> Language | None:
-    """The language model and the lexicon, if there are any; every file must be accounted for."""
+def _language_files(config: dict[str, Any], folder: Path) -> dict[str, Path]:
+    """Where the language model and the lexicon are, by their names in a bundle, as far as there are
+    any; every file must be accounted for."""
     found = [name for name in (*LM_FILES, LEXICON) if (folder / name).exists()]
     for name in found:
         if name not in config["checksums"]:
@@ -254,16 +265,21 @@ def _read_language(tokenizer: Tokenizer, config: dict[str, Any], folder: Path) -
             where=str(folder),
             remedy=RENEW,
         )
-    if not found:
-        return None
+    return {name: folder / name for name in found}
+
+
+def _read_language(
+    tokenizer: Tokenizer, config: dict[str, Any], files: Mapping[str, Path]
+) -> Language:
     from asr.decoding.beam.language import Language  # with the compiler, which others do without
 
-    lm = next((folder / name for name in models), None)
-    lexicon = folder / LEXICON if LEXICON in found else None
+    lm = next((path for name, path in files.items() if name in LM_FILES), None)
+    units = config[LANGUAGE].get("units", "words")
     try:
-        return Language.load(tokenizer, lm, lexicon, config[LANGUAGE].get("units", "words"))
+        return Language.load(tokenizer, lm, files.get(LEXICON), units)
     except AsrError as error:
-        raise BundleError(error.what, where=error.where or str(folder), remedy=RENEW) from None
+        where = error.where or str(next(iter(files.values())).parent)
+        raise BundleError(error.what, where=where, remedy=RENEW) from None
 
 
 def _check_golden(bundle: Bundle, config: dict[str, Any], folder: Path) -> None:

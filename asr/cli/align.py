@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from asr.cli.model import add_bundle, with_bundle
 from asr.cli.results import inputs_of, open_results
+from asr.cli.starting import starting
 from asr.cli.terminal import FAILURE, complain, progress
 from asr.cli.writers import CtmWriter, JsonWriter, Result, TextGridWriter
 from asr.files.find import Source, sources_of
@@ -16,6 +17,7 @@ from asr.types import AsrError, ConfigError
 
 if TYPE_CHECKING:
     from asr.cli.segments import Segment
+    from asr.recognizer import Recognizer
 
 __all__ = ["add_align"]
 
@@ -82,9 +84,8 @@ def add_align(parser: argparse.ArgumentParser) -> None:
 
 
 def _align(options: argparse.Namespace) -> int:
-    from asr.cli.segments import LIMITS, align_segments
+    from asr.cli.segments import align_segments
     from asr.decoding.align import SPIKES, AlignConfig
-    from asr.recognizer import Recognizer
 
     segments = _segments(options)
     sources = _sources(options, segments)
@@ -92,9 +93,7 @@ def _align(options: argparse.Namespace) -> int:
     config = SPIKES if options.spikes else AlignConfig()
     failures = 0
     with open_results(FORMATS[options.format], sources, options.output, inputs) as write:
-        recognizer = Recognizer.load(
-            options.bundle, options.device, backend=options.backend, limits=LIMITS
-        )
+        recognizer = _load(options)
         with progress(len(segments), "aligning") as (advance, hidden):
             outcomes = align_segments(recognizer, segments, config)
             groups = groupby(segments, key=lambda segment: segment.audio)
@@ -112,6 +111,17 @@ def _align(options: argparse.Namespace) -> int:
     if failures and len(segments) > 1:
         complain(f"{failures} of {len(segments)} texts could not be aligned")
     return FAILURE if failures else 0
+
+
+@starting()
+def _load(options: argparse.Namespace) -> Recognizer:
+    from asr.bundle import load_bundle
+    from asr.cli.segments import LIMITS
+    from asr.recognizer import Recognizer
+
+    # The texts are known: no language is used.
+    bundle = load_bundle(options.bundle, options.device, uses_language=lambda decoder: False)
+    return Recognizer(bundle, options.device, backend=options.backend, limits=LIMITS)
 
 
 def _segments(options: argparse.Namespace) -> list[Segment]:

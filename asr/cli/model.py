@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from asr.cli.starting import starting
 from asr.files.find import has_audio, is_audio_name
 from asr.files.read import STDIN
 from asr.types import ConfigError
@@ -37,7 +38,8 @@ def with_bundle(run: Run) -> Run:
     """
 
     def settled(options: argparse.Namespace) -> int:
-        from asr.bundle.shipped import shipped_bundle
+        with starting():
+            from asr.bundle.shipped import shipped_bundle
 
         if options.bundle is not None and _is_recording(options.bundle):
             options.files = [options.bundle, *options.files]

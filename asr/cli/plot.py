@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from asr.cli.model import add_bundle, with_bundle
-from asr.cli.recognition import add_recognition, chosen_decoder, load_recognizer
+from asr.cli.recognition import add_recognition, load_to_decode
 from asr.cli.results import inputs_of
 from asr.cli.terminal import printable
 from asr.files.write import check_target
@@ -39,8 +39,7 @@ def _plot(options: argparse.Namespace) -> int:
     [file] = options.files
     check_picture_path(options.output)
     check_target(options.output, [*inputs_of(options), file])
-    recognizer = load_recognizer(options)
-    decoder = chosen_decoder(options, recognizer)
+    recognizer, decoder = load_to_decode(options)
     waveform = read_audio(file, limits=recognizer.limits)
     log_probs, lengths = recognizer.log_probs([waveform])
     figure = draw_utterance(

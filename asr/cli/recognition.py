@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
+from asr.cli.starting import starting
 from asr.files.read import read_lines
 from asr.types import ConfigError, DecodingError
 
@@ -25,6 +26,7 @@ __all__ = [
     "chosen_options",
     "chosen_phrases",
     "load_recognizer",
+    "load_to_decode",
 ]
 
 
@@ -117,12 +119,18 @@ def _add_phrases(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@starting()
 def load_recognizer(
-    options: argparse.Namespace, gate: Gate | None = None, limits: AudioLimits | None = None
+    options: argparse.Namespace,
+    gate: Gate | None = None,
+    limits: AudioLimits | None = None,
+    *,
+    uses_language: Callable[[DecoderOptions], bool] = lambda decoder: True,
 ) -> Recognizer:
     """The bundle's recogniser, with the language model and lexicon of the command line if given.
 
-    ``gate`` says which audio holds no words, ``limits`` what audio is accepted.
+    ``gate`` says which audio holds no words, ``limits`` what audio is accepted. ``uses_language``
+    is told the bundle's decoder; where it says no, the bundle's own language is not read.
 
     Raises:
         AsrError: the bundle, the model or the lexicon cannot be read, or they do not fit.
@@ -130,13 +138,37 @@ def load_recognizer(
     from asr.bundle import load_bundle
     from asr.recognizer import Recognizer
 
-    bundle = load_bundle(options.bundle, options.device)
-    if options.lm is not None or options.lexicon is not None:
+    other = options.lm is not None or options.lexicon is not None
+    bundle = load_bundle(
+        options.bundle,
+        options.device,
+        uses_language=lambda decoder: not other and uses_language(decoder),
+    )
+    if other:
         from asr.decoding.beam.language import Language
 
         language = Language.load(bundle.tokenizer, options.lm, options.lexicon, options.lm_units)
         bundle = replace(bundle, language=language)
     return Recognizer(bundle, options.device, backend=options.backend, limits=limits, gate=gate)
+
+
+def load_to_decode(
+    options: argparse.Namespace, gate: Gate | None = None, limits: AudioLimits | None = None
+) -> tuple[Recognizer, Decoder]:
+    """As :func:`load_recognizer`, for nothing but the decoder of :func:`chosen_decoder`.
+
+    Raises:
+        AsrError: one of them cannot be had, before any audio is read.
+    """
+    from asr.decoding import BeamOptions
+
+    recognizer = load_recognizer(
+        options,
+        gate,
+        limits,
+        uses_language=lambda default: isinstance(chosen_options(options, default), BeamOptions),
+    )
+    return recognizer, chosen_decoder(options, recognizer)
 
 
 def chosen_options(options: argparse.Namespace, default: DecoderOptions) -> DecoderOptions:

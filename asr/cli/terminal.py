@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 from asr.types import AsrError
 
@@ -119,6 +119,9 @@ def _drop_what_cannot_be_written() -> None:
 def progress(total: int, doing: str) -> Iterator[tuple[Callable[[int], None], Hidden]]:
     """A bar on stderr if that is a terminal; gives a function that advances it, and a context in
     which it is not shown, so that lines may be written."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda count: None, nullcontext  # rich takes its time to load
+        return
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
@@ -127,7 +130,6 @@ def progress(total: int, doing: str) -> Iterator[tuple[Callable[[int], None], Hi
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=Console(stderr=True),
-        disable=sys.stderr is None or not sys.stderr.isatty(),
         # Passing through the bar's console, text would change: wrapped, and sent to stderr.
         redirect_stdout=False,
         redirect_stderr=False,

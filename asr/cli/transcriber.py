@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 
 from asr.audio import OWN_RECORDINGS
-from asr.cli.recognition import chosen_decoder, load_recognizer
+from asr.cli.recognition import load_to_decode
 from asr.gate import Gate
 from asr.itn import shared_normalizer
 from asr.segmenter import SegmentOptions
@@ -27,8 +27,7 @@ class Transcriber:
         self._segments = SegmentOptions(options.segment_seconds / 3, options.segment_seconds)
         gate = Gate(options.silence_gate, options.min_confidence)
         self._normalizer = shared_normalizer() if options.written else None
-        self._recognizer = load_recognizer(options, gate, OWN_RECORDINGS)
-        self._decoder = chosen_decoder(options, self._recognizer)
+        self._recognizer, self._decoder = load_to_decode(options, gate, OWN_RECORDINGS)
         self._batch_seconds = options.batch_seconds
 
     def __call__(

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from asr.files.read import read_lines
+from asr.files.read import read_text
 from asr.files.write import write_text
 from asr.lm.ngrams import OTHER_UNKNOWN, UNKNOWN
 from asr.tokens import SPACE, Tokenizer
@@ -79,24 +79,27 @@ def read_lexicon(
             way. The message has file and line.
     """
     ids = {token: k for k, token in enumerate(tokenizer.tokens) if k != tokenizer.blank}
-    found: dict[str, dict[Labels, str]] = {}
+    found: dict[str, dict[Labels, int]] = {}  # with the number of the line
     silences: list[int] = []
-    for where, text in read_lines(path, error):
-        word, *tokens = text.split()
+    for number, text in enumerate(read_text(path, error).split("\n"), start=1):
+        word, *tokens = text.split() or [""]
+        if not word:
+            continue
         try:
             way = _parsed(word, tokens, ids, tokenizer)
             if word in SILENCE_WORDS:
                 silences.append(_silence(word, way, tokenizer))
                 continue
             word = _plain(word)
-            first = found.setdefault(word, {}).setdefault(way, where)
-            if first != where:
+            first = found.setdefault(word, {}).setdefault(way, number)
+            if first != number:
                 raise error(
                     f"the word {word!r} has the tokens {' '.join(tokens) or word!r} twice, "
-                    f"first in {first.rsplit(', ', 1)[-1]}",
+                    f"first in line {first}",
                     remedy="take one of the lines out",
                 )
         except AsrError as fault:
+            where = f"{os.fspath(path)}, line {number}"
             raise error(fault.what, where=where, remedy=fault.remedy) from None
     if not found:
         raise error("the lexicon is empty", where=str(path), remedy="give one word a line")
@@ -149,7 +152,7 @@ def _without_mark(way: Labels, tokenizer: Tokenizer) -> Labels:
 
 def _plain(word: str) -> str:
     """The word itself, of one that may be numbered as a variant."""
-    if variant := VARIANT.fullmatch(word):
+    if word.endswith(")") and (variant := VARIANT.fullmatch(word)):
         word = variant[1]
     return UNKNOWN if word == OTHER_UNKNOWN else word
 
@@ -158,14 +161,16 @@ def _parsed(word: str, tokens: list[str], ids: Mapping[str, int], tokenizer: Tok
     """How a line says its word."""
     if not tokens:
         return _as_written(_plain(word), tokenizer)
-    if separator_of(tokenizer) is not None and tokens[-1] in (SPACE, END_MARK):
+    if tokens[-1] in (SPACE, END_MARK) and separator_of(tokenizer) is not None:
         tokens = tokens[:-1]
-    if unknown := [token for token in dict.fromkeys(tokens) if token not in ids]:
+    try:
+        way = tuple(map(ids.__getitem__, tokens))
+    except KeyError:
+        unknown = [token for token in dict.fromkeys(tokens) if token not in ids]
         raise LanguageModelError(
             f"the word {word!r} has tokens that the model lacks: {', '.join(map(repr, unknown))}",
             remedy="say it with tokens of the bundle's tokens.txt, or take it out",
-        )
-    way = tuple(ids[token] for token in tokens)
+        ) from None
     if tokenizer.kind == "subwords":
         way = _marked(word, way, tokenizer)
     if not way:

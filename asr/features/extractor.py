@@ -12,7 +12,6 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from asr.features._torchaudio import torchaudio
 from asr.features.config import FeatureConfig
 from asr.features.frontends import KaldiFrontEnd, LibrosaFrontEnd, TorchaudioFrontEnd
 from asr.features.statistics import MIN_STD, Moments, RunningStatistics, speech_weights
@@ -252,6 +251,8 @@ def _deltas(frames: Tensor, lengths: Tensor) -> Tensor:
     t = torch.arange(frames.shape[1], device=frames.device)
     source = torch.minimum(t, (lengths - 1).clamp(min=0).unsqueeze(1))  # (B, T)
     held = frames.gather(1, source.unsqueeze(2).expand_as(frames))
+    from asr.features._torchaudio import torchaudio
+
     slopes: Tensor = torchaudio.functional.compute_deltas(
         held.transpose(1, 2), win_length=DELTA_WINDOW
     )

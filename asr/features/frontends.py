@@ -1,6 +1,6 @@
 """Base features of a padded batch of waveforms: log-mel energies or cepstra, frame by frame.
 
-Three front ends behind one call, ``(waveforms (B, N), lengths (B,)) -> (B, T, C)``: torchaudio
+Three front ends behind one call, ``(waveforms (B, N), lengths (B,)) -> (B, T, C)``: torchaudio's
 (batched, any device), librosa (numpy in float64, the reference) and Kaldi's recipe. A frame is a
 window of samples that lies wholly inside the utterance, so no frame sees padding.
 """
@@ -15,9 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from asr.extras import import_extra
-from asr.features._torchaudio import torchaudio
 from asr.features.config import FeatureConfig
-from asr.features.warp import VTLN_MARGIN_HIGH_HZ, VTLN_MARGIN_LOW_HZ, warped_filters
+from asr.features.warp import (
+    VTLN_MARGIN_HIGH_HZ,
+    VTLN_MARGIN_LOW_HZ,
+    mel_filters,
+    warped_filters,
+)
 from asr.types import ConfigError
 
 __all__ = ["KaldiFrontEnd", "LibrosaFrontEnd", "TorchaudioFrontEnd"]
@@ -27,7 +31,10 @@ KALDI_SCALE = 32768.0  # Kaldi's samples are 16-bit integers
 
 
 class TorchaudioFrontEnd(nn.Module):
-    """Features by torchaudio's functions, batched, on the device of the waveforms."""
+    """Features as torchaudio's functions give them, batched, on the device of the waveforms.
+
+    Energies come from torch alone, so that they do not wait for torchaudio to be loaded.
+    """
 
     window: Tensor
     mel: Tensor
@@ -37,18 +44,9 @@ class TorchaudioFrontEnd(nn.Module):
         super().__init__()
         self.config = config
         self.register_buffer("window", torch.hann_window(config.win_length), persistent=False)
-        mel = torchaudio.functional.melscale_fbanks(
-            config.n_fft // 2 + 1,
-            config.low_hz,
-            config.top_hz,
-            config.num_mels,
-            config.sample_rate,
-            norm=None,
-            mel_scale="htk",
-        )
-        self.register_buffer("mel", mel, persistent=False)
-        dct = torchaudio.functional.create_dct(config.num_ceps + 1, config.num_mels, norm="ortho")
-        self.register_buffer("dct", dct[:, 1:], persistent=False)  # without the zeroth
+        self.register_buffer("mel", mel_filters(config), persistent=False)
+        if config.kind == "mfcc":
+            self.register_buffer("dct", _dct(config), persistent=False)
 
     def forward(self, waveforms: Tensor, lengths: Tensor, warps: Tensor | None = None) -> Tensor:
         """Map ``(B, N)`` to ``(B, T, C)``, by mel filters warped by ``warps (B,)``."""
@@ -56,17 +54,16 @@ class TorchaudioFrontEnd(nn.Module):
         x = waveforms.float()
         if config.preemphasis:
             x = torch.cat([x[:, :1], x[:, 1:] - config.preemphasis * x[:, :-1]], dim=1)
-        power: Tensor = torchaudio.functional.spectrogram(
+        spectrum = torch.stft(
             x,
-            pad=0,
-            window=self.window,
             n_fft=config.n_fft,
             hop_length=config.hop_length,
             win_length=config.win_length,
-            power=2.0,
-            normalized=False,
+            window=self.window,
             center=False,
-        ).transpose(1, 2)  # (B, T, n_fft // 2 + 1)
+            return_complex=True,
+        )
+        power = spectrum.abs().square().transpose(1, 2)  # (B, T, n_fft // 2 + 1)
         filters = self.mel if warps is None else warped_filters(config, warps)
         features = (power @ filters).clamp(min=POWER_FLOOR).log()  # (B, T, num_mels)
         if config.kind == "mfcc":
@@ -76,6 +73,16 @@ class TorchaudioFrontEnd(nn.Module):
             energy = frames.square().sum(2, keepdim=True).clamp(min=POWER_FLOOR).log()
             features = torch.cat([features, energy], dim=2)
         return features
+
+
+def _dct(config: FeatureConfig) -> Tensor:
+    """What makes cepstra of energies, ``(num_mels, num_ceps)``; the zeroth is left out."""
+    from asr.features._torchaudio import torchaudio
+
+    dct: Tensor = torchaudio.functional.create_dct(
+        config.num_ceps + 1, config.num_mels, norm="ortho"
+    )
+    return dct[:, 1:]
 
 
 def _librosa() -> Any:
@@ -155,6 +162,8 @@ class KaldiFrontEnd(nn.Module):
         return torch.stack(rows)
 
     def _one(self, x: Tensor, warp: float) -> Tensor:
+        from asr.features._torchaudio import torchaudio
+
         config = self.config
         milliseconds = 1000 / config.sample_rate
         options = {

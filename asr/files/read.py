@@ -61,10 +61,14 @@ def read_text(path: StrPath, error: type[AsrError], *, remedy: str = "check the 
         AsrError: of the class ``error``: the file cannot be read, or is not UTF-8 text; the message
             names file and line.
     """
-    lines = []
-    for number, line in read_byte_lines(path, error, remedy=remedy):
-        lines.append(_decoded(line, _where(path, number), error))
-    return "".join(lines).replace("\r\n", "\n").replace("\r", "\n")
+    lines = [line for _, line in read_byte_lines(path, error, remedy=remedy)]
+    try:
+        text = b"".join(lines).decode()
+    except UnicodeDecodeError:
+        # Line by line, to say which it is. No character goes beyond its line.
+        decoded = [_decoded(line, _where(path, n), error) for n, line in enumerate(lines, start=1)]
+        text = "".join(decoded)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_lines(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NEEDED = {"asr", "numpy", "safetensors", "soundfile", "soxr", "torch", "torchaudio"}
+NEEDED = {"asr", "numpy", "safetensors", "soundfile", "soxr"}
 SOUNDFILES = {"_cffi_backend", "_soundfile", "_soundfile_data", "cffi", "pycparser"}
 SCRIPT = """
 import sys
 import torch
-from asr.features._torchaudio import torchaudio
 before = {name.split(".")[0] for name in sys.modules}
 {body}
 after = {name.split(".")[0] for name in sys.modules}
@@ -19,7 +18,7 @@ print(*sorted(after - before - sys.stdlib_module_names))
 
 
 def brought_along(body: str) -> set[str]:
-    """Packages that ``body`` imports beside torch, torchaudio and theirs."""
+    """Packages that ``body`` imports beside torch and what it imports."""
     code = SCRIPT.replace("{body}", body)
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr

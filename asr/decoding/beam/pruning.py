@@ -128,7 +128,9 @@ def _keep_complete(
         return chosen
     # Where the model is sure, few are chosen, or one, and it is the best: none of them may go.
     more = np.empty(len(chosen) + 1, dtype=np.int32)
-    more[:-1], more[-1] = chosen, best
+    for i in range(len(chosen)):  # no slice, as in asr.decoding.beam.search.grow
+        more[i] = chosen[i]
+    more[-1] = best
     return more
 
 

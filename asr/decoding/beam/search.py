@@ -220,7 +220,9 @@ def grow(records: Records, used: int, more: int) -> Records:
     if used + more <= len(records):
         return records
     longer = np.empty(2 * (used + more), dtype=records.dtype)
-    longer[:used] = records[:used]
+    # Not as a slice: numba would compile what names both shapes where they differ, for 2 s.
+    for row in range(used):
+        longer[row] = records[row]
     return longer
 
 

@@ -379,10 +379,16 @@ def _phrases_ahead(boosts: WordBoosts, phrase_node: int, node: int, words: int) 
         return waiting
     best = 0.0
     while True:
-        low, high = boosts.begins[phrase_node], boosts.begins[phrase_node + 1]
-        at = low + np.searchsorted(boosts.nodes[low:high], node)
-        if at < high and boosts.nodes[at] == node:
-            best = max(best, boosts.earned[at])
+        low, end = boosts.begins[phrase_node], boosts.begins[phrase_node + 1]
+        high = end
+        while low < high:  # numpy's function for it takes longer to compile than all the rest here
+            middle = (low + high) >> 1
+            if boosts.nodes[middle] < node:
+                low = middle + 1
+            else:
+                high = middle
+        if low < end and boosts.nodes[low] == node:
+            best = max(best, boosts.earned[low])
         if phrase_node == ROOT:
             return best
         phrase_node = boosts.phrases.links[phrase_node]

@@ -9,6 +9,8 @@ import torch
 
 from asr.audio import read_audio
 from asr.features import FeatureConfig, FeatureExtractor, RunningStatistics
+from asr.features._torchaudio import torchaudio
+from asr.features.frontends import TorchaudioFrontEnd
 from asr.types import ConfigError, CorpusError, MissingPackageError
 
 
@@ -62,6 +64,28 @@ def kaldi(options_type, online_type, samples, **changes):
     online.accept_waveform(16_000, (samples * 32768).tolist())
     online.input_finished()
     return torch.from_numpy(np.stack([online.get_frame(t) for t in range(online.num_frames_ready)]))
+
+
+@pytest.mark.parametrize("rate", [16000, 11025])
+def test_energies_are_those_that_torchaudio_gives(rate, speech):
+    config = FeatureConfig(sample_rate=rate, num_mels=23, low_hz=60.0, preemphasis=0.0)
+    functional = torchaudio.functional
+    samples = speech[None, :20000]
+    power = functional.spectrogram(
+        samples,
+        pad=0,
+        window=torch.hann_window(config.win_length),
+        n_fft=config.n_fft,
+        hop_length=config.hop_length,
+        win_length=config.win_length,
+        power=2.0,
+        normalized=False,
+        center=False,
+    )
+    filters = functional.melscale_fbanks(config.n_fft // 2 + 1, 60.0, rate / 2, 23, rate)
+    expected = (power.transpose(1, 2) @ filters).clamp(min=1e-7).log()
+    lengths = torch.tensor([samples.shape[1]])
+    assert torch.equal(TorchaudioFrontEnd(config)(samples, lengths), expected)
 
 
 def test_kaldi_style_filters_agree_with_kaldi(speech):
