@@ -94,7 +94,8 @@ class WordDecoder:
     def _inputs(self) -> WordInputs:
         """What each search takes beside the frames."""
         from asr.decoding.beam.language import search_options
-        from asr.decoding.beam.word_search import start_histories, start_places, start_word_beam
+        from asr.decoding.beam.word_histories import start_histories, start_places
+        from asr.decoding.beam.word_search import start_word_beam
         from asr.decoding.beam.word_stream import WordInputs
 
         grammar = self.language.words(self.options)

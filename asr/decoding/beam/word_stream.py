@@ -16,13 +16,11 @@ from asr.decoding.beam.blocks import GUARD, BlockStream, cut_between
 from asr.decoding.beam.running import Labels, RunningSearch, begins_with
 from asr.decoding.beam.tables import Records
 from asr.decoding.beam.tree import ROOT
+from asr.decoding.beam.word_ends import end_words
+from asr.decoding.beam.word_histories import compact_histories
 from asr.decoding.beam.word_paths import GAP, Said, best_word_path
-from asr.decoding.beam.word_search import (
-    compact_histories,
-    end_words,
-    search_words,
-    start_cache,
-)
+from asr.decoding.beam.word_scores import start_cache
+from asr.decoding.beam.word_search import search_words
 from asr.decoding.spans import Span, spelled, timed_tokens, word_of
 from asr.decoding.stability import STABILITY
 from asr.decoding.stopping import Stop, StoppedError
