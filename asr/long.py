@@ -75,7 +75,8 @@ def prepared_window(recognizer: Recognizer, segmenter: Segmenter) -> PreparedWav
     is_short = len(window) < recognizer.min_samples  # a rest that is no frame
     if is_short or recognizer.gate.is_silent(window, rate):
         return None
-    return PreparedWaveform(window, rate, len(window) / rate)
+    is_part = not segmenter.is_whole
+    return PreparedWaveform(window, rate, len(window) / rate, may_change=is_part)
 
 
 def decode_piece(

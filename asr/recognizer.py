@@ -35,7 +35,8 @@ class PreparedWaveform:
 
     ``samples`` is float32 ``(N,)``, ``sample_rate`` the model's in hertz; ``duration`` is in
     seconds, as the audio came. ``speaker`` is who speaks, if that is known. ``is_silent``: the
-    recogniser's gate takes it for silence, and its transcript is empty.
+    recogniser's gate takes it for silence, and its transcript is empty. ``may_change``: it is a
+    part of a long recording, in which voices may follow each other.
     """
 
     samples: NDArray[np.float32]
@@ -43,6 +44,7 @@ class PreparedWaveform:
     duration: float
     speaker: str | None = None
     is_silent: bool = False
+    may_change: bool = False
 
 
 class Recognizer:
@@ -223,7 +225,10 @@ class Recognizer:
             assert self._model is not None
             with torch.inference_mode():
                 features, frames = self._extractor(
-                    samples.to(self.device), lengths.to(self.device), speakers
+                    samples.to(self.device),
+                    lengths.to(self.device),
+                    speakers,
+                    [waveform.may_change for waveform in prepared],
                 )
                 log_probs = self._model(features, frames)
                 return log_probs.cpu(), self.bundle.model.num_frames(frames).cpu()

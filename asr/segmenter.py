@@ -103,6 +103,16 @@ class Segmenter:
         """Whether there is audio enough for a window, or the recording's last waits."""
         return self._held > self._most or (self._ended and self._held > 0)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the window that is ready is the whole recording."""
+        return self._start == 0 and self._ends_here
+
+    @property
+    def _ends_here(self) -> bool:
+        """Whether no more than a window is left."""
+        return self._ended and self._held <= self._most
+
     def window(self) -> NDArray[np.float32]:
         """The samples to compute next ``(N,)``."""
         parts = [self._blocks.popleft()]
@@ -120,9 +130,8 @@ class Segmenter:
                 The segment is all of it then.
         """
         window = self.window()
-        is_last = self._ended and self._held <= self._most
         frames = len(log_probs)
-        if not is_last and frames > self._least:
+        if not self._ends_here and frames > self._least:
             frames = self._place(log_probs, window)
         size = len(window) if frames == len(log_probs) else frames * self._step
         piece = Piece(

@@ -15,11 +15,13 @@ from torch import Tensor, nn
 from asr.features.config import FeatureConfig
 from asr.features.frontends import KaldiFrontEnd, LibrosaFrontEnd, TorchaudioFrontEnd
 from asr.features.statistics import MIN_STD, Moments, RunningStatistics, speech_weights
+from asr.features.voices import voice_changes
 from asr.types import CorpusError
 
 __all__ = ["FeatureConfig", "FeatureExtractor", "RunningStatistics"]
 
 DELTA_WINDOW = 5  # frames of the regression, two on each side
+LEAST_POWER = 1e-10  # of a frame: -100 dB
 PRIOR_SECONDS = 2.0  # of speech that running statistics take the corpus' to stand for
 
 Frames = TypeVar("Frames", int, Tensor)
@@ -41,7 +43,11 @@ class FeatureExtractor(nn.Module):
         self.speakers: dict[str, tuple[Tensor, Tensor]] = {}
 
     def forward(
-        self, waveforms: Tensor, lengths: Tensor, speakers: Sequence[str | None] | None = None
+        self,
+        waveforms: Tensor,
+        lengths: Tensor,
+        speakers: Sequence[str | None] | None = None,
+        may_change: Sequence[bool] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return features ``(B, T, F)`` and their lengths ``(B,)``.
 
@@ -50,8 +56,10 @@ class FeatureExtractor(nn.Module):
             lengths: valid samples ``(B,)``.
             speakers: names, for normalisation by speaker (CMVN per speaker); those without
                 statistics, and None, use their utterance's.
+            may_change: of each, whether voices may change in it. What each voice says is then
+                normalised as an utterance of its own.
         """
-        return self.stack(*self.frames(waveforms, lengths, speakers))
+        return self.stack(*self.frames(waveforms, lengths, speakers, may_change=may_change))
 
     def frames(
         self,
@@ -61,11 +69,12 @@ class FeatureExtractor(nn.Module):
         *,
         running: bool = False,
         warps: Tensor | None = None,
+        may_change: Sequence[bool] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return normalised (CMVN) frames ``(B, T, F0)`` before stacking, and their lengths.
 
         ``warps (B,)`` are factors of the mel filters' frequencies, for training (see
-        :func:`asr.features.warp.warped_filters`).
+        :func:`asr.features.warp.warped_filters`). For ``may_change`` see :meth:`forward`.
         With ``running``, statistics of the utterance become those of its frames so far (see
         :class:`RunningStatistics`), so that training sees what streams are normalised by.
         """
@@ -76,6 +85,11 @@ class FeatureExtractor(nn.Module):
             mean, inv_std = running_statistics.add(frames, self.loudness(frames))
         else:
             mean, inv_std = self._statistics(frames, lengths, valid, speakers)
+            if may_change is not None and self.has_running_statistics:
+                mean, inv_std = mean.expand_as(frames).clone(), inv_std.expand_as(frames).clone()
+                for b in [b for b, may in enumerate(may_change) if may]:
+                    place = b, slice(int(lengths[b]))
+                    mean[place], inv_std[place] = self._by_voice(waveforms[b], frames[place])
         return ((frames - mean) * inv_std).masked_fill(~valid, 0.0), lengths
 
     def stack(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -212,17 +226,50 @@ class FeatureExtractor(nn.Module):
         kind = self.config.normalisation
         if kind in ("none", "global"):
             return self.fixed_statistics()
-        weights = self._weights(frames, valid)  # (B, T, 1)
-        frames = frames.masked_fill(~valid, 0.0)
-        count = weights.sum(1, keepdim=True).clamp(min=1.0)  # (B, 1, 1)
-        mean = (frames * weights).sum(1, keepdim=True) / count  # (B, 1, F0)
-        squares = ((frames - mean).square() * weights).sum(1, keepdim=True)
-        inv_std = 1 / (squares / count).sqrt().clamp(min=MIN_STD)
+        mean, inv_std = self._of_utterances(frames, valid)  # (B, 1, F0)
         if kind == "speaker" and speakers is not None:
             for b, name in enumerate(speakers):
                 if name is not None and name in self.speakers:
                     mean[b, 0], inv_std[b, 0] = self.speakers[name]
         return mean, inv_std
+
+    def _of_utterances(self, frames: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and inverse deviation ``(B, 1, F0)`` of the valid frames of each."""
+        weights = self._weights(frames, valid)  # (B, T, 1)
+        frames = frames.masked_fill(~valid, 0.0)
+        count = weights.sum(1, keepdim=True).clamp(min=1.0)  # (B, 1, 1)
+        mean = (frames * weights).sum(1, keepdim=True) / count  # (B, 1, F0)
+        squares = ((frames - mean).square() * weights).sum(1, keepdim=True)
+        return mean, 1 / (squares / count).sqrt().clamp(min=MIN_STD)
+
+    def _by_voice(self, waveform: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and inverse deviation ``(T, F0)`` of the voice that each of ``frames (T, F0)`` is
+        of; ``waveform (N,)``."""
+        changes = voice_changes(
+            frames.double().cpu().numpy(),
+            self._level(waveform, frames).double().cpu().numpy(),
+            self.config.frame_shift_ms / 1000,
+        )
+        statistics = []
+        for part in frames.tensor_split(changes):
+            one = part[None]
+            mean, inv_std = self._of_utterances(
+                one, torch.ones_like(one[..., :1], dtype=torch.bool)
+            )
+            statistics.append((mean[0].expand_as(part), inv_std[0].expand_as(part)))
+        means, inv_stds = zip(*statistics, strict=True)
+        return torch.cat(means), torch.cat(inv_stds)
+
+    def _level(self, waveform: Tensor, frames: Tensor) -> Tensor:
+        """How loud each frame is ``(T,)``, in nepers of power.
+
+        The mean over mel filters tells consonants from pauses; cepstra have no such mean.
+        """
+        config = self.config
+        if config.kind == "fbank":
+            return frames[:, : config.num_mels].mean(dim=1)
+        pieces = waveform.unfold(0, config.frame_span, config.hop_length)[: len(frames)]
+        return pieces.var(dim=1, correction=0).clamp(min=LEAST_POWER).log()
 
     def _weights(self, frames: Tensor, valid: Tensor) -> Tensor:
         """How much each frame counts in its utterance's statistics, ``(B, T, 1)``."""

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import re
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
 
-from asr.audio import probe_file
+from asr.audio import probe_file, read_audio
 from asr.bundle import load_bundle
 from asr.bundle.shipped import read_samples, shipped_bundle
 from asr.cli.main import main
+from asr.decoding import GreedyOptions
+from asr.long import transcribe_blocks
 from asr.recognizer import Recognizer
-from asr.scoring import ErrorCounts, calibration_error, reliability, right_tokens, word_errors
+from asr.scoring import (
+    ErrorCounts,
+    calibration_error,
+    reliability,
+    right_tokens,
+    token_errors,
+    word_errors,
+)
+from asr.segmenter import SegmentOptions
 from asr.transcribe import in_order, transcribe_files
 from asr.types import BundleError
 from recipes.english.corpus import CORPORA, DEV, SAMPLE_SPEAKERS
@@ -99,6 +110,62 @@ def test_of_words_said_with_some_confidence_as_many_are_right(shared_data):
     assert len(sure) >= 3
     for each in sure:
         assert abs(each.accuracy - each.confidence) <= 0.1, each
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("search", ["greedy", "beam"])
+@pytest.mark.parametrize("turns", ["sentence", "reader"])
+def test_ten_minutes_are_heard_as_their_sentences_are(bundle, shared_data, turns, search):
+    """Phones of greedy search and words of the bundle's own decoder, of four readers who read a
+    sentence each in turn, or one after the other: within one point of the sentences alone."""
+    recognizer = Recognizer(bundle)
+    decoder = recognizer.decoder(GreedyOptions() if search == "greedy" else None)
+    spoken = _readers(shared_data, turns)
+    waveforms = {file: read_audio(file) for file in spoken}
+    ways = bundle.language.lexicon.pronunciations
+    names = bundle.tokenizer.tokens
+
+    def expected(text):
+        words = text.split()
+        if search == "beam":
+            return words
+        return [names[token] for word in words for token in ways.get(word, [()])[0]]
+
+    def heard(transcript):
+        return transcript.hypotheses[0].text.split()
+
+    apart = sum(
+        (
+            token_errors(expected(spoken[file]), heard(recognizer.recognize([each], decoder)[0]))
+            for file, each in waveforms.items()
+        ),
+        ErrorCounts(),
+    )
+    samples = [waveform.samples for waveform in waveforms.values()]
+    whole = transcribe_blocks(recognizer, samples, decoder, SegmentOptions())
+    together = token_errors(expected(" ".join(spoken.values())), heard(whole))
+    print(f"{turns}, {search}: {100 * apart.rate:.2f} % apart, {100 * together.rate:.2f} % as one")
+    assert whole.duration > 600
+    assert abs(together.rate - apart.rate) <= 0.01, (together, apart)
+
+
+def _readers(shared_data, turns):
+    """Texts by file: ten minutes of LibriSpeech's readers, who take turns by sentence or read what
+    they read at once."""
+    readers: list[dict[str, str]] = []
+    for reader in sorted(shared_data("librispeech_opus").glob("dev-clean-4/*")):
+        spoken, seconds = {}, 0.0
+        for path in sorted(reader.glob("*/*.trans.txt")):
+            for name, text in (line.split(maxsplit=1) for line in path.read_text().splitlines()):
+                file = path.with_name(f"{name}.opus")
+                if seconds < 155:
+                    spoken[str(file)] = text
+                    seconds += probe_file(file).duration
+        readers.append(spoken)
+    if turns == "reader":
+        return {file: text for spoken in readers for file, text in spoken.items()}
+    rounds = zip_longest(*(spoken.items() for spoken in readers))
+    return dict(each for turn in rounds for each in turn if each is not None)
 
 
 def _held_out(shared_data):
