@@ -63,7 +63,9 @@ async def serve(
     address = listen(server, options.listen)
     with ExitStack() as stack:
         if options.metrics_port is not None:
-            metrics = MetricsServer(application.metrics, options.metrics_host, options.metrics_port)
+            metrics = MetricsServer(
+                application.metrics.registry, options.metrics_host, options.metrics_port
+            )
             metrics.start()
             stack.callback(metrics.stop)
         await server.start()

@@ -19,6 +19,7 @@ __all__ = [
     "ServerOptions",
     "StreamOptions",
     "check_range",
+    "read_host",
 ]
 
 MIB = 1024 * 1024
@@ -45,7 +46,7 @@ class ListenOptions:
     token_file: Path | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "host", _host(self.host))
+        object.__setattr__(self, "host", read_host(self.host))
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"port {self.port} is none", remedy="give 0 to 65535")
         if (self.certificate is None) != (self.key is None):
@@ -165,11 +166,16 @@ class ServerOptions:
     tracing: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "metrics_host", _host(self.metrics_host))
+        object.__setattr__(self, "metrics_host", read_host(self.metrics_host))
         check_range("the grace time", self.grace_seconds, 0.0, 86_400.0)
 
 
-def _host(text: str) -> str:
+def read_host(text: str) -> str:
+    """A name or address to listen on, an IPv6 one without its brackets; or ``unix:PATH``.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
     try:
         return listening(text)
     except AddressError as error:

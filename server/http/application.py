@@ -18,6 +18,7 @@ from server.client import AsyncClient
 from server.http.admission import Admission
 from server.http.door import Door
 from server.http.errors import ApiError
+from server.http.metrics import GatewayMetrics
 from server.http.models import Models
 from server.http.options import GatewayOptions
 from server.http.socket import Sockets
@@ -49,6 +50,7 @@ def make_application(
     options: GatewayOptions,
     keys: Tokens | None,
     sockets: Sockets,
+    metrics: GatewayMetrics,
 ) -> Starlette:
     """Everything that a gateway answers, asking the server of ``client``."""
     models = Models(client)
@@ -65,7 +67,7 @@ def make_application(
         Route("/", _page),
         Mount("/page", _PageFiles(directory=PAGE, check_dir=False)),
     ]
-    middleware = [Middleware(Door, keys=keys, origins=options.origins)]
+    middleware = [Middleware(Door, metrics=metrics, keys=keys, origins=options.origins)]
     if options.origins:
         cors = Middleware(
             CORSMiddleware,

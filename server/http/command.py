@@ -129,6 +129,15 @@ def _add_capacity(parser: ArgumentParser) -> None:
     for name, kind, value, metavar, text in numbers:
         help = f"{text} (default: %(default)s)"
         group.add_argument(name, type=kind, default=value, metavar=metavar, help=help)
+    group.add_argument(
+        "--metrics-port", type=int, metavar="PORT", help="serve Prometheus metrics there by HTTP"
+    )
+    group.add_argument(
+        "--metrics-host",
+        default=default.metrics_host,
+        metavar="HOST",
+        help="address of the metrics, which need no key (default: %(default)s)",
+    )
     add_log_options(group, "request")
 
 
@@ -159,4 +168,6 @@ def _options(options: Namespace) -> GatewayOptions:
         idle_seconds=options.idle_seconds,
         grace_seconds=options.grace_seconds,
         origins=tuple(options.allow_origin),
+        metrics_host=options.metrics_host,
+        metrics_port=options.metrics_port,
     )

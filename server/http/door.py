@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.client import ClientError
 from server.client.channel import name_call
 from server.http.errors import ApiError, error_of, give_up
+from server.http.metrics import GONE, GatewayMetrics, door_of
 from server.telemetry.logs import FIELDS
 from server.transport.authentication import Tokens
 
@@ -23,7 +24,6 @@ log = logging.getLogger(__name__)
 
 REQUEST_ID = "x-request-id"
 LEFT_BYTES = 8 * 1024 * 1024  # of a refused body that are read, so that its sender reads the answer
-GONE = 499  # for the log: the client did not wait for the answer
 
 
 class Door:
@@ -32,12 +32,18 @@ class Door:
     Args:
         keys: of clients; None: anybody may ask. What ``app`` serves outside ``/v1/`` needs none.
         origins: pages of other sites that may ask.
+        metrics: count every request.
     """
 
     def __init__(
-        self, app: ASGIApp, keys: Tokens | None = None, origins: tuple[str, ...] = ()
+        self,
+        app: ASGIApp,
+        metrics: GatewayMetrics,
+        keys: Tokens | None = None,
+        origins: tuple[str, ...] = (),
     ) -> None:
         self._app = app
+        self._metrics = metrics
         self._keys = keys
         self._origins = origins
 
@@ -51,10 +57,12 @@ class Door:
             return
         answer = _Answer(send, request_id)
         begun = time.monotonic()
-        try:
-            await self._serve(scope, headers, receive, answer)
-        except (ClientDisconnect, OSError):
-            answer.status = GONE
+        with self._metrics.visit(door_of(scope["path"])) as visit:
+            try:
+                await self._serve(scope, headers, receive, answer)
+            except (ClientDisconnect, OSError):
+                answer.status = GONE
+            visit.status = answer.status
         _log_request(scope, answer.status, request_id, time.monotonic() - begun)
 
     async def _serve(

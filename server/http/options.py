@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from server.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, Security
 from server.client.aio import MAX_STREAMS
-from server.options import ListenOptions, check_range
+from server.options import ListenOptions, check_range, read_host
 
 __all__ = ["DEFAULT_PORT", "GatewayOptions"]
 
@@ -31,6 +31,7 @@ class GatewayOptions:
             waited for, nor a socket that says nothing.
         grace_seconds: how long a stop waits for requests.
         origins: pages of other sites that may ask, ``https://example.org`` for one.
+        metrics_host, metrics_port: where Prometheus may ask by HTTP; None: nowhere.
     """
 
     listen: ListenOptions = field(default_factory=lambda: ListenOptions(port=DEFAULT_PORT))
@@ -44,8 +45,11 @@ class GatewayOptions:
     idle_seconds: float = 10.0
     grace_seconds: float = 30.0
     origins: tuple[str, ...] = ()
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "metrics_host", read_host(self.metrics_host))
         check_range(
             "requests and WebSockets at a time", self.requests + self.sockets, 1, MAX_STREAMS
         )

@@ -8,8 +8,8 @@ import math
 import socket
 import ssl
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -19,11 +19,13 @@ from server.addresses import is_loopback, is_socket
 from server.client import AsyncClient
 from server.http.admission import Admission
 from server.http.application import make_application
+from server.http.metrics import GatewayMetrics
 from server.http.options import GatewayOptions
 from server.http.protocol import PatientProtocol
 from server.http.socket import Sockets
 from server.limits import MESSAGE_LIMIT
 from server.options import ListenOptions
+from server.telemetry.metrics_http import MetricsServer
 from server.transport.authentication import Tokens
 from server.transport.credentials import TlsFiles, check_files
 
@@ -57,9 +59,10 @@ async def serve(
         options.address, timeout=options.timeout, security=options.security, retries=0
     ) as client:
         admission = Admission(options.requests, options.sockets, options.upload_bytes)
-        sockets = Sockets(client, admission, options, keys)
-        application = make_application(client, admission, options, keys, sockets)
-        with _listening(listen) as door:
+        metrics = GatewayMetrics()
+        sockets = Sockets(client, admission, options, keys, metrics)
+        application = make_application(client, admission, options, keys, sockets, metrics)
+        with _listening(listen) as door, _telling(metrics, options):
             server = _server(application, options.grace_seconds, tls.context)
             serving = asyncio.ensure_future(server.serve([door]))
             on_ready(_url(listen, door))
@@ -74,6 +77,21 @@ async def serve(
             server.config.timeout_graceful_shutdown = max(1, math.ceil(left))
             server.should_exit = True
             await serving
+
+
+@contextmanager
+def _telling(metrics: GatewayMetrics, options: GatewayOptions) -> Iterator[None]:
+    """Serve ``metrics``, where they are to be served."""
+    if options.metrics_port is None:
+        yield
+        return
+    server = MetricsServer(metrics.registry, options.metrics_host, options.metrics_port)
+    server.start()
+    try:
+        log.info("metrics at %s:%d", options.metrics_host, server.port)
+        yield
+    finally:
+        server.stop()
 
 
 class _Server(uvicorn.Server):

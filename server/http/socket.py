@@ -24,6 +24,7 @@ from server.http.admission import Admission
 from server.http.door import check_key, check_origin
 from server.http.errors import ApiError, error_of, give_up
 from server.http.forms import Form, Native, Vosk
+from server.http.metrics import LIVE, GatewayMetrics
 from server.http.options import GatewayOptions
 from server.http.wishes import Wishes
 from server.telemetry.logs import FIELDS
@@ -48,7 +49,9 @@ class Sockets:
         admission: Admission,
         options: GatewayOptions,
         keys: Tokens | None,
+        metrics: GatewayMetrics,
     ) -> None:
+        self._metrics = metrics
         self._client = client
         self._admission = admission
         self._options = options
@@ -65,26 +68,33 @@ class Sockets:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Of ASGI: one WebSocket."""
         websocket = WebSocket(scope, receive, send)
-        try:
-            check_origin(websocket.headers, self._options.origins)
-            # Browsers cannot send the header: they show the key in their first message.
-            has_key = self._keys is None or "authorization" in websocket.headers
-            if has_key:
-                check_key(websocket.headers, self._keys)
-            with self._admission.socket():
-                await websocket.accept()
-                await self._talk(websocket, None if has_key else self._keys)
-        except ApiError as error:
-            await websocket.send_denial_response(error.response())
-        except WebSocketDisconnect:
-            pass  # before it was accepted
+        with self._metrics.visit(LIVE) as visit:
+            try:
+                visit.status = await self._serve(websocket)
+            except ApiError as error:
+                visit.status = error.status
+                await websocket.send_denial_response(error.response())
+            except WebSocketDisconnect:
+                pass  # before it was accepted
 
-    async def _talk(self, websocket: WebSocket, keys: Tokens | None) -> None:
+    async def _serve(self, websocket: WebSocket) -> int:
+        """Returns the code with which the socket was closed."""
+        check_origin(websocket.headers, self._options.origins)
+        # Browsers cannot send the header: they show the key in their first message.
+        has_key = self._keys is None or "authorization" in websocket.headers
+        if has_key:
+            check_key(websocket.headers, self._keys)
+        with self._admission.socket():
+            await websocket.accept()
+            return await self._talk(websocket, None if has_key else self._keys)
+
+    async def _talk(self, websocket: WebSocket, keys: Tokens | None) -> int:
         task = asyncio.current_task()
         assert task is not None
         self._open.add(task)
+        talk = Conversation(websocket, self._client, self._options, keys, self._stopping)
         try:
-            await Conversation(websocket, self._client, self._options, keys, self._stopping).run()
+            return await talk.run()
         finally:
             self._open.discard(task)
 
@@ -117,8 +127,11 @@ class Conversation:
         self._form: Form | None = None
         self._telling: asyncio.Future[None] | None = None
 
-    async def run(self) -> None:
-        """Talk until one side ends it; an error is told before."""
+    async def run(self) -> int:
+        """Talk until one side ends it; an error is told before.
+
+        Returns the code with which the socket was closed.
+        """
         code = DEFECT
         try:
             code = await self._talk()
@@ -135,6 +148,7 @@ class Conversation:
             await self._release()
         fields = {"request_id": self._request_id, "model": self._wishes.model, "code": code}
         log.info("socket", extra={FIELDS: fields})
+        return code
 
     async def _talk(self) -> int:
         """Returns the code with which the socket was closed."""

@@ -13,11 +13,10 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
 
-from prometheus_client import MetricsHandler
+from prometheus_client import CollectorRegistry, MetricsHandler
 
 from asr.types import ConfigError
 from server.addresses import is_socket
-from server.telemetry.metrics import Metrics
 
 __all__ = ["MetricsServer"]
 
@@ -27,7 +26,7 @@ SILENCE_SECONDS = 5.0  # then a connection ends that sends or takes nothing
 
 
 class MetricsServer:
-    """Serves ``metrics`` at ``http://host:port/metrics`` between :meth:`start` and :meth:`stop`.
+    """Serves ``registry`` at ``http://host:port/metrics`` between :meth:`start` and :meth:`stop`.
 
     The address is taken at once, so that an occupied one is known before the server serves.
 
@@ -35,7 +34,7 @@ class MetricsServer:
         ConfigError: the address cannot be used.
     """
 
-    def __init__(self, metrics: Metrics, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, registry: CollectorRegistry, host: str = "127.0.0.1", port: int = 0) -> None:
         if is_socket(host):
             raise ConfigError(
                 "metrics are served over TCP",
@@ -43,7 +42,7 @@ class MetricsServer:
                 remedy="give an address, 127.0.0.1 for one",
             )
         try:
-            self._server = _Server(metrics, host, port)
+            self._server = _Server(registry, host, port)
         except (OSError, OverflowError) as error:
             raise ConfigError(
                 f"metrics cannot be served there: {getattr(error, 'strerror', None) or error}",
@@ -74,11 +73,11 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128  # that of its base, 5, makes a burst of clients wait for seconds
 
-    def __init__(self, metrics: Metrics, host: str, port: int) -> None:
+    def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
         self._open: OrderedDict[Any, None] = OrderedDict()
         self._lock = threading.Lock()
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        handler = type("_Handler", (_Handler,), {"registry": metrics.registry})
+        handler = type("_Handler", (_Handler,), {"registry": registry})
         super().__init__((host, port), handler)
 
     def server_bind(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -26,12 +27,13 @@ def test_compose_accepts_its_files(tmp_path):
     probe = [docker or "docker", "compose", "version"]
     if docker is None or subprocess.run(probe, capture_output=True, check=False).returncode:
         pytest.skip("docker compose is not installed")
-    for files in (["compose.yaml"], ["compose.yaml", "compose.tls.yaml"]):
+    for more in ([], ["compose.tls.yaml"], ["compose.keys.yaml"]):
+        files = ["compose.yaml", *more]
         command = [docker, "compose"]
         command += [part for file in files for part in ("-f", str(DOCKER / file))]
         done = subprocess.run(
             [*command, "--profile", "*", "config", "-q"],
-            env={"TLS": str(tmp_path), "PATH": "/usr/bin:/bin"},
+            env={"TLS": str(tmp_path), "KEYS": __file__, "PATH": "/usr/bin:/bin"},
             capture_output=True,
             text=True,
             check=False,
@@ -45,7 +47,7 @@ def test_services_of_compose_are_hardened_and_local():
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         for port in service.get("ports", []):
-            assert port.startswith(("127.0.0.1:", "${LISTEN:-127.0.0.1}:")), name
+            assert re.match(r"(127\.0\.0\.1|\$\{LISTEN(_GATEWAY)?:-127\.0\.0\.1\}):", port), name
 
 
 def test_the_server_understands_what_compose_tells_it():

@@ -227,7 +227,7 @@ def test_a_socket_that_cannot_be_says_why(stand_in, stand_in_source, path):
 
 def test_metrics_are_served_over_tcp():
     with pytest.raises(ConfigError, match="over TCP"):
-        MetricsServer(Metrics(), host="unix:/run/metrics.sock")
+        MetricsServer(Metrics().registry, host="unix:/run/metrics.sock")
 
 
 # Proxies

@@ -39,7 +39,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def http(metrics):
-    server = MetricsServer(metrics)
+    server = MetricsServer(metrics.registry)
     server.start()
     yield server
     server.stop()
@@ -248,11 +248,11 @@ def test_calls_of_a_server_are_counted(serve, metrics, samples):
 def test_an_occupied_port_is_a_mistake_that_can_be_mended(metrics, http):
     for port in (http.port, 70000):
         with pytest.raises(ConfigError, match="metrics cannot be served") as caught:
-            MetricsServer(metrics, port=port)
+            MetricsServer(metrics.registry, port=port)
         assert caught.value.where == f"127.0.0.1:{port}"
         assert caught.value.remedy
     with pytest.raises(ConfigError):
-        MetricsServer(metrics, host="192.0.2.1")  # of nobody
+        MetricsServer(metrics.registry, host="192.0.2.1")  # of nobody
 
 
 def test_only_this_machine_can_ask_by_default(http):
@@ -260,13 +260,13 @@ def test_only_this_machine_can_ask_by_default(http):
 
 
 def test_the_port_is_free_after_a_stop(metrics):
-    server = MetricsServer(metrics)
+    server = MetricsServer(metrics.registry)
     server.stop()  # not even started
-    again = MetricsServer(metrics, port=server.port)
+    again = MetricsServer(metrics.registry, port=server.port)
     again.start()
     assert "asr_" in scrape(again)
     again.stop()
-    MetricsServer(metrics, port=server.port).stop()
+    MetricsServer(metrics.registry, port=server.port).stop()
 
 
 RUBBISH = (
@@ -300,7 +300,7 @@ def test_silent_and_babbling_clients_do_not_keep_others_out(http, capfd, monkeyp
 def test_a_client_that_says_nothing_is_let_go(metrics, monkeypatch):
     assert metrics_http._Handler.timeout == SILENCE_SECONDS <= 10
     monkeypatch.setattr(metrics_http._Handler, "timeout", 0.2)
-    server = MetricsServer(metrics)
+    server = MetricsServer(metrics.registry)
     server.start()
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
         assert is_over(client)
@@ -309,7 +309,7 @@ def test_a_client_that_says_nothing_is_let_go(metrics, monkeypatch):
 
 def test_a_stop_does_not_wait_for_clients(metrics, monkeypatch):
     monkeypatch.setattr(metrics_http._Handler, "timeout", 60)
-    server = MetricsServer(metrics)
+    server = MetricsServer(metrics.registry)
     server.start()
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
         client.sendall(b"GET /metrics HT")
