@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
@@ -45,6 +46,7 @@ BACKENDS = (AUTO, TORCH, ONNX, INT8)
 CHECK_LENGTHS = (60, 1, 37)  # frames
 CHECK_CHUNK, CHECK_LOOK_AHEAD = 9, 4  # frames of log-probabilities
 
+Result = TypeVar("Result")
 Backend = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -101,7 +103,10 @@ def make_chunk_backend(name: str, model: AcousticModel) -> ChunkModel:
 
 
 class OnnxModel:
-    """An acoustic model in ONNX Runtime, to about 1e-6 of torch and as independent of the batch."""
+    """An acoustic model in ONNX Runtime, to about 1e-6 of torch and as independent of the batch.
+
+    It computes with as many threads as torch has in the thread that calls it.
+    """
 
     def __init__(self, model: AcousticModel) -> None:
         """Build the graph, and try it.
@@ -112,12 +117,12 @@ class OnnxModel:
         """
         from asr.export.files import make_graph  # who runs torch does not wait for onnx
 
-        self._session = _session(make_graph(model), torch.get_num_threads())
-        _check(self._session, model)
+        self._sessions = _Sessions(lambda: make_graph(model))
+        _check(self._sessions.here(), model)
 
     def __call__(self, features: Tensor, lengths: Tensor) -> Tensor:
         """As :meth:`asr.nn.model.AcousticModel.forward`."""
-        return _run(self._session, features, lengths)
+        return _run(self._sessions.here(), features, lengths)
 
 
 class OnnxInt8Model:
@@ -138,7 +143,6 @@ class OnnxInt8Model:
 
         _check(_session(make_graph(model), 1), model)
         self._session = _session(make_graph(model, int8=True), 1)
-        self._threads = torch.get_num_threads()
         self._reduction = model.config.network.reduction
 
     def __call__(self, features: Tensor, lengths: Tensor) -> Tensor:
@@ -147,8 +151,7 @@ class OnnxInt8Model:
         def run(b: int) -> Tensor:
             return _run(self._session, features[b : b + 1, : int(lengths[b])], lengths[b : b + 1])
 
-        with ThreadPoolExecutor(self._threads) as pool:
-            rows = list(pool.map(run, range(len(lengths))))
+        rows = _map_in_threads(run, len(lengths))
         frames = -(-features.shape[1] // self._reduction)
         log_probs = torch.zeros(len(rows), frames, rows[0].shape[2]).log_softmax(dim=-1)
         for b, row in enumerate(rows):
@@ -173,15 +176,15 @@ class OnnxChunkModel:
         from asr.export.files import make_graph
 
         self._model = model
-        threads = 1 if int8 else torch.get_num_threads()
-        self._session = _session(make_graph(model, chunks=True), threads)
-        self._inputs = {each.name for each in self._session.get_inputs()}
-        self._outputs = [each.name for each in self._session.get_outputs()]
+        self._sessions = _Sessions(lambda: make_graph(model, chunks=True))
+        session = self._sessions.here()
+        self._inputs = {each.name for each in session.get_inputs()}
+        self._outputs = [each.name for each in session.get_outputs()]
         self._alone = False
         _check_chunks(self, model)
         if int8:
             self._alone = True
-            self._session = _session(make_graph(model, int8=True, chunks=True), 1)
+            self._sessions = _Sessions(lambda: make_graph(model, int8=True, chunks=True), 1)
 
     @property
     def config(self) -> AcousticModelConfig:
@@ -204,8 +207,7 @@ class OnnxChunkModel:
             own = [(h[:, one], c[:, one]) for h, c in states]
             return self._run(features[one, :length], lengths[one], window[one], frames, own)
 
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            rows, ends = zip(*pool.map(run, range(len(lengths))), strict=True)
+        rows, ends = zip(*_map_in_threads(run, len(lengths)), strict=True)
         joined = [
             (torch.cat([h for h, _ in layer], dim=1), torch.cat([c for _, c in layer], dim=1))
             for layer in zip(*ends, strict=True)
@@ -222,13 +224,43 @@ class OnnxChunkModel:
         for number, (h, c) in enumerate(states):
             values |= {f"h{number}": h, f"c{number}": c}
         inputs = {name: values[name].numpy() for name in self._inputs}
-        found = map(torch.from_numpy, self._session.run(self._outputs, inputs))
+        found = map(torch.from_numpy, self._sessions.here().run(self._outputs, inputs))
         after = dict(zip(self._outputs, found, strict=True))
         ends = [
             (after[f"h{number}_next"], after.get(f"c{number}_next", c))
             for number, (_, c) in enumerate(states)
         ]
         return after["log_probs"], ends
+
+
+class _Sessions:
+    """A graph in ONNX Runtime, made ready for each number of threads that it is asked to use.
+
+    That is ``threads``, or without it, torch's in the thread that asks.
+    """
+
+    def __init__(self, make: Callable[[], onnx.ModelProto], threads: int | None = None) -> None:
+        self._make = make
+        self._threads = threads
+        self._by_threads: dict[int, onnxruntime.InferenceSession] = {}
+        self._making = Lock()
+
+    def here(self) -> onnxruntime.InferenceSession:
+        """The session for the thread that calls."""
+        threads = self._threads or torch.get_num_threads()
+        with self._making:
+            if threads not in self._by_threads:
+                self._by_threads[threads] = _session(self._make(), threads)
+            return self._by_threads[threads]
+
+
+def _map_in_threads(run: Callable[[int], Result], count: int) -> list[Result]:
+    """``run`` of each number below ``count``, by as many threads as torch has."""
+    threads = min(count, torch.get_num_threads())
+    if threads < 2:
+        return list(map(run, range(count)))
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(run, range(count)))
 
 
 def _session(proto: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:

@@ -1,22 +1,39 @@
-"""Many files through one recogniser: batches of like length, results in the order of the files."""
+"""Many files through one recogniser: batches of like length, results in the order of the files.
+
+On the CPU each core has a batch of its own. Its threads need not wait for each other, as they do
+when they share the products of one batch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import torch
 
 from asr.audio import Recording
 from asr.decoding import Decoder
 from asr.files.read import is_pipe
+from asr.lanes import in_lanes
 from asr.long import transcribe_blocks
 from asr.options import BATCH_SECONDS
 from asr.recognizer import PreparedWaveform, Recognizer
 from asr.segmenter import SegmentOptions
 from asr.types import AsrError, ConfigError, Transcript, Waveform
 
-__all__ = ["Outcome", "in_order", "plan_batches", "transcribe_files", "transcribe_utterances"]
+__all__ = [
+    "Outcome",
+    "even_batches",
+    "in_order",
+    "plan_batches",
+    "transcribe_files",
+    "transcribe_utterances",
+]
 
 Outcome = Transcript | AsrError
+HALVINGS = 12  # of the seconds of a batch, where batches are made to come out even
 
 
 def plan_batches(durations: Sequence[float], batch_seconds: float) -> list[list[int]]:
@@ -39,6 +56,24 @@ def plan_batches(durations: Sequence[float], batch_seconds: float) -> list[list[
     return batches
 
 
+def even_batches(durations: Sequence[float], batch_seconds: float, lanes: int) -> list[list[int]]:
+    """Batches as :func:`plan_batches` has them, but so small that all lanes end with their last.
+
+    They are the same number for each lane, if there are utterances enough.
+    """
+    batches = plan_batches(durations, batch_seconds)
+    most = -(-len(batches) // lanes) * lanes
+    low, high = 0.0, min(batch_seconds, sum(durations) + max(durations, default=0.0))
+    for _ in range(HALVINGS if len(batches) < most else 0):
+        middle = (low + high) / 2
+        smaller = plan_batches(durations, middle)
+        if len(smaller) <= most:
+            high, batches = middle, smaller
+        else:
+            low = middle
+    return batches
+
+
 def transcribe_files(
     recognizer: Recognizer,
     files: Sequence[str],
@@ -47,12 +82,15 @@ def transcribe_files(
     batch_seconds: float = BATCH_SECONDS,
     segments: SegmentOptions | None = None,
     on_done: Callable[[int], None] = lambda count: None,
-) -> Iterator[tuple[int, Outcome]]:
+    lanes: int | None = None,
+) -> Generator[tuple[int, Outcome], None, None]:
     """Yield each file's index with its transcript, or with the error that kept it from one.
 
-    The order is that of the batches; :func:`in_order` gives that of the files. Only one batch of
-    audio is in memory; what is longer than ``segments`` allow is read and recognised segment by
-    segment. ``on_done`` is told how many files each batch finished.
+    The order is that of the batches; :func:`in_order` gives that of the files. Only some batches of
+    audio are in memory (see :func:`asr.lanes.in_lanes`); what is longer than ``segments`` allow is
+    read and recognised segment by segment. ``on_done`` is told how many files each batch finished.
+    ``lanes`` are the batches recognised at once; None: as many as torch has threads, on a CPU, and
+    else one.
     """
     segments, decoder = segments or SegmentOptions(), decoder or recognizer.decoder()
     durations: dict[int, float] = {}
@@ -80,12 +118,18 @@ def transcribe_files(
         decoder,
         batch_seconds=batch_seconds,
         on_done=on_done,
+        lanes=lanes,
     )
-    for position, outcome in outcomes:
-        yield short[position], outcome
-    for index in sorted(durations.keys() - set(short)):
-        yield index, _transcribe_long(recognizer, recording_of, index, decoder, segments)
-        on_done(1)
+    with closing(outcomes):
+        for position, outcome in outcomes:
+            yield short[position], outcome
+    long = sorted(durations.keys() - set(short))
+    transcribe = partial(_transcribe_long, recognizer, recording_of, decoder, segments)
+    transcripts = in_lanes(long, lambda index: index, transcribe, _lanes(recognizer, lanes, long))
+    with closing(transcripts):
+        for index, outcome in zip(long, transcripts, strict=True):
+            yield index, outcome
+            on_done(1)
 
 
 def transcribe_utterances(
@@ -98,19 +142,34 @@ def transcribe_utterances(
     batch_seconds: float = BATCH_SECONDS,
     speakers: Sequence[str | None] | None = None,
     on_done: Callable[[int], None] = lambda count: None,
-) -> Iterator[tuple[int, Outcome]]:
+    lanes: int | None = None,
+) -> Generator[tuple[int, Outcome], None, None]:
     """As :func:`transcribe_files`, for audio that ``load(index)`` fetches when its batch comes.
 
     ``names`` place errors, ``durations`` (seconds) plan the batches, ``speakers`` are who speaks.
+    ``load`` is called by other threads.
     """
     decoder = decoder or recognizer.decoder()
+    lanes = _lanes(recognizer, lanes, durations)
 
-    def prepare(index: int) -> PreparedWaveform:
-        return recognizer.prepare(load(index), speakers[index] if speakers else None)
+    def prepare(batch: list[int]) -> _Batch:
+        # A file that cannot be used must not fail the batch.
+        prepared = _Batch(names)
+        for index in batch:
+            try:
+                speaker = speakers[index] if speakers else None
+                prepared.waveforms[index] = recognizer.prepare(load(index), speaker)
+            except AsrError as error:
+                prepared.errors[index] = error.at(names[index])
+        return prepared
 
-    for batch in plan_batches(durations, batch_seconds):
-        yield from _transcribe_batch(recognizer, names, batch, prepare, decoder)
-        on_done(len(batch))
+    batches = even_batches(durations, batch_seconds, lanes)
+    transcribe = partial(_transcribe_batch, recognizer, decoder)
+    outcomes = in_lanes(batches, prepare, transcribe, lanes)
+    with closing(outcomes):
+        for batch in outcomes:
+            yield from batch
+            on_done(len(batch))
 
 
 def in_order(outcomes: Iterator[tuple[int, Outcome]]) -> Iterator[tuple[int, Outcome]]:
@@ -124,26 +183,33 @@ def in_order(outcomes: Iterator[tuple[int, Outcome]]) -> Iterator[tuple[int, Out
             due += 1
 
 
+def _lanes(recognizer: Recognizer, wanted: int | None, items: Sequence[object]) -> int:
+    """How many batches are recognised at once; one utterance has all threads to itself."""
+    own = torch.get_num_threads() if recognizer.device.type == "cpu" else 1
+    return max(1, min(own if wanted is None else wanted, len(items)))
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Utterances of a batch by index, those that can be recognised and those that cannot."""
+
+    names: Sequence[str]
+    waveforms: dict[int, PreparedWaveform] = field(default_factory=dict)
+    errors: dict[int, AsrError] = field(default_factory=dict)
+
+
 def _transcribe_batch(
-    recognizer: Recognizer,
-    names: Sequence[str],
-    indices: Sequence[int],
-    prepare: Callable[[int], PreparedWaveform],
-    decoder: Decoder,
-) -> Iterator[tuple[int, Outcome]]:
-    waveforms: dict[int, PreparedWaveform] = {}
-    for index in indices:
-        try:
-            # A file that cannot be used must not fail the batch.
-            waveforms[index] = prepare(index)
-        except AsrError as error:
-            yield index, error.at(names[index])
+    recognizer: Recognizer, decoder: Decoder, batch: _Batch
+) -> list[tuple[int, Outcome]]:
+    outcomes: list[tuple[int, Outcome]] = list(batch.errors.items())
     try:
-        transcripts = recognizer.recognize(list(waveforms.values()), decoder)
-        yield from zip(waveforms, transcripts, strict=True)
+        transcripts = recognizer.recognize(list(batch.waveforms.values()), decoder)
+        return outcomes + list(zip(batch.waveforms, transcripts, strict=True))
     except AsrError:
-        for index, waveform in waveforms.items():
-            yield index, _transcribe_alone(recognizer, names[index], waveform, decoder)
+        return outcomes + [
+            (index, _transcribe_alone(recognizer, batch.names[index], waveform, decoder))
+            for index, waveform in batch.waveforms.items()
+        ]
 
 
 def _transcribe_alone(
@@ -162,9 +228,9 @@ def _transcribe_alone(
 def _transcribe_long(
     recognizer: Recognizer,
     recording_of: Callable[[int], Recording],
-    index: int,
     decoder: Decoder,
     segments: SegmentOptions,
+    index: int,
 ) -> Outcome:
     try:
         recording = recording_of(index)

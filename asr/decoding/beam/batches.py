@@ -1,4 +1,4 @@
-"""A batch searched by as many threads as there are processors."""
+"""A batch searched by as many threads as there are processors, and torch has."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def decode_all(
             )
         return found
 
-    threads = min(len(utterances), _count_processors())
+    import torch  # whose tensors these are
+
+    threads = min(len(utterances), _count_processors(), torch.get_num_threads())
     if threads < 2:
         return [decode(number) for number in range(len(utterances))]
     with ThreadPoolExecutor(threads) as pool:

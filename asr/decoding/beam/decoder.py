@@ -37,7 +37,7 @@ class BeamDecoder:
     those of labellings that differ from it only in spaces. A word is scored by a language model of
     words when it ends, and ranked before that by the most probable word it may become. Of the ways
     that subwords may spell a text, the one that scores best is given, with its own scores. The
-    utterances of a batch are searched by as many threads as there are processors.
+    utterances of a batch are searched by as many threads as torch has.
     """
 
     options: BeamOptions

@@ -35,7 +35,7 @@ class WordDecoder:
 
     The acoustic score is the log-probability of the words, summed over the paths that survived and
     over all ways to say them. Words that are said alike are different hypotheses. The utterances of
-    a batch are searched by as many threads as there are processors.
+    a batch are searched by as many threads as torch has.
     """
 
     options: BeamOptions

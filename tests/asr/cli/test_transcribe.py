@@ -26,7 +26,7 @@ from asr.cli.main import main
 from asr.decoding import BeamOptions
 from asr.features import FeatureExtractor
 from asr.recognizer import Recognizer
-from asr.transcribe import in_order, plan_batches, transcribe_files
+from asr.transcribe import even_batches, in_order, plan_batches, transcribe_files
 from asr.types import AsrError, ConfigError, DeviceMemoryError, Waveform
 
 SECONDS = (1.1, 0.3, 0.9, 0.3, 0.6)
@@ -475,6 +475,47 @@ def test_batches_hold_every_file_once_within_the_cap(durations, cap):
 def test_a_cap_that_cannot_be(cap):
     with pytest.raises(ConfigError):
         plan_batches([1.0], cap)
+
+
+@given(
+    st.lists(st.floats(0.01, 100), min_size=1, max_size=40),
+    st.floats(0.1, 1000) | st.just(np.inf),
+    st.integers(1, 9),
+)
+def test_no_lane_is_left_without_a_batch_where_there_is_enough(durations, cap, lanes):
+    batches = even_batches(durations, cap, lanes)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(durations)))
+    for batch in batches:
+        assert len(batch) == 1 or max(durations[index] for index in batch) * len(batch) <= cap
+    rounds = -(-len(plan_batches(durations, cap)) // lanes)
+    assert len(batches) <= rounds * lanes
+    if len(durations) % lanes == 0:
+        alike = even_batches([1.0] * len(durations), cap, lanes)
+        assert len(alike) % lanes == 0
+        assert len({len(batch) for batch in alike}) <= 2
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3])
+def test_lanes_change_no_result(tiny_recognizer, files, bad, lanes):
+    """Words, times and scores as well, with files that fail among them."""
+    mixed = [files[0], bad["text"], *files[1:], bad["missing"], files[2]]
+    decoder = tiny_recognizer.decoder(BeamOptions(beam_width=8, nbest=3))
+    expected = dict(transcribe_files(tiny_recognizer, mixed, decoder, batch_seconds=2.0, lanes=1))
+    done: list[int] = []
+    found = dict(
+        transcribe_files(
+            tiny_recognizer, mixed, decoder, batch_seconds=2.0, lanes=lanes, on_done=done.append
+        )
+    )
+    assert sum(done) == len(mixed)
+    assert list(map(str, map(found.get, (1, 6)))) == list(map(str, map(expected.get, (1, 6))))
+    for index in (0, 2, 3, 4, 5, 7):
+        for one, other in zip(found[index].hypotheses, expected[index].hypotheses, strict=True):
+            assert one.text == other.text
+            assert one.score == pytest.approx(other.score, abs=1e-4)
+            assert [(word.text, word.start, word.end) for word in one.words] == [
+                (word.text, word.start, word.end) for word in other.words
+            ]
 
 
 @given(st.permutations(range(8)))
