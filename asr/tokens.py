@@ -105,11 +105,11 @@ class Tokenizer:
         Raises:
             TokenError: an id is the blank or outside the vocabulary.
         """
-        symbols = []
+        symbols, size, tokens = [], self.size, self.tokens
         for number in ids:
-            if not 0 < number < self.size:
+            if not 0 < number < size:
                 raise TokenError(f"{number} is not the id of a symbol")
-            symbols.append(self.tokens[number])
+            symbols.append(tokens[number])
         if self.kind == "phones":
             return " ".join(symbols)
         if self.kind == "subwords":

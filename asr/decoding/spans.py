@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from itertools import accumulate, groupby
+from collections.abc import Sequence
+from itertools import pairwise
+from math import exp, fsum, isqrt, log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ __all__ = [
     "best_alignment",
     "chunk_length",
     "gap_states",
+    "highest",
     "hypothesis",
     "path_spans",
     "quiet_tokens",
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 BACK_POINTERS = 1 << 20  # bytes
+NO_SEPARATOR = -1
+LEAST_CONFIDENCE = 1e-30
 Span = tuple[int, int, int]  # token id, first frame, frame after the last
 
 
@@ -81,44 +84,45 @@ def best_alignment(
         return []
     from asr.decoding.recursions import (  # here: greedy decoding does without
         advance_scores,
+        label_states,
+        read_spans,
         trace_path,
     )
 
-    states = np.full(2 * S + 1, BLANK_ID)
-    states[1::2] = labels
-    skip = np.full(len(states), -np.inf)  # cost to come from two states before, over a blank
-    skip[3::2] = np.where(states[3::2] != states[1:-2:2], 0.0, -np.inf)
-    score = np.full(len(states), -np.inf)
-    score[0] = 0.0  # before the first frame only the first blank and the first label are in reach
-    gap = log_probs.shape[1]
-    if separator is not None:
-        gaps = gap_states(labels, separator)
-        gaps[0] = not follows
-        states[gaps] = gap
+    apart = NO_SEPARATOR if separator is None else separator
+    frames = np.ascontiguousarray(log_probs, dtype=np.float32)
+    ids = np.array(labels, dtype=np.int64)
+    states, skip, score = label_states(ids, frames.shape[1], apart, follows)
     length = chunk_length(T, len(states))
-    log_probs = np.ascontiguousarray(log_probs, dtype=np.float32)
     none = np.empty((0, 0), dtype=np.uint8)
     befores = [score]  # back-pointers of all frames may not fit: made by chunk, the last one first
     stop = stop or Stop()
     for t in range(0, T - length, length):
         stop.check()
-        chunk = _with_gap(log_probs[t : t + length], separator)
-        befores.append(advance_scores(chunk, states, skip, befores[-1], none))
+        chunk = frames[t : t + length]
+        befores.append(advance_scores(chunk, apart, states, skip, befores[-1], none))
     path = np.empty(T, dtype=np.int64)
     state = -1  # of the last frame; not known before its chunk
     for t in reversed(range(0, T, length)):
         stop.check()
-        chunk = _with_gap(log_probs[t : t + length], separator)
+        chunk = frames[t : t + length]
         came_by = np.zeros((len(chunk), len(states)), dtype=np.uint8)
-        score = advance_scores(chunk, states, skip, befores.pop(), came_by)
+        score = advance_scores(chunk, apart, states, skip, befores.pop(), came_by)
         if state < 0:
             state = len(states) - 1 if score[-1] >= score[-2] else len(states) - 2
         state = trace_path(came_by, path[t : t + length], state)
-    ids = states[path]
-    if separator is not None:
-        blank = log_probs[:, BLANK_ID] >= log_probs[:, separator]
-        ids = np.where(ids == gap, np.where(blank, BLANK_ID, separator), ids)
-    return squeeze(path_spans(ids), separator, follows=follows)
+    return list(zip(*read_spans(frames, apart, states, path, follows).tolist(), strict=True))
+
+
+def highest(log_probs: NDArray[np.float32], spans: Sequence[Span]) -> list[float]:
+    """The highest log-probability of each token of ``log_probs (T, V)`` within its span."""
+    if not spans:
+        return []
+    from asr.decoding.recursions import highest_within
+
+    frames = np.ascontiguousarray(log_probs, dtype=np.float32)
+    found: list[float] = highest_within(frames, np.array(spans, dtype=np.int64)).tolist()
+    return found
 
 
 def gap_states(labels: Sequence[int], separator: int) -> NDArray[np.bool_]:
@@ -132,20 +136,13 @@ def gap_states(labels: Sequence[int], separator: int) -> NDArray[np.bool_]:
     return gaps
 
 
-def _with_gap(frames: NDArray[np.float32], separator: int | None) -> NDArray[np.float32]:
-    """``frames (T, V)``, and what is the better of blank and separator as one more column."""
-    if separator is None:
-        return frames
-    return np.column_stack([frames, np.maximum(frames[:, BLANK_ID], frames[:, separator])])
-
-
 def chunk_length(frames: int, bytes_a_frame: int) -> int:
     """Frames in a chunk, of which a path's back-pointers take so many bytes.
 
     All that a megabyte holds; but at least so many that the scores before all chunks (8 bytes a
     state) need no more memory than the back-pointers of one (1 byte), and together least.
     """
-    return max(16, math.isqrt(8 * frames), BACK_POINTERS // bytes_a_frame)
+    return max(16, isqrt(8 * frames), BACK_POINTERS // bytes_a_frame)
 
 
 def hypothesis(
@@ -164,7 +161,7 @@ def hypothesis(
     if not spans and len(log_probs):
         quiet = silence(log_probs, quiet_tokens(tokenizer))
         blank = running_sum(0.0, quiet) / len(log_probs)
-    peaks = [float(log_probs[a:b, k].max()) for k, a, b in spans]
+    peaks = highest(log_probs, spans)
     return spelled(spans, peaks, blank, score, tokenizer, seconds_per_frame)
 
 
@@ -221,32 +218,37 @@ def timed_tokens(
     seconds_per_frame: float,
 ) -> tuple[TimedToken, ...]:
     """The tokens of ``spans``, which are in frames, with the confidence in each."""
-    confidences = np.minimum(1.0, np.exp(np.array(log_confidences, dtype=np.float64))).tolist()
+    names = tokenizer.tokens
     return tuple(
-        TimedToken(tokenizer.tokens[k], a * seconds_per_frame, b * seconds_per_frame, confidence)
-        for (k, a, b), confidence in zip(spans, confidences, strict=True)
+        [
+            TimedToken(names[k], a * seconds_per_frame, b * seconds_per_frame, min(1.0, exp(log)))
+            for (k, a, b), log in zip(spans, log_confidences, strict=True)
+        ]
     )
 
 
-def _words(
-    tokens: Sequence[TimedToken], ids: Sequence[int], tokenizer: Tokenizer
-) -> Iterator[Word]:
+def _words(tokens: Sequence[TimedToken], ids: Sequence[int], tokenizer: Tokenizer) -> list[Word]:
     """Group tokens by words; a vocabulary of phones has no words."""
     if tokenizer.kind == "phones":
-        return
-    separator = tokenizer.word_separator
-    words = accumulate(k == separator or tokenizer.starts_word(k) for k in ids)
-    for _, group in groupby(zip(words, ids, tokens, strict=True), key=lambda item: item[0]):
-        said = [(k, token) for _, k, token in group if k != separator]
-        if said:
-            yield word_of(tokenizer.decode(k for k, _ in said), [token for _, token in said])
+        return []
+    separator, marked = tokenizer.word_separator, tokenizer.kind == "subwords"
+    edges = [
+        i for i, k in enumerate(ids) if k == separator or (marked and tokenizer.starts_word(k))
+    ]
+    words = []
+    for begin, end in pairwise([0, *edges, len(ids)]):
+        if begin < end and ids[begin] == separator:
+            begin += 1
+        if begin < end:
+            words.append(word_of(tokenizer.decode(ids[begin:end]), tokens[begin:end]))
+    return words
 
 
 def word_of(text: str, parts: Sequence[TimedToken]) -> Word:
     """A word said with these tokens, one or more."""
-    logs = [float(np.log(max(part.confidence, 1e-30))) for part in parts]
+    logs = [log(max(part.confidence, LEAST_CONFIDENCE)) for part in parts]
     return Word(text, parts[0].start, parts[-1].end, _confidence(logs))
 
 
 def _confidence(log_probs: Sequence[float]) -> float:
-    return float(min(1.0, np.exp(np.mean(log_probs))))
+    return min(1.0, exp(fsum(log_probs) / len(log_probs)))

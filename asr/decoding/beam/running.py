@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.decoding.beam.sharing import MARKS, branches, oldest_open, what_is_shared
-from asr.decoding.beam.tables import Records
+from asr.decoding.beam.tables import Records, copied
 
 __all__ = ["Labels", "RunningSearch", "begins_with", "common_beginning"]
 
@@ -25,8 +25,8 @@ class RunningSearch:
     """
 
     def __init__(self, beam: Records, tree: Records, column: str) -> None:
-        self.beam, self.size = beam.copy(), 1
-        self.tree, self.rows = tree.copy(), 1
+        self.beam, self.size = copied(beam), 1
+        self.tree, self.rows = copied(tree), 1
         self.marks: NDArray[np.int32] = np.zeros(MARKS, dtype=np.int32)
         self.frame = 0  # how many were taken
         self.possible = True  # whether anything was, in all frames

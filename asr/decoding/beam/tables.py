@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HISTORY", "NODE", "NONE", "PREFIX", "STEP", "WORD_PREFIX", "Records"]
+__all__ = ["HISTORY", "NODE", "NONE", "PREFIX", "STEP", "WORD_PREFIX", "Records", "copied"]
 
 Records = NDArray[Any]  # of one of the structures below
 NONE = -1  # no row, no slot
@@ -75,3 +75,8 @@ STEP = np.dtype(
     [("log10", np.float64), ("state", np.int32), ("word", np.int32), ("after", np.int32)],
     align=True,
 )
+
+
+def copied(records: Records) -> Records:
+    """A copy as bytes: numpy's own goes field by field, and takes ten times as long."""
+    return records.view(np.uint8).copy().view(records.dtype)

@@ -15,7 +15,7 @@ from asr.decoding.beam.blocks import GUARD, BlockStream, cut_between
 from asr.decoding.beam.running import Labels, RunningSearch, begins_with
 from asr.decoding.beam.search import compact, search
 from asr.decoding.said import StableText
-from asr.decoding.spans import Span, best_alignment, quiet_tokens, spelled
+from asr.decoding.spans import Span, best_alignment, highest, quiet_tokens, spelled
 from asr.decoding.stability import STABILITY
 from asr.decoding.stopping import Stop, StoppedError
 from asr.decoding.stream import Partial
@@ -160,7 +160,7 @@ class TokenStream(BlockStream[TokenSearch]):
         frames = self._open.all()[:rows]
         follows = bool(self._said) and self._separator is not None
         spans = best_alignment(frames, labels, self._stop, self._separator, follows=follows)
-        return spans, [float(frames[a:b, k].max()) for k, a, b in spans]
+        return spans, highest(frames, spans)
 
     def _say(self, leader: TokenSearch, settled: int, near: int, limit: int) -> tuple[int, int]:
         best, rows = leader.spell(leader.best_row), None

@@ -21,7 +21,7 @@ from asr.decoding.beam.word_histories import compact_histories
 from asr.decoding.beam.word_paths import GAP, Said, best_word_path
 from asr.decoding.beam.word_scores import start_cache
 from asr.decoding.beam.word_search import search_words
-from asr.decoding.spans import Span, spelled, timed_tokens, word_of
+from asr.decoding.spans import Span, highest, spelled, timed_tokens, word_of
 from asr.decoding.stability import STABILITY
 from asr.decoding.stopping import Stop, StoppedError
 from asr.decoding.stream import Partial
@@ -213,8 +213,7 @@ class WordStream(BlockStream[WordSearch]):
         return replace(found, text=" ".join(word.text for word in said), words=said)
 
     def _peaks(self, path: Sequence[Said]) -> list[float]:
-        frames = self._open.all()
-        return [float(frames[each.start : each.end, each.token].max()) for each in path]
+        return highest(self._open.all(), _spans(path))
 
     def _aligned(self, words: Labels, rows: NDArray[np.float32], *, goes_on: bool) -> list[Said]:
         """The best path through ``rows`` that says ``words``; see :func:`best_word_path`."""
