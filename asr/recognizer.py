@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -24,7 +25,15 @@ from asr.nn.chunks import Chunking
 from asr.segmenter import Segmenter, SegmentOptions
 from asr.stream import ChunkModel, Streamer, read_whole
 from asr.tokens import Tokenizer
-from asr.types import AudioError, ConfigError, DeviceMemoryError, Transcript, Waveform
+from asr.types import (
+    AudioError,
+    ConfigError,
+    DecodingError,
+    DeviceMemoryError,
+    TokenError,
+    Transcript,
+    Waveform,
+)
 
 __all__ = ["PreparedWaveform", "Recognizer"]
 
@@ -139,20 +148,33 @@ class Recognizer:
         """The decoder of ``options``, or of the bundle's, for this model's tokens and frames.
 
         It is made once for many utterances. Beam search uses the bundle's language model and
-        lexicon, and expects ``phrases``. Confidences are calibrated where the bundle has a
-        calibration for that decoder, unless ``calibrated`` is false.
+        lexicon, and expects ``phrases``; where the model has not their words as they are given,
+        all are taken in capitals, or else in small letters. Confidences are calibrated where the
+        bundle has a calibration for that decoder, unless ``calibrated`` is false.
 
         Raises:
             ConfigError, DecodingError, GraphError: see :func:`asr.decoding.make_decoder`.
         """
         options = options or self.bundle.decoder
-        decoder = make_decoder(
-            options, self.tokenizer, self.seconds_per_frame, self.bundle.language, phrases
-        )
+        decoder = self._uncalibrated(options, phrases)
         calibration = self.bundle.calibrations.get(options.name)
         if calibration is None or not calibrated:
             return decoder
         return CalibratedDecoder(decoder, calibration)
+
+    def _uncalibrated(self, options: DecoderOptions, phrases: Sequence[Phrase]) -> Decoder:
+        make = partial(
+            make_decoder, options, self.tokenizer, self.seconds_per_frame, self.bundle.language
+        )
+        try:
+            return make(phrases)
+        except (DecodingError, TokenError):
+            for fold in (str.upper, str.lower):
+                folded = [replace(phrase, text=fold(phrase.text)) for phrase in phrases]
+                if folded != [*phrases]:
+                    with suppress(DecodingError, TokenError):
+                        return make(folded)
+            raise
 
     @property
     def can_stream(self) -> bool:

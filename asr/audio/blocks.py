@@ -35,7 +35,7 @@ class AudioBlocks:
         channel: the one to hear, from 0; None is the mean of all.
 
     Attributes:
-        source_rate: of the first recording; 0 before the first block.
+        source_rate, channels: of the first recording; 0 before the first block.
         num_samples: of the recordings that have been given whole, at that rate.
     """
 
@@ -46,7 +46,7 @@ class AudioBlocks:
         sample_rate: int,
         channel: int | None = None,
     ) -> None:
-        self.source_rate = 0
+        self.source_rate = self.channels = 0
         self.num_samples = 0
         self._openers = openers
         self._meter = meter
@@ -63,6 +63,7 @@ class AudioBlocks:
         for opened in self._openers:
             with opened() as file:
                 self.source_rate = self.source_rate or file.sample_rate
+                self.channels = self.channels or file.channels
                 self._meter.check(file.frames or 0, file.sample_rate, file.channels)
                 yield from _resampled(self._mono(file), file.sample_rate, self._sample_rate)
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 import numpy as np
 from numpy.typing import NDArray
 
+from server.audio.blocks import BlockReader
 from server.audio.pool import AudioJob, AudioWorkers, LongAudioError
 from server.engine.spool import Spool
 from server.telemetry.records import CallRecord
 
-__all__ = ["audio_blocks", "long_audio_blocks"]
+__all__ = ["audio_blocks", "timed_blocks"]
 
 Samples = NDArray[np.float32]
 
@@ -33,21 +34,29 @@ async def audio_blocks(
             return
         except LongAudioError:
             pass
-    long = long_audio_blocks(workers, job, audio, record)
+    long = _long_blocks(workers, job, audio, record)
     async with aclosing(long):
         async for block in long:
             yield block
 
 
-async def long_audio_blocks(
+async def _long_blocks(
     workers: AudioWorkers, job: AudioJob, audio: Spool, record: CallRecord
 ) -> AsyncGenerator[Samples, None]:
     """As :func:`audio_blocks`, of audio that is known not to be decoded at once."""
     async with workers.blocks(job, await audio.file()) as (reader, blocks):
-        while True:
-            with record.stage("audio"):
-                block = await anext(blocks, None)
-            if block is None:
-                break
+        async for block in timed_blocks(reader, blocks, record):
             yield block
-        record.audio_seconds = reader.seconds
+
+
+async def timed_blocks(
+    reader: BlockReader, blocks: AsyncIterator[Samples], record: CallRecord
+) -> AsyncIterator[Samples]:
+    """``blocks``, which are those of ``reader``; ``record`` is told how long they take and last."""
+    while True:
+        with record.stage("audio"):
+            block = await anext(blocks, None)
+        if block is None:
+            break
+        yield block
+    record.audio_seconds = reader.seconds

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, closing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,9 +15,16 @@ from asr.decoding import Decoder, DecoderOptions, Phrase, Stop, WfstOptions
 from asr.gate import NO_WORDS
 from asr.itn import InverseNormalizer, shared_normalizer
 from asr.recognizer import PreparedWaveform, Recognizer
-from asr.types import AudioError, Transcript
-from server.api.blocks import long_audio_blocks
-from server.api.messages import check_duration, read_job, read_options, read_phrases, write_result
+from asr.types import Transcript
+from server.api.blocks import timed_blocks
+from server.api.messages import (
+    AnswerRoom,
+    check_duration,
+    read_job,
+    read_options,
+    read_phrases,
+    write_result,
+)
 from server.api.posteriors import check_posterior_duration, write_posteriors
 from server.api.segments import SEGMENTS, SegmentReader
 from server.audio.pool import AudioJob, AudioWorkers, LongAudioError
@@ -25,7 +32,6 @@ from server.engine.admission import Place
 from server.engine.models import Models, ServedModel
 from server.engine.search_pool import Searches
 from server.engine.spool import Spool
-from server.limits import WHOLE_SECONDS
 from server.pb.v1.speech_pb2 import RecognitionConfig, SpeechRecognitionResult
 from server.telemetry.records import CallRecord
 
@@ -104,33 +110,23 @@ class Pipeline:
                     return [result]
                 except LongAudioError:
                     place.rest()  # there are places of their own for such
-            return [await self._by_blocks(plan, kept, record)]
+            result, _ = await self._by_blocks(plan, kept, record, AnswerRoom())
+            return [result]
 
     async def _each_channel(
         self, plan: Plan, audio: Spool, place: Place, record: CallRecord
     ) -> list[SpeechRecognitionResult]:
         """One after the other: they take no more memory than one does."""
-        results: list[SpeechRecognitionResult] = []
-        channels, seconds = 1, 0.0
-        with record.stage("admission"):
-            await place.turn()
-        try:
-            while len(results) < channels:
-                if audio.data is None:
-                    raise LongAudioError
-                job = replace(plan.job, channel=len(results), counts=True)
-                one = replace(plan, job=job)
-                result, channels = await self._at_once(one, audio.data, record)
-                seconds += record.audio_seconds
-                result.channel_tag = len(results) + 1
-                results.append(result)
-        except LongAudioError:
-            raise AudioError(
-                "each channel is asked for, and the audio is too long for that",
-                remedy=f"send {WHOLE_SECONDS:g} s at most, or ask for one channel after the other",
-            ) from None
-        record.audio_seconds = seconds
-        return results
+        if audio.data is not None:
+            data = audio.data
+            try:
+                with record.stage("admission"):
+                    await place.turn()
+                return await _each(plan, record, lambda one: self._at_once(one, data, record))
+            except LongAudioError:
+                place.rest()  # there are places of their own for such
+        room = AnswerRoom()  # for the text of all
+        return await _each(plan, record, lambda one: self._by_blocks(one, audio, record, room))
 
     async def _at_once(
         self, plan: Plan, audio: bytes | bytearray, record: CallRecord
@@ -148,29 +144,34 @@ class Pipeline:
             if plan.with_posteriors:
                 check_posterior_duration(duration * parts)
         if duration > SEGMENTS.max_seconds and not plan.with_posteriors:
-            return await self._by_segments(plan, _one(prepared.samples), record, parts), parts
+            blocks = _one(prepared.samples)
+            return await self._by_segments(plan, blocks, record, AnswerRoom(), parts), parts
         log_probs = await self._log_probs(plan.model, prepared, record)
         with record.stage("search"):
             return await self._search(plan, log_probs, duration, parts), parts
 
     async def _by_blocks(
-        self, plan: Plan, audio: Spool, record: CallRecord
-    ) -> SpeechRecognitionResult:
+        self, plan: Plan, audio: Spool, record: CallRecord, room: AnswerRoom
+    ) -> tuple[SpeechRecognitionResult, int]:
+        """The result for one channel, or their mean, and how many there are; ``room`` is left for
+        its text."""
         if plan.with_posteriors:
             check_posterior_duration(math.inf)
-        blocks = long_audio_blocks(self._audio, plan.job, audio, record)
-        async with aclosing(blocks):
-            return await self._by_segments(plan, blocks, record)
+        async with self._audio.blocks(plan.job, await audio.file()) as (reader, blocks):
+            timed = timed_blocks(reader, blocks, record)
+            result = await self._by_segments(plan, timed, record, room)
+        return result, reader.channels
 
     async def _by_segments(
         self,
         plan: Plan,
         blocks: AsyncIterator[NDArray[np.float32]],
         record: CallRecord,
+        room: AnswerRoom,
         parts: int = 1,
     ) -> SpeechRecognitionResult:
         reader = SegmentReader(
-            plan.model, plan.decoder, self._searches, record, words=plan.with_words
+            plan.model, plan.decoder, self._searches, record, room, words=plan.with_words
         )
         with record.summed():
             transcript = await reader.read(blocks)
@@ -221,3 +222,21 @@ class Pipeline:
 
 async def _one(samples: NDArray[np.float32]) -> AsyncIterator[NDArray[np.float32]]:
     yield samples
+
+
+async def _each(
+    plan: Plan,
+    record: CallRecord,
+    result_of: Callable[[Plan], Awaitable[tuple[SpeechRecognitionResult, int]]],
+) -> list[SpeechRecognitionResult]:
+    """What ``result_of`` gives of each channel; it tells how many there are, too."""
+    results: list[SpeechRecognitionResult] = []
+    channels, seconds = 1, 0.0
+    while len(results) < channels:
+        job = replace(plan.job, channel=len(results), counts=True)
+        result, channels = await result_of(replace(plan, job=job))
+        seconds += record.audio_seconds
+        result.channel_tag = len(results) + 1
+        results.append(result)
+    record.audio_seconds = seconds
+    return results

@@ -37,6 +37,7 @@ class SegmentReader:
         decoder: Decoder,
         searches: Searches,
         record: CallRecord,
+        room: AnswerRoom,
         *,
         words: bool,
     ) -> None:
@@ -47,7 +48,7 @@ class SegmentReader:
         self._words = words
         self._segmenter: Segmenter = model.recognizer.segmenter(SEGMENTS)
         self._segments: list[Segment] = []
-        self._room = AnswerRoom()
+        self._room = room
         self._samples = 0
 
     async def read(self, blocks: AsyncIterator[NDArray[np.float32]]) -> Transcript:

@@ -18,6 +18,7 @@ from asr.types import AudioError
 from server.audio.peer import Peer, WorkerDiedError, raise_told
 from server.audio.reader import BLOCK_FRAMES
 from server.audio.worker import AudioJob
+from server.limits import MAX_CHANNELS
 from server.timeout import within
 
 __all__ = ["BlockReader"]
@@ -28,7 +29,8 @@ MOST_LINKS = 1_000  # recordings that are joined, of each of which soxr rounds t
 class BlockReader(Peer):
     """A process that decodes one recording, at ``rate``, as far as its blocks are asked for.
 
-    ``seconds`` of the audio at its own rate are known when all blocks have come.
+    ``seconds`` of the audio at its own rate, and its ``channels``, are known when all blocks have
+    come.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class BlockReader(Peer):
     ) -> None:
         super().__init__(process, connection)
         self.seconds = math.nan
+        self.channels = 0
         self._rate = rate
 
     @classmethod
@@ -80,6 +83,7 @@ class BlockReader(Peer):
         raise_told(head, size)
         if "seconds" in head and size == 0:
             self.seconds = _checked_seconds(head["seconds"], frames, self._rate)
+            self.channels = _checked_channels(head.get("channels"))
             return None
         count = head.get("frames")
         if type(count) is not int or not 0 < count <= BLOCK_FRAMES or size != 4 * count:
@@ -95,3 +99,9 @@ def _checked_seconds(seconds: Any, frames: int, rate: int) -> float:
     ):
         raise WorkerDiedError("an audio worker gives an impossible answer")
     return seconds
+
+
+def _checked_channels(channels: Any) -> int:
+    if type(channels) is not int or not 0 < channels <= MAX_CHANNELS:
+        raise WorkerDiedError("an audio worker gives an impossible answer")
+    return channels

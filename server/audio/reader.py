@@ -1,9 +1,9 @@
 """The program of a process that decodes one long recording for the server, block by block.
 
 It reads a file that the server has opened for it, and speaks in the frames of
-:mod:`server.audio.worker`: ``{"frames": N}`` and N float32, again and again; ``{"seconds": S}`` at
-the end of all; or an error. The connection holds a block or two: the process goes on as they are
-read, and ends when nobody reads them.
+:mod:`server.audio.worker`: ``{"frames": N}`` and N float32, again and again; ``{"seconds": S,
+"channels": C}`` at the end of all; or an error. The connection holds a block or two: the process
+goes on as they are read, and ends when nobody reads them.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 server.sendall(block.view(np.uint8).data)
                 if number % BLOCKS_IN_MEMORY == 0:
                     let_go(data)
-            server.sendall(pack({"seconds": blocks.seconds}))
+            server.sendall(pack({"seconds": blocks.seconds, "channels": blocks.channels}))
     return 0
 
 

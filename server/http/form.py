@@ -61,10 +61,9 @@ class Wanted:
         """What the server is asked for, until it can be used.
 
         A prompt is free text and a hint to OpenAI's models. Here its words have to be the model's,
-        which may be in capitals throughout, or not have them at all.
+        which may not have them.
         """
-        prompts = [self.prompt, *(tuple(map(fold, self.prompt)) for fold in (str.upper, str.lower))]
-        return [self._config(prompt) for prompt in dict.fromkeys([*prompts, ()])]
+        return [self._config(prompt) for prompt in dict.fromkeys([self.prompt, ()])]
 
     def _config(self, prompt: tuple[str, ...]) -> RecognitionConfig:
         phrases = [*prompt, *self.keywords]

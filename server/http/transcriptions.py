@@ -54,20 +54,17 @@ class Transcriptions:
             await _unless_gone(receive, respond())
 
     async def _response(self, wanted: Wanted, request_id: str) -> Response:
-        *attempts, last = wanted.configs()
+        *with_prompt, without = wanted.configs()
         refusal = ""
-        for number, config in enumerate(attempts):
+        for config in with_prompt:
             try:
-                response = await self._attempt(wanted, config, request_id)
+                return await self._attempt(wanted, config, request_id)
             except ClientError as error:
                 if error.code != grpc.StatusCode.INVALID_ARGUMENT:
                     raise
-                if number == 0:
-                    refusal = error.details
-            else:
-                return response
-        response = await self._attempt(wanted, last, request_id)
-        if attempts:
+                refusal = error.details
+        response = await self._attempt(wanted, without, request_id)
+        if with_prompt:
             response.headers[PROMPT_IGNORED] = refusal.encode("ascii", "replace").decode()
         return response
 

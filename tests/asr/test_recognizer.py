@@ -177,6 +177,19 @@ def test_a_phrase_that_cannot_be_spelled_is_refused_before_there_is_audio(tiny_r
         tiny_recognizer.decoder(BEAM, [Phrase("100 %")])
 
 
+def test_phrases_may_be_in_capitals_or_small_letters(tiny_recognizer, waveform_of):
+    """Clients of other services send them in small letters, and models may have capitals alone."""
+    utterance = [waveform_of(1, 1.0)]
+
+    def heard(*phrases):
+        decoder = tiny_recognizer.decoder(BEAM, [Phrase(text, 3.0) for text in phrases])
+        return tiny_recognizer.recognize(utterance, decoder)
+
+    assert heard("AB", "Cd E") == heard("ab", "cd e") != heard()
+    with pytest.raises(DecodingError, match="'AB %'"):  # as it was given
+        tiny_recognizer.decoder(BEAM, [Phrase("AB %")])
+
+
 def test_an_unknown_device(bundle_of):
     with pytest.raises(ConfigError, match="choose cpu"):
         Recognizer(bundle_of(), "abacus")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import grpc
 import numpy as np
 import pytest
 
 from asr.types import Hypothesis, Transcript, Word
+from server import application
+from server.api import messages
 from server.api.messages import write_result
 from server.limits import MESSAGE_LIMIT
 from server.pb.v1 import speech_pb2 as pb
@@ -102,18 +106,39 @@ def test_prefix_search_counts_the_seconds_of_all_channels(serving, stand_in):
         assert "prefix search is for up to 30 s" in caught.value.details()
 
 
-def test_each_channel_of_long_audio_is_refused(serving, stand_in):
-    """It is decoded block by block, for which there is one waveform."""
-    with serving(stand_in()) as running:
-        config = pb.RecognitionConfig(
-            encoding="AUDIO_ENCODING_MULAW",
-            sample_rate_hertz=4_000,
-            enable_separate_recognition_per_channel=True,
-        )
+@pytest.mark.parametrize("kind", ["raw", "FLAC"])
+def test_each_channel_of_a_long_recording_has_the_result_that_it_has_alone(
+    serving, recognizer, conversation, file_of, kind, monkeypatch
+):
+    """It is decoded block by block, once for each channel; here what is longer than a second is."""
+    monkeypatch.setattr(application, "LIMITS", replace(application.LIMITS, max_seconds=1.0))
+    audio = raw(conversation) if kind == "raw" else file_of(conversation, RATE, kind, "PCM_16")
+    count = {"audio_channel_count": 2} if kind == "raw" else {}
+    with serving(recognizer) as running:
+        apart = config_of(kind, enable_separate_recognition_per_channel=True, **count)
+        results = ask(running, "TranscribeChunks", apart, audio)
+        assert [result.channel_tag for result in results] == [1, 2]
+        for result in results:
+            alone = config_of(kind, audio_channel=result.channel_tag, **count)
+            [one] = ask(running, "TranscribeChunks", alone, audio)
+            one.channel_tag = result.channel_tag
+            assert result == one
+            assert one.alternatives[0].transcript
+
+
+def test_the_text_of_all_channels_of_a_long_recording_has_room_together(
+    serving, recognizer, conversation, monkeypatch
+):
+    monkeypatch.setattr(application, "LIMITS", replace(application.LIMITS, max_seconds=1.0))
+    config = config_of("raw", enable_separate_recognition_per_channel=True, audio_channel_count=2)
+    both = np.concatenate([conversation, conversation])
+    with serving(recognizer) as running:
+        results = ask(running, "TranscribeChunks", config, raw(both))
+        largest = max(result.ByteSize() for result in results)
+        monkeypatch.setattr(messages, "MESSAGE_LIMIT", largest + 3 * messages.FRAME_BYTES)
         with pytest.raises(grpc.RpcError) as caught:
-            ask(running, "Transcribe", config, bytes(601 * 4_000))
-        assert caught.value.code() == INVALID
-        assert "send 600 s at most" in caught.value.details()
+            ask(running, "TranscribeChunks", config, raw(both))
+        assert "the answer has more than" in caught.value.details()
 
 
 def test_results_of_all_channels_fit_into_a_message():

@@ -55,10 +55,12 @@ NO_BLOCKS = {
     "no number of frames": pack({"frames": "1600"}, len(BLOCK)) + BLOCK,
     "NaN": pack({"frames": 1_600}, len(BLOCK)) + BLOCK[:-4] + b"\xff\xff\xff\xff",
     "a cut block": pack({"frames": 1_600}, len(BLOCK)) + BLOCK[:-1],
-    "an end before the audio": pack({"seconds": 0.0}),
-    "an end that is no number": pack({"seconds": math.nan}),
-    "an infinite end": pack({"seconds": math.inf}),
-    "an end elsewhere": pack({"seconds": 0.5}),
+    "an end before the audio": pack({"seconds": 0.0, "channels": 1}),
+    "an end that is no number": pack({"seconds": math.nan, "channels": 1}),
+    "an infinite end": pack({"seconds": math.inf, "channels": 1}),
+    "an end elsewhere": pack({"seconds": 0.5, "channels": 1}),
+    "an end without channels": pack({"seconds": 0.1}),
+    "channels without end": pack({"seconds": 0.1, "channels": 10**9}),
     "a defect": pack({"defect": "Traceback\nforged line"}),
     "silence": b"",
 }
@@ -72,13 +74,14 @@ def test_nonsense_from_the_reader_of_a_long_recording_is_never_a_result(name):
         with ours, theirs:
             reader = BlockReader(Gone(), ours, 16_000)
             block = pack({"frames": 1_600}, len(BLOCK)) + BLOCK
-            theirs.sendall(block + (pack({"seconds": 0.1}) if name is None else NO_BLOCKS[name]))
+            end = pack({"seconds": 0.1, "channels": 2})
+            theirs.sendall(block + (end if name is None else NO_BLOCKS[name]))
             theirs.shutdown(socket.SHUT_WR)
             blocks = [block.tobytes() async for block in reader.blocks(30)]
-            return blocks, reader.seconds
+            return blocks, reader.seconds, reader.channels
 
     if name is None:
-        assert asyncio.run(use()) == ([BLOCK], 0.1)
+        assert asyncio.run(use()) == ([BLOCK], 0.1, 2)
     else:
         with pytest.raises(WorkerDiedError) as caught:
             asyncio.run(use())
