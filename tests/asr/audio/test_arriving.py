@@ -153,3 +153,22 @@ def test_only_what_ffmpeg_reads_can_arrive(monkeypatch):
     assert not can_arrive("MP3")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert not can_arrive("OGG")
+
+
+@pytest.mark.parametrize("count", [2_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_damaged_recordings_give_samples_or_a_clear_error(count, rubbish):
+    outcomes = []
+    for name, data in rubbish.mutants(count, seed=2):
+        container = name.split()[0].replace("Matroska", "WebM")
+        if container not in KINDS:
+            continue
+        try:
+            given = samples(heard(container, pieces_of(data, 1 + len(name) * 13)))
+        except AudioError:
+            outcomes.append(False)
+        else:
+            assert np.isfinite(given).all(), name
+            assert len(given) < 60 * 16_000, name
+            outcomes.append(True)
+    assert 0.1 * count < len(outcomes)
+    assert 0.02 < np.mean(outcomes) < 0.7
