@@ -106,3 +106,5 @@ WITHIN = {
     "characters of a phrase": (hoping(["a" * MAX_PHRASE_CHARACTERS], -MAX_BOOST), SECOND),
     "decoder": (raw(beam_width=MAX_BEAM_WIDTH, max_alternatives=MAX_ALTERNATIVES), SECOND),
 }
+# Live streams may last for hours, and have no such decoder.
+LIVE = [name for name in BEYOND if not name.endswith("of prefix search")]

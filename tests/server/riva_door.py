@@ -11,12 +11,14 @@ from server.pb.v1 import speech_pb2 as pb
 
 REASON = "the extra riva is not installed"
 ENCODINGS = {"LINEAR16": "LINEAR_PCM", "OGG": "OGGOPUS", "UNSPECIFIED": "ENCODING_UNSPECIFIED"}
+MIB = 1024 * 1024
 CUSTOM = ("decoder", "beam_width", "audio_channel")  # beside what Riva has fields for
 
 
 @pytest.fixture(scope="session")
 def riva_door() -> SimpleNamespace:
-    """``request(config, audio)`` makes the message, ``ask(channel, config, audio)`` sends it."""
+    """``request(config, audio)`` makes the message, ``ask(channel, config, audio)`` sends it;
+    ``stream`` sends the same audio in pieces."""
     rasr = pytest.importorskip("riva.client.proto.riva_asr_pb2", reason=REASON)
     audio_pb = pytest.importorskip("riva.client.proto.riva_audio_pb2", reason=REASON)
     stubs = pytest.importorskip("riva.client.proto.riva_asr_pb2_grpc", reason=REASON)
@@ -61,4 +63,23 @@ def riva_door() -> SimpleNamespace:
             return error.code(), error.details()
         return grpc.StatusCode.OK, answer.results[0]
 
-    return SimpleNamespace(request=request, ask=ask, stub=stubs.RivaSpeechRecognitionStub)
+    def stream(
+        channel: grpc.Channel, config: pb.RecognitionConfig, audio: bytes
+    ) -> tuple[grpc.StatusCode, str | None]:
+        """The status, with its message, of a stream with ``audio``."""
+        asked = rasr.StreamingRecognitionConfig(config=request(config, b"").config)
+        pieces = (audio[place : place + MIB] for place in range(0, len(audio), MIB))
+        messages = [
+            rasr.StreamingRecognizeRequest(streaming_config=asked),
+            *(rasr.StreamingRecognizeRequest(audio_content=piece) for piece in pieces),
+        ]
+        stub = stubs.RivaSpeechRecognitionStub(channel)
+        try:
+            list(stub.StreamingRecognize(iter(messages), timeout=120))
+        except grpc.RpcError as error:
+            return error.code(), error.details()
+        return grpc.StatusCode.OK, None
+
+    return SimpleNamespace(
+        request=request, ask=ask, stream=stream, stub=stubs.RivaSpeechRecognitionStub
+    )

@@ -14,7 +14,7 @@ pytest.importorskip("httpx2", reason="OpenAI's client is not installed")
 import httpx2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from limit_table import BEYOND, WITHIN, wav  # beside conftest.py, which loads it
+from limit_table import BEYOND, LIVE, WITHIN, wav  # beside conftest.py, which loads it
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -24,12 +24,6 @@ from server.pb.v1 import speech_pb2 as pb
 
 FILES = [name for name in BEYOND if name.endswith("in a header")]
 PROMPTS = ["phrases", "characters of phrases", "characters of a phrase"]
-# Live streams may last for hours, have no such decoder, and find few alternatives in a segment.
-NOT_LIVE = {
-    *("seconds", "seconds, in a header", "seconds of prefix search"),
-    *("alternatives of long audio", "alternatives of prefix search"),
-}
-LIVE = [name for name in BEYOND if name not in NOT_LIVE]
 SECOND = wav(16_000)
 KEYS = {  # what a config of a socket calls the fields of RecognitionConfig
     "sample_rate_hertz": "sample_rate",

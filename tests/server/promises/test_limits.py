@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from limit_table import BEYOND, FILE, WITHIN, raw, wav  # beside conftest.py, which loads it
+from limit_table import BEYOND, FILE, LIVE, WITHIN, raw, wav  # beside conftest.py, which loads it
 
 from server.api import upload
 from server.limits import AUDIO_BYTES, MAX_RATE, MESSAGE_LIMIT
@@ -70,6 +70,53 @@ def test_so_does_the_door_of_rivas_clients_at_a_limit(running, transcribe_by, ri
         _, expected = transcribe_by(running.stub, "Transcribe", config, audio)
         texts = [alternative.transcript.strip() for alternative in result.alternatives]
         assert texts[0] == expected.alternatives[0].transcript
+
+
+@pytest.fixture(scope="module")
+def live_channel(address):
+    with grpc.insecure_channel(address) as channel:
+        yield channel
+
+
+def stream_live(channel, config, audio):
+    """The status, with its message, of a live stream with ``audio``."""
+    message = pb.TranscribeStreamRequest
+    asked = pb.StreamingRecognitionConfig(config=config)
+    pieces = (audio[place : place + MIB] for place in range(0, len(audio), MIB))
+    messages = [
+        message(streaming_config=asked),
+        *(message(audio_content=piece) for piece in pieces),
+    ]
+    try:
+        list(SpeechStub(channel).TranscribeStream(iter(messages), timeout=120))
+    except grpc.RpcError as error:
+        return error.code(), error.details()
+    return OK, None
+
+
+@pytest.fixture(params=["asr.v1", "riva"])
+def live(request):
+    """How a door's clients send a live stream."""
+    if request.param == "riva":
+        return request.getfixturevalue("riva_door").stream
+    return stream_live
+
+
+@pytest.mark.parametrize("limit", LIVE)
+def test_live_streams_refuse_alike_what_is_beyond_a_limit(live_channel, live, limit):
+    config, audio, words = BEYOND[limit]
+    code, details = live(live_channel, config, audio)
+    if limit == "boost" and live is not stream_live:  # what Riva calls so has no such limit
+        assert code == OK
+        return
+    assert code == INVALID
+    assert words in details
+
+
+@pytest.mark.parametrize("limit", WITHIN)
+def test_live_streams_take_what_is_at_a_limit(live_channel, live, limit):
+    config, audio = WITHIN[limit]
+    assert live(live_channel, config, audio) == (OK, None)
 
 
 def test_the_largest_message_of_rivas_clients_is_as_large(running, riva_door):
