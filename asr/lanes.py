@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["in_lanes"]
+__all__ = ["in_lanes", "one_ahead"]
 
 LANES_A_READER = 4  # reading takes a tenth of the time of recognising, or less
 
@@ -68,9 +68,7 @@ def _on_threads_of_their_own(
 
     threads = torch.get_num_threads()
     waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(
-        lanes, thread_name_prefix="lane", initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
+    with ThreadPoolExecutor(lanes, thread_name_prefix="lane", initializer=_compute_alone) as pool:
         try:
             for source in sources:
                 waiting.append(pool.submit(run, source))
@@ -81,3 +79,31 @@ def _on_threads_of_their_own(
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
             torch.set_num_threads(threads)  # the lanes' is what new threads would have
+
+
+def one_ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
+    """Yield ``items``, the next of which another thread makes while one is in use.
+
+    That thread has one of torch's threads: its products are small, and more would be in the way.
+    """
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+        pool.submit(_compute_alone).result()
+        torch.set_num_threads(threads)  # of this thread, and of new ones
+        coming = pool.submit(_next, items)
+        while got := coming.result():
+            coming = pool.submit(_next, items)
+            yield got[0]
+
+
+def _compute_alone() -> None:
+    """Give the calling thread one of torch's threads, and new ones as well."""
+    torch.get_num_threads()  # else what new ones have would be taken at the first need
+    torch.set_num_threads(1)
+
+
+def _next(items: Iterator[Item]) -> tuple[Item] | None:
+    """The next in a tuple; None at the end."""
+    for item in items:
+        return (item,)
+    return None

@@ -18,6 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     with SignalInbox() as inbox:
         from asr.cli.terminal import run_command
+        from asr.spinning import spin_little
+
+        spin_little()
         from server.command import run  # torch alone takes seconds
 
         return run_command("asr-server", lambda: run(arguments, inbox))

@@ -18,6 +18,7 @@ from asr.cli.terminal import run_command
 from asr.cli.transcribe import add_transcribe
 from asr.cli.tune import add_tune
 from asr.files.read import STDIN
+from asr.spinning import spin_little
 
 __all__ = ["main"]
 
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: all done. 2: something failed, said on stderr in one line each. 130: interrupted.
     """
+    spin_little()
     return run_command("asr", lambda: _run(arguments))
 
 

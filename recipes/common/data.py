@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from asr.audio import resample
 from asr.augment import AddNoise, AugmentConfig, SpeedPerturbation
+from asr.lanes import one_ahead
 from asr.options import BATCH_SECONDS
 from asr.tokens import Tokenizer
 from asr.types import AsrError, ConfigError, TrainingError
@@ -138,6 +139,8 @@ class _AnySpeech:
 class SpeechLoader(DataLoader):
     """Batches of a :class:`SpeechDataset`, whose errors are raised here, in one line.
 
+    Without workers a thread reads one batch ahead.
+
     torch would wrap what a worker raises in its own words and the worker's traceback. It would also
     warn of more workers than processors, which wait for disks more than they compute.
     """
@@ -153,7 +156,8 @@ class SpeechLoader(DataLoader):
             TrainingError: a worker has died.
         """
         try:
-            for batch in super().__iter__():
+            batches = super().__iter__()
+            for batch in batches if self.num_workers else one_ahead(batches):
                 if isinstance(batch, AsrError):
                     raise batch
                 yield batch
@@ -177,7 +181,7 @@ class SpeechDataModule(pl.LightningDataModule):
         speed_factors: each training utterance is played at one of these speeds, by chance.
         noise: the same as ``augment.computed_noise``.
         augment: changes of the training utterances, each in its share of them.
-        num_workers: processes that read audio beside the training; 0 reads in the training process.
+        num_workers: processes that read audio beside the training; with 0 a thread of it does.
         sample_rate: rate of the features, in hertz.
         seed: order of the batches.
     """

@@ -15,7 +15,7 @@ from recipes.common.recipe import Recipe
 from recipes.common.results import evaluate_average, print_results
 from recipes.common.trainer_options import one_line
 
-__all__ = ["fit"]
+__all__ = ["fit", "quieten"]
 
 
 def fit(recipe: Recipe, argv: Sequence[str]) -> None:
@@ -26,7 +26,7 @@ def fit(recipe: Recipe, argv: Sequence[str]) -> None:
             folder in use, a checkpoint that does not fit, a loss that is not finite.
         OSError: the run's folder cannot be written.
     """
-    _quieten()
+    quieten()
     cli = SpeechCLI(recipe, list(argv))
     started = time.monotonic()
     cli.preflight()
@@ -45,7 +45,7 @@ def fit(recipe: Recipe, argv: Sequence[str]) -> None:
         print_results(recipe, cli.trainer, cli.model, cli.monitor, average, seconds)
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Silence advice that does not apply here; warnings that do are still shown."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -6,8 +6,8 @@ import argparse
 import importlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,16 +15,28 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
+from asr.machine import describe_machine
 from asr.types import ConfigError
 from recipes.common.cli import run_guarded
 from recipes.common.data import Batch
+from recipes.common.fit import quieten
 from recipes.common.fit_cli import SpeechCLI
+from recipes.common.module import SpeechModule
 from recipes.common.recipe import Recipe
 
-__all__ = ["Timer", "main", "profile"]
+__all__ = ["PARTS", "Timer", "main", "profile", "with_its_backward"]
 
-PARTS = ("input", "features", "network", "loss", "backward", "optimiser")
+INPUT, FEATURES, AUGMENTATION, NETWORK, CTC, OPTIMISER = PARTS = (
+    "input wait",
+    "features",
+    "augmentation",
+    "network",
+    "CTC",
+    "optimiser",
+)
 
 
 @dataclass
@@ -65,8 +77,22 @@ class Timer:
             torch.cuda.synchronize(self.device)
 
 
+@dataclass(frozen=True)
+class Amount:
+    """What was trained on: steps, the seconds of their audio, and the steps of an epoch."""
+
+    steps: int
+    audio: float
+    batches: int
+
+
 def profile(recipe: Recipe, argv: Sequence[str], steps: int) -> Table:
     """Train ``recipe`` for so many steps and measure their parts; nothing is kept.
+
+    What is read and changed ahead, in a thread or by workers, counts as far as it is waited for.
+    Features and augmentation are those in the training step. The network's part and CTC's are
+    their backward passes as well; consistency of views counts as CTC forwards, and as network
+    backwards.
 
     Raises:
         AsrError: as of ``fit``.
@@ -79,51 +105,100 @@ def profile(recipe: Recipe, argv: Sequence[str], steps: int) -> Table:
         _train(cli, timer, 1)  # the first step compiles and allocates
         timer.seconds.clear()
         audio = _train(cli, timer, steps)
-    return _table(recipe, timer, steps, audio)
+        batches = len(cli.datamodule.train_dataloader())
+    return _table(recipe, timer, Amount(steps, audio, batches))
 
 
 def _train(cli: SpeechCLI, timer: Timer, steps: int) -> float:
     """Train for ``steps`` with ``timer`` beside; returns the seconds of audio."""
     module = cli.model.to(timer.device).train()
     module.trainer = cli.trainer
-    module._features = timer.timed("features", module._features)
-    module._loss = timer.timed("loss", module._loss)
-    module.model.with_intermediate = timer.timed("network", module.model.with_intermediate)
     optimizer = module.configure_optimizers()["optimizer"]
-    batches = _batches(cli)
     audio = 0.0
-    for _ in range(steps):
-        with timer.part("input"):
-            batch = next(batches).to(timer.device)
-        audio += float(batch.lengths.sum()) / cli.datamodule.sample_rate
-        with timer.part("loss"), cli.trainer.precision_plugin.train_step_context():
-            value, _ = module.training_loss(batch)
-        with timer.part("backward"):
-            value.backward()
-        with timer.part("optimiser"):
-            optimizer.step()
-            optimizer.zero_grad()
-    del module._features, module._loss, module.model.with_intermediate  # the timed ones
+    with _timed_parts(module, timer), closing(_batches(cli)) as batches:
+        for _ in range(steps):
+            with timer.part(INPUT):
+                batch = next(batches).to(timer.device)
+            audio += float(batch.lengths.sum()) / cli.datamodule.sample_rate
+            with timer.part(CTC), cli.trainer.precision_plugin.train_step_context():
+                value, _ = module.training_loss(batch)
+            with timer.part(NETWORK):
+                value.backward()
+            with timer.part(OPTIMISER):
+                if cli.trainer.gradient_clip_val:
+                    clip_grad_norm_(module.parameters(), cli.trainer.gradient_clip_val)
+                optimizer.step()
+                optimizer.zero_grad()
     return audio
 
 
-def _batches(cli: SpeechCLI) -> Iterator[Batch]:
+@contextmanager
+def _timed_parts(module: SpeechModule, timer: Timer) -> Iterator[None]:
+    """Let ``timer`` count the parts of ``module``'s training step."""
+    parts: list[tuple[Any, str, str]] = [
+        (module, "_features", FEATURES),
+        (module, "_loss", CTC),
+        (module.model, "with_intermediate", NETWORK),
+    ]
+    if module.augment is not None:
+        parts.append((module.augment, "forward", AUGMENTATION))
+    module._loss = with_its_backward(module._loss)
+    for owner, name, part in parts:
+        setattr(owner, name, timer.timed(part, getattr(owner, name)))
+    try:
+        yield
+    finally:
+        for owner, name, _ in parts:
+            delattr(owner, name)  # the timed one, which hides the class's own
+
+
+def with_its_backward(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """``loss`` of log-probabilities that computes its gradient at once, with the same result."""
+
+    def called(batch: Batch, log_probs: Tensor, lengths: Tensor) -> Tensor:
+        leaf = log_probs.detach().requires_grad_()
+        value = loss(batch, leaf, lengths)
+        (gradient,) = torch.autograd.grad(value, leaf)
+        given: Tensor = _Given.apply(log_probs, value.detach(), gradient)
+        return given
+
+    return called
+
+
+class _Given(torch.autograd.Function):
+    """A value whose gradient is known."""
+
+    @staticmethod
+    def forward(ctx: Any, log_probs: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return upstream * gradient, None, None
+
+
+def _batches(cli: SpeechCLI) -> Generator[Batch, None, None]:
     """Training batches without end."""
     loader = cli.datamodule.train_dataloader()
     while True:
         yield from loader
 
 
-def _table(recipe: Recipe, timer: Timer, steps: int, audio: float) -> Table:
+def _table(recipe: Recipe, timer: Timer, amount: Amount) -> Table:
     total = sum(timer.seconds.values())
     table = Table(
-        *("part", "ms a step", "share"),
-        title=f"{recipe.title}: {steps} steps on {timer.device}",
-        caption=f"{audio:.1f} s of audio in {total:.1f} s: {audio / total:.1f} times real time",
+        *("part", "ms a step", "s an epoch", "share"),
+        title=f"{recipe.title}: {amount.steps} of {amount.batches} steps of an epoch",
+        caption=f"{amount.audio:.1f} s of audio in {total:.1f} s: {amount.audio / total:.1f} times "
+        f"real time\n{describe_machine(timer.device)}",
     )
-    for name in PARTS:
-        seconds = timer.seconds.get(name, 0.0)
-        table.add_row(name, f"{1000 * seconds / steps:.1f}", f"{100 * seconds / total:.0f} %")
+    for name in (*PARTS, "all"):
+        seconds = total if name == "all" else timer.seconds.get(name, 0.0)
+        step = seconds / amount.steps
+        epoch, share = f"{step * amount.batches:.1f}", f"{100 * seconds / total:.1f} %"
+        table.add_row(name, f"{1000 * step:.1f}", epoch, share)
     return table
 
 
@@ -150,6 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def run() -> None:
         if own.steps < 1:
             raise ConfigError(f"--steps is {own.steps}", remedy="give 1 or more")
+        quieten()
         table = profile(_recipe(own.recipe), rest, own.steps)
         Console().print(table)
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from asr.lanes import in_lanes
+from asr.lanes import in_lanes, one_ahead
 
 SECONDS = 30  # that a thread waits for another before the test fails
 
@@ -71,15 +71,10 @@ def test_an_error_is_raised_in_its_turn(lanes, where):
         return item
 
     steps = {"read": int, "compute": int, where: fail}
-    given = []
-    with pytest.raises(KeyError, match="7"):
-        given.extend(in_lanes(range(20), steps["read"], steps["compute"], lanes))
-    given = []
     results = in_lanes(range(20), steps["read"], steps["compute"], lanes)
-    for _ in range(7):
-        given.append(next(results))
-    assert given == list(range(7))
-    results.close()
+    assert [next(results) for _ in range(7)] == list(range(7))
+    with pytest.raises(KeyError, match="7"):
+        next(results)
 
 
 @pytest.mark.parametrize("lanes", [1, 2])
@@ -99,3 +94,50 @@ def test_closed_it_leaves_nothing_behind(lanes):
     assert torch.get_num_threads() == before
     with ThreadPoolExecutor(1) as pool:  # a new thread has as many as the caller
         assert pool.submit(torch.get_num_threads).result() == before
+
+
+# One ahead
+
+
+def test_the_next_is_made_while_one_is_in_use():
+    made = [threading.Event() for _ in range(4)]
+
+    def items():
+        for number, event in enumerate(made):
+            event.set()
+            yield number
+
+    found = []
+    for number in one_ahead(items()):
+        found.append(number)
+        assert number == 3 or made[number + 1].wait(SECONDS)
+        assert number >= 2 or not made[number + 2].is_set()
+    assert found == [0, 1, 2, 3]
+
+
+def test_it_is_made_by_one_thread_of_torch_and_the_caller_keeps_his():
+    before = torch.get_num_threads()
+    counts = set(one_ahead(torch.get_num_threads() for _ in range(3)))
+    assert counts == {1}
+    assert torch.get_num_threads() == before
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == before
+
+
+def test_an_error_in_what_is_ahead_is_raised_in_its_turn():
+    def items():
+        yield from (0, 0)  # what is false ends nothing
+        raise KeyError("third")
+
+    ahead = one_ahead(items())
+    assert [next(ahead), next(ahead)] == [0, 0]
+    with pytest.raises(KeyError, match="third"):
+        next(ahead)
+
+
+def test_closed_it_ends_its_thread():
+    threads = threading.active_count()
+    ahead = one_ahead(iter(range(10)))
+    assert next(ahead) == 0
+    ahead.close()
+    assert threading.active_count() == threads

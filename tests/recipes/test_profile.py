@@ -1,11 +1,13 @@
 """Where a step's time goes."""
 
+import re
 import time
 
 import pytest
 import torch
 
-from recipes.common.profile import Timer, main
+from asr.nn.ctc import CTCLoss
+from recipes.common.profile import PARTS, Timer, main, with_its_backward
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*")  # Lightning's advice
 
@@ -24,16 +26,39 @@ def test_time_counts_once_where_parts_lie_within_each_other():
     assert timer.seconds["inner"] > timer.seconds["outer"] / 4
 
 
+def cells_of(line: str) -> list[str]:
+    return line.split("│") if line.startswith("│") else []
+
+
+@pytest.mark.parametrize("normalisation", ["per_label", "sum"])
+def test_a_gradient_that_is_computed_at_once_is_the_same(normalisation):
+    loss = CTCLoss(normalisation)
+    targets, lengths = torch.tensor([[1, 2, 1]]), (torch.tensor([9]), torch.tensor([3]))
+
+    def ctc(batch: object, log_probs: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+        return loss(log_probs, frames, targets, lengths[1])
+
+    gradients = []
+    for function in (ctc, with_its_backward(ctc)):
+        scores = torch.randn(1, 9, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        (0.3 * function(None, scores.log_softmax(-1), lengths[0])).backward()
+        gradients.append(scores.grad)
+    assert gradients[0].abs().sum() > 0
+    torch.testing.assert_close(gradients[1], gradients[0])
+
+
 def test_it_prints_all_parts_and_keeps_nothing(toy, toy_data, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = ["an4", "--steps", "3", "--data.data_dir", str(toy_data), *toy.OPTIONS]
     assert main(options) == 0
     output = capsys.readouterr().out
-    shares = 0
-    for part in ("input", "features", "network", "loss", "backward", "optimiser"):
-        row = next(line for line in output.splitlines() if part in line).split("│")
-        shares += int(row[3].strip(" %"))
-    assert shares == pytest.approx(100, abs=3)
+    rows = {cells[1].strip(): cells[2:5] for cells in map(cells_of, output.splitlines()) if cells}
+    assert list(rows) == [*PARTS, "all"]
+    shares = [float(share.strip(" %")) for _, _, share in rows.values()]
+    assert sum(shares[:-1]) == pytest.approx(shares[-1], abs=0.3) == 100
+    batches = int(re.search(r"3 of (\d+) steps", output)[1])
+    for step, epoch, _ in rows.values():
+        assert float(epoch) == pytest.approx(batches * float(step) / 1000, abs=0.06)
     assert "times real time" in output
     assert list(tmp_path.iterdir()) == []
 
