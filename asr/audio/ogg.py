@@ -18,6 +18,7 @@ from asr.types import AudioError
 __all__ = ["OggLink", "OggPages", "ogg_links"]
 
 HEAD = struct.Struct("<4sBBqIIIB")  # OggS, version, flags, granule, serial, number, checksum, count
+VERSION = 0
 BEGINS, ENDS = 2, 4  # flags
 CODECS = {b"\x01vorbis": "Vorbis", b"OpusHead": "Opus", b"\x7fFLAC": "FLAC"}
 OTHERS = {b"Speex   ": "Speex", b"\x80theora": "Theora", b"CELT    ": "CELT", b"PCM     ": "PCM"}
@@ -160,6 +161,8 @@ class OggPages:
             raise self._damage()
         if len(self._bytes) < start + HEAD.size:
             return None
+        if self._bytes[start + 4] != VERSION:  # or it would be waited for what is no page
+            raise self._damage()
         return _page_at(self._bytes, start)
 
     def _damage(self) -> AudioError:

@@ -79,13 +79,15 @@ def error_of(error: ClientError) -> ApiError:
     What the caller can mend is told in the server's words. Of the rest, which may name the machines
     behind the gateway, the log has the words.
     """
-    code = error.code
+    code, details = error.code, error.details
     if code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION):
-        return ApiError(400, error.details)
+        return ApiError(400, details)
     if code == grpc.StatusCode.NOT_FOUND:
-        return ApiError(404, error.details, param="model", code="model_not_found")
+        return ApiError(404, details, param="model", code="model_not_found")
     if code == grpc.StatusCode.RESOURCE_EXHAUSTED:
         return _exhausted(error)
+    if code == grpc.StatusCode.DEADLINE_EXCEEDED and "deadline exceeded" not in details.lower():
+        return ApiError(408, details, code="too_slow")  # the server's words, and not gRPC's own
     log.error("request %s: %s", error.request_id, error)
     if code == grpc.StatusCode.UNAVAILABLE:
         message = "the recogniser is not available (try again later)"

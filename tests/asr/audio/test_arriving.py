@@ -87,6 +87,13 @@ def test_who_stops_to_speak_needs_no_last_page(files):
     assert len(samples(heard("OGG", [data[:last]]))) > 0
 
 
+def test_what_is_no_page_is_not_waited_for():
+    """A page may have 65,307 bytes: who sends rubbish would hear of it late, or never."""
+    left = iter([b"OggS" + bytes(range(1, 60))])  # and there is no more, nor an end
+    with pytest.raises(AudioError, match="damaged"):
+        list(Arriving(lambda: next(left), "OGG", 16_000, limits=LIMITS))
+
+
 def at(data: bytes, place: float) -> int:
     return int(place * len(data))
 

@@ -117,7 +117,7 @@ ANSWERS = {  # status of gRPC and its pushback; status, type and code of HTTP; R
     ("RESOURCE_EXHAUSTED", "2500"): (429, "rate_limit_error", "rate_limit_exceeded", ("3", "2500")),
     ("RESOURCE_EXHAUSTED", None): (413, "invalid_request_error", "too_large", None),
     ("UNAVAILABLE", None): (503, "server_error", "unavailable", ("1", "1000")),
-    ("DEADLINE_EXCEEDED", None): (504, "server_error", "timeout", None),
+    ("DEADLINE_EXCEEDED", None): (408, "invalid_request_error", "too_slow", None),
     ("UNAUTHENTICATED", None): (502, "server_error", None, None),
     ("INTERNAL", None): (502, "server_error", None, None),
 }
@@ -143,6 +143,13 @@ def test_the_servers_statuses_have_their_own_in_http(
     assert found == (again or (None, None))
     # Not repeated here: the client is told when it may.
     assert len(server.heard) == 1
+
+
+def test_a_server_that_does_not_answer_is_not_the_clients_fault(serve_fake, gateway_to, failure):
+    server = serve_fake(None, failure("DEADLINE_EXCEEDED", "Deadline Exceeded", None))
+    with gateway_to(server.address) as gateway:
+        error = error_of(post(gateway, data={"model": "phones"}), 504)
+    assert (error["type"], error["code"]) == ("server_error", "timeout")
 
 
 def test_a_client_that_obeys_gets_its_answer(serve_fake, gateway_to, failure):

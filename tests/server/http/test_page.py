@@ -218,6 +218,40 @@ def test_a_microphone_that_is_stopped_at_once(tab):
     assert tab.run("document.getElementById('error').hidden")
 
 
+RECORD = """
+(async () => {
+  const stream = await navigator.mediaDevices.getUserMedia({audio: true});
+  const recorder = new MediaRecorder(stream, {mimeType: 'audio/webm;codecs=opus'});
+  const socket = new WebSocket(location.origin.replace('http', 'ws') + '/ws');
+  const over = new Promise((resolve) => { socket.onclose = resolve; });
+  const heard = [];
+  let sending = new Promise((resolve) => { socket.onopen = resolve; });
+  recorder.ondataavailable = (event) => {
+    sending = sending.then(() => event.data.arrayBuffer()).then((data) => socket.send(data));
+  };
+  recorder.onstop = () => { sending = sending.then(() => socket.send('{"eof": 1}')); };
+  socket.onmessage = (event) => {
+    const message = JSON.parse(event.data);
+    heard.push(message);
+    if ((message.partial || message.text) && recorder.state === 'recording') recorder.stop();
+  };
+  recorder.start(100);
+  await over;
+  return heard;
+})()
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("av") is None, reason="the extra `formats` is missing")
+def test_what_a_browser_records_is_heard_while_it_comes(tab):
+    """WebM with Opus in pieces of 100 ms, as ``MediaRecorder`` makes them: it records until there
+    is text."""
+    *_, last = heard = tab.run(RECORD)
+    assert [message for message in heard if "error" in message] == []
+    assert any(message.get("partial") or message.get("text") for message in heard[:-1])
+    assert "text" in last
+
+
 def test_everything_that_can_be_used_has_a_name(tab, file):
     read(tab, file)
     tab.run("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
