@@ -117,7 +117,7 @@ def test_of_words_said_with_some_confidence_as_many_are_right(shared_data):
 @pytest.mark.parametrize("turns", ["sentence", "reader"])
 def test_ten_minutes_are_heard_as_their_sentences_are(bundle, shared_data, turns, search):
     """Phones of greedy search and words of the bundle's own decoder, of four readers who read a
-    sentence each in turn, or one after the other: within one point of the sentences alone."""
+    sentence each in turn, or one after the other: at most a point above the sentences alone."""
     recognizer = Recognizer(bundle)
     decoder = recognizer.decoder(GreedyOptions() if search == "greedy" else None)
     spoken = _readers(shared_data, turns)
@@ -146,7 +146,7 @@ def test_ten_minutes_are_heard_as_their_sentences_are(bundle, shared_data, turns
     together = token_errors(expected(" ".join(spoken.values())), heard(whole))
     print(f"{turns}, {search}: {100 * apart.rate:.2f} % apart, {100 * together.rate:.2f} % as one")
     assert whole.duration > 600
-    assert abs(together.rate - apart.rate) <= 0.01, (together, apart)
+    assert together.rate <= apart.rate + 0.01, (together, apart)
 
 
 def _readers(shared_data, turns):
