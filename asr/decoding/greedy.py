@@ -12,7 +12,7 @@ from asr.decoding.config import GreedyOptions
 from asr.decoding.inputs import check_piece, check_possible, fitting_lengths
 from asr.decoding.said import SaidTokens, StableText
 from asr.decoding.spans import Span, running_sum, spelled
-from asr.decoding.stability import STABILITY
+from asr.decoding.stability import GREEDY
 from asr.decoding.stopping import Stop
 from asr.decoding.stream import Partial, check_open
 from asr.tokens import BLANK_ID, Tokenizer
@@ -177,7 +177,7 @@ class GreedyStream:
         return Partial(
             text,
             self._stable.text,
-            1.0 if is_stable else STABILITY(1.0, quiet * self._seconds_per_frame),
+            1.0 if is_stable else GREEDY(1.0, quiet * self._seconds_per_frame),
             self._end * self._seconds_per_frame,
             self._hypothesis().timed_words() if words else (),
             self._stable.words if words else 0,

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from asr.decoding.beam.best_path import Scored, with_best_path
 from asr.decoding.beam.blocks import GUARD, BlockStream, cut_between
 from asr.decoding.beam.running import Labels, RunningSearch, begins_with
+from asr.decoding.beam.scoring import NO_LM
 from asr.decoding.beam.search import compact, search
 from asr.decoding.said import StableText
 from asr.decoding.spans import Span, best_alignment, highest, quiet_tokens, spelled
-from asr.decoding.stability import STABILITY
+from asr.decoding.stability import BEAM, LANGUAGE
 from asr.decoding.stopping import Stop, StoppedError
 from asr.decoding.stream import Partial
 from asr.tokens import Tokenizer
@@ -106,6 +107,8 @@ class TokenStream(BlockStream[TokenSearch]):
         self._count = inputs.options.beam_width if tokenizer.kind == "subwords" else nbest
         self._starts = inputs.options.starts
         self._stable = StableText(tokenizer)
+        knows_language = inputs.grammar.lm_units != NO_LM or inputs.grammar.has_lexicon
+        self._calibrated = LANGUAGE if knows_language else BEAM
 
     def _advance(
         self, search: TokenSearch, frames: NDArray[np.floating], *, ends: bool
@@ -210,4 +213,4 @@ class TokenStream(BlockStream[TokenSearch]):
             may_follow[self._separator] = True
             if row and node["token"] == self._separator:
                 row, quiet = int(node["parent"]), math.inf
-        return STABILITY(leader.share_of(row, may_follow), quiet)
+        return self._calibrated(leader.share_of(row, may_follow), quiet)
