@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["BEAM", "GREEDY", "LANGUAGE", "Stability"]
+__all__ = ["BEAM", "GREEDY", "LANGUAGE", "WORDS", "Stability"]
 
 EDGE = 1e-6  # shares of 0 and 1 have no finite log-odds
 IN_WORD = 0.8  # of tokens just said, those after which the word goes on
@@ -42,4 +42,5 @@ class Stability:
 # part in it. Figures, and how they were made, are in docs/streaming.md.
 GREEDY = Stability(slope=0.3, offset=0.75)
 BEAM = Stability(slope=0.48, offset=1.66)  # without a language model and without a lexicon
-LANGUAGE = Stability(slope=0.67, offset=2.38)  # with one of them
+LANGUAGE = Stability(slope=0.61, offset=0.96)  # with one of them, over the tokens of texts
+WORDS = Stability(slope=0.67, offset=2.38)  # over words that a lexicon says

@@ -22,7 +22,7 @@ from asr.decoding.beam.word_paths import GAP, Said, best_word_path
 from asr.decoding.beam.word_scores import start_cache
 from asr.decoding.beam.word_search import search_words
 from asr.decoding.spans import Span, highest, spelled, timed_tokens, word_of
-from asr.decoding.stability import LANGUAGE
+from asr.decoding.stability import WORDS
 from asr.decoding.stopping import Stop, StoppedError
 from asr.decoding.stream import Partial
 from asr.lm.ngrams import UNKNOWN
@@ -311,7 +311,7 @@ class WordStream(BlockStream[WordSearch]):
         quiet = (self._frame - self._place_since) * self._seconds_per_frame
         if best == leader.spell(leader.best_row):
             quiet = math.inf  # the last word has ended
-        return LANGUAGE(leader.share_of_words(best), quiet)
+        return WORDS(leader.share_of_words(best), quiet)
 
 
 def _spans(path: Sequence[Said]) -> list[Span]:
