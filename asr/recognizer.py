@@ -148,8 +148,8 @@ class Recognizer:
         """The decoder of ``options``, or of the bundle's, for this model's tokens and frames.
 
         It is made once for many utterances. Beam search uses the bundle's language model and
-        lexicon, and expects ``phrases``; where the model has not their words as they are given,
-        all are taken in capitals, or else in small letters. Confidences are calibrated where the
+        lexicon, and expects ``phrases``; if the model does not have their words as given, all are
+        tried in capitals, then in small letters. Confidences are calibrated where the
         bundle has a calibration for that decoder, unless ``calibrated`` is false.
 
         Raises:

@@ -61,7 +61,7 @@ class Wanted:
         """What the server is asked for, until it can be used.
 
         A prompt is free text and a hint to OpenAI's models. Here its words have to be the model's,
-        which may not have them.
+        so the last of these goes without.
         """
         return [self._config(prompt) for prompt in dict.fromkeys([self.prompt, ()])]
 
