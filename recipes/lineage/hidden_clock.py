@@ -289,8 +289,8 @@ def _counted(task: str, won: dict[str, int], seeds: int) -> list[str]:
 def _interval_verdict(shares: dict[str, list[float]]) -> str:
     bare, looking = shares[WITHOUT], shares[WITH]
     gain = paired([b - a for a, b in zip(bare, looking, strict=True)])
-    unseen = gain.low <= 0 <= gain.high
-    smallest = f"; {50 * (gain.high - gain.low):.0f} points would have been seen" if unseen else ""
+    unseen = gain.unseen
+    smallest = "" if unseen is None else f"; {100 * unseen:.0f} points would have been seen"
     return (
         f"Doubled interval: {100 * np.mean(looking):.1f} % of test spikes are exact with "
         f"peepholes, {100 * np.mean(bare):.1f} % without (medians {100 * np.median(looking):.1f} "

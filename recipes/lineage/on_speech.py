@@ -61,11 +61,14 @@ def compare_runs(arguments: Namespace) -> str:
     lines = ["| seed | with peepholes | without |", "| --- | --- | --- |"]
     for seed, a, b in zip(seeds, *rates, strict=True):
         lines.append(f"| {seed} | {percent(a)} % | {percent(b)} % |")
+    unseen = found.unseen
+    smallest = "" if unseen is None else f"; {percent(unseen)} points would have been seen"
     lines += [
         "",
         f"with peepholes less without: {percent(found.mean, '+')} points, 95 % interval "
         f"{percent(found.low, '+')} to {percent(found.high, '+')}, p = {found.p:.2g}, "
-        f"{len(seeds)} seeds (p of so many cannot be below {2 / 2 ** len(seeds):.2g})",
+        f"{len(seeds)} seeds (p of so many cannot be below {2 / 2 ** len(seeds):.2g})"
+        f"{smallest}",
     ]
     for name, runs in (("with", one), ("without", other)):
         chosen = [runs[seed] for seed in seeds]

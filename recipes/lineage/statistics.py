@@ -136,6 +136,11 @@ class Paired:
     high: float
     p: float
 
+    @property
+    def unseen(self) -> float | None:
+        """Half of the interval's width if it holds 0: a mean beyond that would have been seen."""
+        return (self.high - self.low) / 2 if self.low <= 0 <= self.high else None
+
 
 def paired(differences: list[float]) -> Paired:
     """Judge the mean of ``differences``, one a pair. What is drawn is drawn the same each time."""

@@ -67,6 +67,13 @@ def test_the_bootstrap_agrees_with_the_normal_interval_for_many_pairs():
     assert found.p < 0.001
 
 
+def test_what_would_have_been_seen_is_said_where_nothing_was():
+    values = np.random.default_rng(0).normal(0.0, 1.0, 400)
+    centred = (values - values.mean()).tolist()
+    assert paired(centred).unseen == pytest.approx(1.96 * values.std(ddof=1) / 20, abs=0.01)
+    assert paired((values + 1).tolist()).unseen is None
+
+
 def test_a_share_is_read_with_its_interval():
     assert share(7, 8) == "7 of 8 (53 to 98 %)"
 
