@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Partials", "Pieces", "live_config", "stream_files", "tell"]
 
 PIECE_BYTES = 8 * 1024
-WAV_MARKS = (b"RIFF", b"RF64")
-WAV = "AUDIO_ENCODING_WAV"
+# How files begin that are decoded while they come, if they are named.
+MARKS = {b"RIFF": "WAV", b"RF64": "WAV", b"OggS": "OGG", b"\x1aE\xdf\xa3": "WEBM"}
 
 
 class Pieces(Iterable[bytes]):
@@ -124,10 +124,11 @@ def live_config(
 ) -> StreamingRecognitionConfig:
     """What the command's options ask of a live stream whose audio begins with ``head``.
 
-    WAV is named where it is sent, for then the server does not wait for its end.
+    Its container is named, where it is one that the server need not wait for the end of.
     """
-    if options.encoding is None and head[:4] in WAV_MARKS and head[8:12] == b"WAVE":
-        config.encoding = RecognitionConfig(encoding=WAV).encoding
+    found = MARKS.get(head[:4])
+    if options.encoding is None and found and (found != "WAV" or head[8:12] == b"WAVE"):
+        config.encoding = RecognitionConfig(encoding=f"AUDIO_ENCODING_{found}").encoding
     live = StreamingRecognitionConfig(
         config=config,
         interim_results=_is_terminal(),

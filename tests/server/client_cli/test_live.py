@@ -45,6 +45,16 @@ def test_wav_is_named_and_others_are_not(fake, recordings):
     assert not first.interim_results, "nobody would see them"
 
 
+@pytest.mark.parametrize(
+    ("head", "encoding"), [(b"OggS\0\2", 4), (b"\x1aE\xdf\xa3", 10), (b"RIFFxxxxAVI ", 0)]
+)
+def test_so_is_what_else_is_decoded_as_it_comes(fake, tmp_path, head, encoding):
+    path = tmp_path / "recording"
+    path.write_bytes(head + bytes(100))
+    assert run(fake, "--stream", path) == 0
+    assert fake.heard[0].live.config.encoding == encoding
+
+
 def test_raw_samples_come_from_standard_input(fake, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"RIFFxxxxWAVE")))
     raw = ["--encoding", "LINEAR16", "--sample-rate", "8000"]
