@@ -40,8 +40,6 @@ class Check(Protocol):
         """What of them can be handed on now."""
         ...
 
-    def end(self) -> None: ...
-
 
 def can_arrive(container: str) -> bool:
     """Whether a file of this kind can be decoded while it comes, by what is installed here."""
@@ -62,7 +60,8 @@ class Arriving:
         source_rates: the recording's own, as its header states it and as it is decoded; there with
             the first block.
 
-    Blocks depend on the bytes and not on their pieces, to the bit.
+    Blocks depend on the bytes and not on their pieces, to the bit. Who records may stop anywhere:
+    only where a header promises more is a recording cut short.
     """
 
     def __init__(
@@ -165,7 +164,4 @@ class _Source:
             check_bytes(len(self._head), DEFAULT_LIMITS)
             container_to_read(self._head, self._container)
             data, self._head = bytes(self._head), None
-        checked = self._check.push(data)
-        if self.is_over:
-            self._check.end()
-        return checked
+        return self._check.push(data)

@@ -231,7 +231,10 @@ def _element(view: memoryview, start: int) -> Element | None:
 
 
 class WebmElements:
-    """A WebM file that comes in pieces: its elements are looked at, and its bytes given on."""
+    """A WebM file that comes in pieces: its elements are looked at, and its bytes given on.
+
+    It may stop anywhere.
+    """
 
     def __init__(self) -> None:
         self._head = bytearray()  # of an element, as far as it has come
@@ -247,16 +250,9 @@ class WebmElements:
         """
         self._count += len(data)
         self._head += data
-        while self._skip() or self._enter(ELEMENT_HEAD):
+        while self._skip() or self._enter():
             pass
         return data
-
-    def end(self) -> None:
-        """Raise AudioError if the last element is cut."""
-        while self._head and (self._skip() or self._enter(1)):
-            pass
-        if self._left or self._head:
-            raise AudioError("the WebM file is cut short within an element", remedy=RESTORE)
 
     def _skip(self) -> bool:
         """Pass over what an element contains; whether there was something of it."""
@@ -265,9 +261,9 @@ class WebmElements:
         self._left -= there
         return there > 0
 
-    def _enter(self, least: int) -> bool:
-        """Look at an element's head, if ``least`` bytes or more have come."""
-        if self._left or len(self._head) < least:
+    def _enter(self) -> bool:
+        """Look at an element's head, if it has come."""
+        if self._left or len(self._head) < ELEMENT_HEAD:
             return False
         element = _element(memoryview(bytes(self._head[:ELEMENT_HEAD])), 0)
         if element is None:

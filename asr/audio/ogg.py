@@ -123,7 +123,10 @@ class _Reading:
 
 
 class OggPages:
-    """An Ogg file that comes in pieces: whole pages are given on, and nothing else."""
+    """An Ogg file that comes in pieces: whole pages are given on, and nothing else.
+
+    It may stop anywhere: no page has to be marked as the last, and one that is cut is not heard.
+    """
 
     def __init__(self) -> None:
         self._bytes = bytearray()
@@ -148,12 +151,6 @@ class OggPages:
         given = bytes(self._bytes[:done])
         del self._bytes[:done]
         return given
-
-    def end(self) -> None:
-        """Raise AudioError if the last page is cut. That it is marked as the last is not asked for:
-        who speaks may stop anywhere."""
-        if self._bytes:
-            raise self._damage()
 
     def _page(self, start: int) -> Page | None:
         """The page at byte ``start``; None: its head has not come yet."""
