@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 import numba
 from numba import njit
 
-__all__ = ["compiled", "inlined"]
+__all__ = ["cache_folder", "compiled", "inlined"]
 
 config: Any = numba.config  # its variables are made when it is imported
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -55,7 +55,7 @@ def inlined(function: Function) -> Function:
 
 
 def _compiled(function: Function, forceinline: bool) -> Function:
-    folder = _cache_folder()
+    folder = cache_folder()
     if folder is not None:
         # A function without a file (typed in, say) has no place either: a RuntimeError of numba's.
         with suppress(RuntimeError), _caching_in(folder):
@@ -76,7 +76,7 @@ def _caching_in(folder: Path) -> Iterator[None]:
 
 
 @cache
-def _cache_folder() -> Path | None:
+def cache_folder() -> Path | None:
     """The folder for code of the sources as they are; None where nothing can be written."""
     given = [Path(config.CACHE_DIR)] if config.CACHE_DIR else []
     user = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))

@@ -4,8 +4,9 @@
     python -m benchmarks.starting --other ../before     # beside another one, in turns
 
 It prints medians of wall time and of processor time, in seconds, for the model that ships with its
-decoder (beam search with a language model) and with greedy decoding. Compiled code is kept from a
-first round, which is not counted. ``--fresh`` counts that one alone: nothing is compiled yet.
+decoder (beam search with a language model) and with greedy decoding. What is kept (compiled code,
+the language made ready) is kept from a first round, which is not counted. ``--fresh`` counts that
+one alone: nothing is kept yet.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time to the text of one file.")
     parser.add_argument("--other", type=Path, metavar="CHECKOUT", help="what to compare with")
     parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
-    parser.add_argument("--fresh", action="store_true", help="with nothing compiled before")
+    parser.add_argument("--fresh", action="store_true", help="with nothing kept from before")
     options = parser.parse_args()
     places = [HERE] if options.other is None else [options.other.resolve(), HERE]
     rounds = 1 if options.fresh else 1 + options.rounds

@@ -23,7 +23,7 @@ OTHERS = {
     *("riva", "opentelemetry", "sounddevice", "lhotse", "pytorch_lightning", "tensorboard"),
 }
 ONNX = {"onnx", "onnxruntime"}  # what computes the model that ships
-COMPILER = {"numba", "llvmlite", "scipy"}  # scipy is numba's
+COMPILER = {"numba", "llvmlite", "scipy"}  # of scipy its name alone: see test_starting.py
 HTTP = {"starlette", "uvicorn", "websockets", "python_multipart"}  # the gateway's alone
 LIGHT = [
     ("import asr", OTHERS | TORCH | {"numpy"}),

@@ -59,13 +59,15 @@ def load_bundle(
     device: str = "cpu",
     *,
     uses_language: Callable[[DecoderOptions], bool] = lambda decoder: True,
+    keep_language: bool = False,
 ) -> Bundle:
     """Read, check and ready the bundle in the folder ``path``, in evaluation mode on ``device``.
 
     The golden input is run on the CPU, whose arithmetic the recorded output came from.
     ``uses_language`` is told the bundle's decoder. Where it says no, language model and lexicon are
     compared with their checksums and not read, which takes longer than all the rest; the bundle
-    that is returned has none.
+    that is returned has none. With ``keep_language``, made ready they are kept beside compiled code
+    and taken from there the next time, for programs that begin anew for a file or two.
 
     Raises:
         BundleError: a file is missing, damaged, of a newer format or does not fit the others, or
@@ -95,7 +97,9 @@ def load_bundle(
     _check_checksums(folder, config["checksums"])
     files = _language_files(config, folder)
     if files and uses_language(bundle.decoder):
-        bundle = replace(bundle, language=_read_language(bundle.tokenizer, config, files))
+        bundle = replace(
+            bundle, language=_read_language(bundle.tokenizer, config, files, keep_language)
+        )
     _check_golden(bundle, config, folder)
     bundle.extractor.to(place)
     bundle.model.to(place)
@@ -269,14 +273,14 @@ def _language_files(config: dict[str, Any], folder: Path) -> dict[str, Path]:
 
 
 def _read_language(
-    tokenizer: Tokenizer, config: dict[str, Any], files: Mapping[str, Path]
+    tokenizer: Tokenizer, config: dict[str, Any], files: Mapping[str, Path], keep: bool
 ) -> Language:
     from asr.decoding.beam.language import Language  # with the compiler, which others do without
 
     lm = next((path for name, path in files.items() if name in LM_FILES), None)
     units = config[LANGUAGE].get("units", "words")
     try:
-        return Language.load(tokenizer, lm, files.get(LEXICON), units)
+        return Language.load(tokenizer, lm, files.get(LEXICON), units, keep=keep)
     except AsrError as error:
         where = error.where or str(next(iter(files.values())).parent)
         raise BundleError(error.what, where=where, remedy=RENEW) from None

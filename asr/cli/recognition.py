@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from asr.cli.starting import starting
+from asr.cli.starting import load_compiler, starting
 from asr.files.read import read_lines
 from asr.types import ConfigError, DecodingError
 
@@ -143,6 +143,7 @@ def load_recognizer(
         options.bundle,
         options.device,
         uses_language=lambda decoder: not other and uses_language(decoder),
+        keep_language=True,
     )
     if other:
         from asr.decoding.beam.language import Language
@@ -162,12 +163,13 @@ def load_to_decode(
     """
     from asr.decoding import BeamOptions
 
-    recognizer = load_recognizer(
-        options,
-        gate,
-        limits,
-        uses_language=lambda default: isinstance(chosen_options(options, default), BeamOptions),
-    )
+    def uses_language(default: DecoderOptions) -> bool:
+        is_beam = isinstance(chosen_options(options, default), BeamOptions)
+        if is_beam:
+            load_compiler()
+        return is_beam
+
+    recognizer = load_recognizer(options, gate, limits, uses_language=uses_language)
     return recognizer, chosen_decoder(options, recognizer)
 
 

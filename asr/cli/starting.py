@@ -1,12 +1,17 @@
-"""Starting faster: imports and loading without the garbage collector."""
+"""Starting faster: loading without the garbage collector, and the compiler without BLAS."""
 
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
 
-__all__ = ["starting"]
+__all__ = ["load_compiler", "starting"]
+
+BLAS = "scipy.linalg"  # where numba looks for it
 
 
 @contextmanager
@@ -26,3 +31,19 @@ def starting() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def load_compiler() -> None:
+    """Import numba so that it does not import scipy, which takes as long as numba itself.
+
+    It looks there for products of matrices, and remembers whether it found any. No compiled code of
+    ours has them; a program that compiles its own, with such products, must not call this.
+    """
+    modules: dict[str, Any] = sys.modules
+    if BLAS in modules:
+        return
+    modules[BLAS] = None  # as if it were not installed
+    try:
+        import_module("numba.np.arraymath")
+    finally:
+        del modules[BLAS]

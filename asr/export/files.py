@@ -104,11 +104,12 @@ def save_onnx(
     chunks: bool = False,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write what :func:`make_graph` gives as a file.
+    """Write what :func:`make_graph` gives as a file, checked by ONNX.
 
     Raises:
         ConfigError: see there.
         OSError: the file cannot be written.
     """
     proto = make_graph(model, int8=int8, chunks=chunks, metadata=metadata)
+    onnx.checker.check_model(proto, full_check=True)
     write_bytes(path, proto.SerializeToString())

@@ -58,9 +58,19 @@ class LanguageModel:
         """
         if not is_compact(path):
             return cls(read_arpa(path))
-        vocabulary, trie, order = read_compact(path)
+        return cls.of_compact(*read_compact(path), os.fspath(path))
+
+    @classmethod
+    def of_compact(
+        cls, vocabulary: tuple[str, ...], trie: Trie, order: int, source: str | None = None
+    ) -> LanguageModel:
+        """What :func:`asr.lm.compact.read_compact` gave, of the file ``source``.
+
+        Raises:
+            LanguageModelError: a word stands twice, or a mark is missing.
+        """
         model = cls.__new__(cls)
-        model._take(vocabulary, _numbered(vocabulary, os.fspath(path)), trie, order)
+        model._take(vocabulary, _numbered(vocabulary, source), trie, order)
         model.rounded = True
         return model
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from asr.decoding.beam.kept import Ready, kept_path, read_ready, write_ready
 from asr.decoding.beam.phrases import Phrase
 from asr.decoding.beam.scoring import NO_LM, NOT_A_WORD, TOKEN_LM, WORD_LM, Grammar, Options
 from asr.decoding.beam.tree import build_tree, highest_below
@@ -66,10 +67,11 @@ class Language:
             _check_tokens(lm, tokenizer, lexicon)
             self._tokens = lm.ids(tokenizer.tokens)
         self._closed = lexicon
+        self.warned = False  # of words of the lexicon
         if lexicon is None and lm is not None and units == "words":
             self._closed = _own_words(lm, tokenizer)
         elif lexicon is not None and lm is not None and units == "words":
-            _warn_of_other_case(lm, lexicon)
+            self.warned = _warn_of_other_case(lm, lexicon)
         self._said = None if self._closed is None else self._word_grammars(self._closed)
         if self._said is None:
             self._with_lm = self._grammar(lm)
@@ -175,18 +177,47 @@ class Language:
         lm: str | os.PathLike[str] | None,
         lexicon: str | os.PathLike[str] | None = None,
         units: str = "words",
+        *,
+        keep: bool = False,
     ) -> Language:
         """Read an ARPA file, a lexicon, or both.
+
+        With ``keep``, what comes out is kept on disk for the next time, where that is worth it.
 
         Raises:
             LanguageModelError: a file cannot be read or is damaged, or they do not fit.
         """
+        if keep and lm is not None and lexicon is not None and units == "words":
+            return cls._kept(tokenizer, lm, lexicon)
         model = None if lm is None else LanguageModel.load(lm)
         words = None if lexicon is None else read_lexicon(lexicon, tokenizer)
         try:
             return cls(tokenizer, model, words, units)
         except LanguageModelError as error:
             raise error.at(str(lm or lexicon)) from None
+
+    @classmethod
+    def _kept(
+        cls,
+        tokenizer: Tokenizer,
+        lm: str | os.PathLike[str],
+        lexicon: str | os.PathLike[str],
+    ) -> Language:
+        path = kept_path(tokenizer, lm, lexicon)
+        ready = None if path is None else read_ready(path)
+        if ready is not None:
+            language = cls.__new__(cls)
+            language._tokenizer, language.units = tokenizer, "words"
+            language.lm, language.lexicon = ready.lm, ready.lexicon
+            language._closed, language.warned = ready.lexicon, False
+            language._said = without_model(ready.grammar), ready.grammar
+            return language
+        language = cls.load(tokenizer, lm, lexicon)
+        # One that is warned of has to be looked at again.
+        if path is not None and language._said is not None and not language.warned:
+            assert language.lm is not None
+            write_ready(path, Ready(language.lm, language.closed, language._said[True]))
+        return language
 
 
 NOTHING = Grammar(
@@ -285,8 +316,11 @@ def _own_words(lm: LanguageModel, tokenizer: Tokenizer) -> Lexicon:
     return found
 
 
-def _warn_of_other_case(lm: LanguageModel, lexicon: Lexicon) -> None:
-    """The lexicon decides what is said: words that the model has otherwise are unknown to it."""
+def _warn_of_other_case(lm: LanguageModel, lexicon: Lexicon) -> bool:
+    """The lexicon decides what is said: words that the model has otherwise are unknown to it.
+
+    Returns whether there are any.
+    """
     known = set(lm.vocabulary)
     words = list(lexicon.pronunciations)
     folded = {word.casefold() for word in known}
@@ -297,6 +331,7 @@ def _warn_of_other_case(lm: LanguageModel, lexicon: Lexicon) -> None:
             _count(lost, words),
             _examples(lost),
         )
+    return bool(lost)
 
 
 def _count(part: Sequence[str], whole: Sequence[str]) -> str:
