@@ -18,7 +18,7 @@ from asr.decoding import Stop
 from asr.live import Event, Final, Interim, LiveOptions, LiveStream
 from asr.live.endpoint import Reason
 from asr.nn.chunks import Chunking
-from asr.types import ConfigError, Transcript
+from asr.types import AudioError, ConfigError, Transcript
 from server.api.blocks import audio_blocks
 from server.api.live_messages import (
     check_decoder,
@@ -225,6 +225,9 @@ class LiveCalls:
                 await self._feed_pieces(live, upload, hearings, record)
             for hearing in hearings:
                 await hearing.finish()
+        except AudioError as error:  # what came before it was heard, and is told
+            for hearing in hearings:
+                await hearing.finish(error)
         except Exception as error:
             for hearing in hearings:
                 hearing.fail(error)

@@ -84,9 +84,11 @@ class Hearing:
         """End the segment behind the samples so far."""
         await self._put(self.stream.force_end)
 
-    async def finish(self) -> None:
-        """No more samples will come."""
+    async def finish(self, error: Exception | None = None) -> None:
+        """No more samples will come; whoever waits for events is told ``error`` after the last."""
         self._is_finishing = True
+        if not self._is_closed:
+            self._error = error
         await self._put(self.stream.finish)
 
     def fail(self, error: Exception) -> None:
@@ -99,7 +101,7 @@ class Hearing:
         """What is said, in groups, as it becomes known, to the stream's end.
 
         Raises:
-            Exception: what :meth:`fail` was given, or what the computation raised.
+            Exception: what :meth:`fail` or :meth:`finish` was given, or the computation raised.
         """
         while True:
             while not self._outbox and not self._is_over:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
+import grpc
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -255,7 +256,12 @@ class Conversation:
         await self._hand_on(None)
         while not self._telling.done():
             await self._next_while_finishing(self._telling)
-        await self._telling  # raises what it raised
+        try:
+            await self._telling
+        except ClientError as error:
+            # A stop may cut the audio anywhere, which is not the client's mistake.
+            if not self._stopping.done() or error.code != grpc.StatusCode.INVALID_ARGUMENT:
+                raise
         await self._form.ended()
 
     async def _next_while_finishing(self, telling: asyncio.Future[None]) -> None:

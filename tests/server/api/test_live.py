@@ -334,6 +334,24 @@ def test_rubbish_within_a_recording_ends_its_stream_alone(running, recorded, enc
     assert texts(ask(running, config, data))[0]
 
 
+def test_what_was_heard_before_a_fault_of_the_audio_is_told(running, recognizer, speech):
+    config = configured(
+        pb.RecognitionConfig(encoding="AUDIO_ENCODING_FLOAT", sample_rate_hertz=RATE)
+    )
+    samples = np.frombuffer(speech, "<i2").astype("<f4") / 32768
+    broken = samples.tobytes() + np.full(RATE, np.nan, "<f4").tobytes()
+    requests = [
+        pb.TranscribeStreamRequest(streaming_config=config),
+        *(pb.TranscribeStreamRequest(audio_content=piece) for piece in pieces_of(broken, 6_400)),
+    ]
+    answers = []
+    call = running.stub.TranscribeStream(iter(requests), timeout=60)
+    with pytest.raises(grpc.RpcError) as caught:
+        answers.extend(call)
+    assert "not a finite number" in caught.value.details()
+    assert texts(answers) == [final.text for final in expected(recognizer, speech)]
+
+
 def test_telephone_audio_in_pieces_of_20_ms(running, recognizer, samples_of, file_of):
     """Mu-law at 8 kHz, as a line brings it; the rate is the model's when it is heard."""
     samples = samples_of(3, 2.0, 8_000)

@@ -168,6 +168,20 @@ def test_what_is_said_is_the_same_as_the_server_says_itself(gateway, address, sa
         ]
 
 
+def test_a_stop_tells_what_was_said_in_a_file_that_goes_on(
+    gateway_to, address, samples_of, file_of
+):
+    """Its header promises more than has come."""
+    audio = file_of(samples_of(3, 4.0), 16_000, "WAV", "PCM_16")
+    with gateway_to(address) as gateway, connect(gateway.socket) as socket:
+        socket.send(audio[: len(audio) // 2])
+        assert "error" not in json.loads(socket.recv(timeout=60))
+        gateway.stop()
+        *_, last = rest(socket)
+        assert last["text"]
+        assert socket.close_code == 1012
+
+
 # Rubbish
 
 SETTINGS = settings(
