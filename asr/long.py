@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -48,21 +50,41 @@ def segments_of(
     decoder: Decoder,
     options: SegmentOptions,
 ) -> Iterator[Segment]:
-    """The segments of a recording, each as soon as it is known, one after the other without gaps.
+    """The segments of a recording, one after the other without gaps.
 
-    Times count from the beginning of the recording.
+    Times count from the beginning of the recording. Where torch has more than one thread, a segment
+    is searched by another thread while the next one is computed.
 
     Raises:
         AsrError: see :func:`transcribe_blocks`.
     """
+    pieces = _pieces(recognizer, blocks, options)
+    if torch.get_num_threads() < 2:
+        for piece in pieces:
+            yield decode_piece(recognizer, piece, decoder)
+        return
+    waiting: deque[Future[Segment]] = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix="search") as pool:
+        for piece in pieces:
+            waiting.append(pool.submit(decode_piece, recognizer, piece, decoder))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        for last in waiting:
+            yield last.result()
+
+
+def _pieces(
+    recognizer: Recognizer, blocks: Iterable[NDArray[np.float32]], options: SegmentOptions
+) -> Iterator[Piece]:
+    """What is cut off a recording, with its log-probabilities."""
     segmenter = recognizer.segmenter(options)
     for block in blocks:
         segmenter.push(block)
         while segmenter.is_ready:
-            yield _next_segment(recognizer, segmenter, decoder)
+            yield _next_piece(recognizer, segmenter)
     segmenter.end()
     while segmenter.is_ready:
-        yield _next_segment(recognizer, segmenter, decoder)
+        yield _next_piece(recognizer, segmenter)
 
 
 def prepared_window(recognizer: Recognizer, segmenter: Segmenter) -> PreparedWaveform | None:
@@ -124,12 +146,12 @@ def join_segments(segments: Sequence[Segment], tokenizer: Tokenizer) -> Transcri
     return Transcript((joined,), segments[-1].end, tuple(segments))
 
 
-def _next_segment(recognizer: Recognizer, segmenter: Segmenter, decoder: Decoder) -> Segment:
+def _next_piece(recognizer: Recognizer, segmenter: Segmenter) -> Piece:
     prepared = prepared_window(recognizer, segmenter)
     log_probs = torch.zeros(0, recognizer.tokenizer.size)
     if prepared is not None:
         log_probs = recognizer.log_probs([prepared])[0][0]
-    return decode_piece(recognizer, segmenter.cut(log_probs), decoder)
+    return segmenter.cut(log_probs)
 
 
 def _joined_tokens(said: Sequence[Hypothesis], tokenizer: Tokenizer) -> tuple[TimedToken, ...]:
