@@ -70,8 +70,8 @@ def voice_changes(frames: Floats, loudness: Floats, seconds_per_frame: float) ->
     stretches = [
         _stretch(frames, loudness, start, end) for start, end in pairwise(edges) if end > start
     ]
-    while len(stretches) > 1:
-        excess = [_excess(one, two, seconds_per_frame) for one, two in pairwise(stretches)]
+    excess = [_excess(one, two, seconds_per_frame) for one, two in pairwise(stretches)]
+    while excess:
         place = int(np.argmin(excess))
         if excess[place] > 0.0:
             lengths = [stretch.end - stretch.start for stretch in stretches]
@@ -80,6 +80,11 @@ def voice_changes(frames: Floats, loudness: Floats, seconds_per_frame: float) ->
                 break
             place = _nearer(excess, shortest)
         stretches[place : place + 2] = [stretches[place].joined(stretches[place + 1])]
+        del excess[place]
+        around = stretches[max(0, place - 1) : place + 2]
+        excess[max(0, place - 1) : place + 1] = [
+            _excess(one, two, seconds_per_frame) for one, two in pairwise(around)
+        ]
     return [stretch.start for stretch in stretches[1:]]
 
 
