@@ -8,6 +8,7 @@ from asr.audio.boxes import mp4_links, webm_links
 from asr.audio.containers import READ, Data, container_of, container_to_read, skip_id3
 from asr.audio.headers import Layout, closed_header, layout_of
 from asr.audio.link import Link, cut_short
+from asr.audio.mapped import find
 from asr.audio.mpeg import mpeg_links
 from asr.audio.ogg import ogg_links
 from asr.types import AudioError
@@ -67,7 +68,7 @@ def _links_at(data: Data, start: int, container: str) -> tuple[list[Link], int]:
         found, end = ogg_links(data, start)
         return [Link("OGG", link.parts) for link in found], end
     if container == "FLAC":
-        following = (data.find(begin, start + 4) for begin in FLAC_BEGINS)
+        following = (find(data, begin, start + 4) for begin in FLAC_BEGINS)
         end = min((place for place in following if place > 0), default=len(data))
         has_tag = end == len(data) and data[max(end - 128, start) : end][:3] == b"TAG"  # ID3v1
         return [Link("FLAC", (memoryview(data)[start : end - 128 * has_tag],))], end

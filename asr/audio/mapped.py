@@ -6,11 +6,16 @@ import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from asr.audio.containers import Data
 from asr.types import AsrError, AudioError
 
-__all__ = ["let_go", "mapped"]
+if TYPE_CHECKING:
+    from asr.audio.containers import Data
+
+__all__ = ["Walk", "find", "let_go", "mapped"]
+
+STEP = 16 * 1024 * 1024  # bytes of a file that are looked through at a time
 
 
 @contextmanager
@@ -26,10 +31,35 @@ def mapped(path: str | os.PathLike[str]) -> Iterator[Data]:
         raise error.at(str(path)) from None
 
 
-def let_go(data: Data) -> None:
+def let_go(data: Data | memoryview) -> None:
     """Tell the system that what was read of a file need not stay in memory."""
     if isinstance(data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         data.madvise(mmap.MADV_DONTNEED)
+
+
+class Walk:
+    """Lets go of what a reader has passed on its way through ``data``."""
+
+    def __init__(self, data: Data | memoryview, start: int) -> None:
+        self._data = data
+        self._passed = start
+
+    def at(self, place: int) -> None:
+        """It has come to that byte."""
+        if place - self._passed >= STEP:
+            let_go(self._data)
+            self._passed = place
+
+
+def find(data: Data, wanted: bytes, start: int) -> int:
+    """As ``data.find``. Of a file, what was looked through is let go."""
+    while start < len(data):
+        place = data.find(wanted, start, start + STEP + len(wanted) - 1)
+        if place >= 0:
+            return place
+        let_go(data)
+        start += STEP
+    return -1
 
 
 def _map(path: str | os.PathLike[str]) -> Data:

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from asr.audio.link import RESTORE, Link, cut_short
+from asr.audio.mapped import Walk
 from asr.types import AudioError
 
 __all__ = ["are_adts_frames", "are_mpeg_frames", "mpeg_links", "skip_id3"]
@@ -113,9 +114,11 @@ def _run(
     """
     tag = _tag_place(first, bytes(data[start : start + 4])) if first.layer == 3 else 0
     place, count, frame = start, 0, first
+    walk = Walk(data, start)
     while frame[1:] == first[1:] and not (count and tag and _is_tag(data, place + tag)):
         place += frame.size
         count += 1
+        walk.at(place)
         if place > len(data):
             raise cut_short(len(data) - start, place - start, 0, "bytes")
         found = frame_of(bytes(data[place : place + HEAD_BYTES]))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from asr.audio.containers import Data
+from asr.audio.mapped import Walk, find
 from asr.types import AudioError
 
 __all__ = ["OggLink", "OggPages", "ogg_links"]
@@ -215,7 +216,9 @@ def _stream(data: Data, first: Page) -> Stream:
 
 def _pages(data: Data, start: int) -> Iterator[Page]:
     """The pages from byte ``start``; what lies between them is none of theirs."""
-    while (start := data.find(b"OggS", start)) >= 0:
+    walk = Walk(data, start)
+    while (start := find(data, b"OggS", start)) >= 0:
+        walk.at(start)
         if start + HEAD.size > len(data):
             yield Page(start, len(data), len(data) + 1, 0, -1, 0, 0)
             return

@@ -50,6 +50,7 @@ class Recording:
             check_bytes(len(self._data), limits)
             self._links = own_links(self._data)
             self.info: AudioInfo = measure(self._links)
+            let_go(self._data)
         except AsrError as error:
             raise error.at(self.path) from None
 

@@ -3,14 +3,17 @@
 import os
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from asr.audio import (
     OWN_RECORDINGS,
     Recording,
     decode_pcm,
+    mapped,
     pcm_blocks,
     read_audio,
     resample,
@@ -130,3 +133,33 @@ def test_samples_without_a_header_are_checked_before_any_comes():
             pcm_blocks(data, 16_000, channels=channels, **options)
     with pytest.raises(AudioError, match="no channel 1"):
         list(pcm_blocks(bytes(1000), 16_000, channels=1, channel=1, **options))
+
+
+@pytest.mark.parametrize("kind", ["FLAC", "OGG"])
+def test_of_a_large_file_only_what_is_being_read_is_in_memory(tmp_path, kind):
+    """Opening it looks through all of it for what may be joined there."""
+    path = tmp_path / "long"
+    write = {"FLAC": "PCM_16", "OGG": "VORBIS"}
+    soundfile.write(path, noise(1).samples, 16_000, write[kind], format=kind)
+    os.truncate(path, 128 * 1024 * 1024)  # zeros that take no room on the disk
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = held("VmRSS")
+    assert Recording(path, OWN_RECORDINGS).info.duration == 1.0
+    assert held("VmHWM") - before < 64 * 1024 * 1024
+    assert held("VmRSS") - before < 16 * 1024 * 1024
+
+
+def held(name):
+    rows = Path("/proc/self/status").read_text().splitlines()
+    return next(int(row.split()[1]) for row in rows if row.startswith(name)) * 1024
+
+
+@pytest.mark.parametrize("step", [1, 3, 10, 100])
+def test_what_is_looked_for_is_found_across_steps(monkeypatch, tmp_path, step):
+    monkeypatch.setattr(mapped, "STEP", step)
+    path = tmp_path / "bytes"
+    path.write_bytes(b"abcabcabd" * 3)
+    with mapped.mapped(path) as data:
+        for wanted in (b"abd", b"b", b"dabc", b"xyz"):
+            for start in range(len(data) + 2):
+                assert mapped.find(data, wanted, start) == data.find(wanted, start)
