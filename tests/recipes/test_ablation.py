@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from asr.audio import write_wav
+from asr.bundle import load_bundle
 from asr.tokens import Tokenizer
 from asr.types import ConfigError, Waveform
 from recipes.an4.__main__ import RECIPE as AN4
@@ -265,3 +266,25 @@ def test_the_networks_of_the_plan_of_dual_mode_are_as_large(toy_data, tmp_path):
         sizes[job.row] = sum(weight.numel() for weight in cli.model.model.parameters())
         assert (cli.model.dual_mode is not None) == job.row.startswith("dual-mode")
     assert max(sizes.values()) < 1.01 * min(sizes.values())
+
+
+@pytest.mark.parametrize("name", ["ablation", "dual-mode", "peepholes"])
+def test_plans_of_an4_do_not_follow_the_recipe_when_its_defaults_change(name, toy_data, tmp_path):
+    first = jobs(read_plan(AN4.config.parent / f"{name}.yaml"), tmp_path, {"noise": "noise"})[0]
+    where = {"data.data_dir": str(toy_data), "run_dir": str(tmp_path / "run")}
+    config = SpeechCLI(AN4, arguments({**where, **first.fit}, yaml_values=True)).config
+    assert config.model.network.front is None
+    assert not config.model.objective.intermediate
+    assert config.data.augment is None
+
+
+def test_fine_tuning_on_an4_keeps_the_network_of_the_model_that_ships(toy_data, tmp_path):
+    where = {"data.data_dir": str(toy_data), "run_dir": str(tmp_path / "run")}
+    config = ["--config", str(AN4.config.parent / "finetune.yaml")]
+    cli = SpeechCLI(AN4, [*config, *arguments(where)])
+    shipped = load_bundle("models/english").model.state_dict()
+    mine = {name: weight.shape for name, weight in cli.model.model.state_dict().items()}
+    sizes = {name: weight.shape for name, weight in shipped.items()}
+    output = {name for name in mine if mine[name] != sizes.get(name)}
+    assert output == {name for name in mine if name.startswith("output")}
+    assert mine.keys() == sizes.keys()
