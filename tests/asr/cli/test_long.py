@@ -28,7 +28,10 @@ sys.exit(status)
 def test_three_hours_take_the_memory_of_minutes_and_words_are_told_when_they_are_said(
     tiny_bundle_path, tiny_recognizer, waveform_of, tmp_path
 ):
-    """As samples they take 691 MB. What a segment says is what is heard from its beginning on."""
+    """As samples they take 691 MB. The text stays, of 113 thousand tokens with times here.
+
+    What a segment says is what is heard from its beginning on.
+    """
     long, short = (tmp_path / f"{hours}.flac" for hours in ("long", "short"))
     piece = waveform_of(0, 67.0).samples  # so that segments do not repeat with it
     seconds = _write(long, piece, 3 * 3600)
@@ -36,7 +39,8 @@ def test_three_hours_take_the_memory_of_minutes_and_words_are_told_when_they_are
     _, little = _transcribed(tiny_bundle_path, short)
     found, peak = _transcribed(tiny_bundle_path, long)
     print(f"{peak / MIB:.0f} MiB at most, {little / MIB:.0f} for five minutes")
-    assert peak - little < 64 * MIB
+    assert peak - little < 128 * MIB
+    assert peak < 512 * MIB
     segments = found["segments"]
     assert segments[0]["start"] == 0.0
     assert segments[-1]["end"] == found["duration"] == pytest.approx(seconds, abs=1e-3)
