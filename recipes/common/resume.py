@@ -12,7 +12,7 @@ from asr.types import AsrError, TrainingError
 from recipes.common.export import read_checkpoint, tokenizer_of
 from recipes.common.module import CHECKPOINT_KEY, SpeechModule
 
-__all__ = ["checkpoint_to_resume", "differences", "is_finished", "require_same_model"]
+__all__ = ["FREE", "checkpoint_to_resume", "differences", "is_finished", "require_same_model"]
 
 # What may change between two parts of a run, since no weight depends on it.
 FREE = ("dropout", "input_noise", "weight_noise", "kernel", "recompute")

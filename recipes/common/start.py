@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,7 +20,7 @@ from asr.tokens import BLANK, Tokenizer
 from asr.types import ConfigError, TrainingError
 from recipes.common.export import best_checkpoint, bundle_from_checkpoint
 from recipes.common.module import SpeechModule
-from recipes.common.resume import differences
+from recipes.common.resume import FREE, differences
 
 __all__ = ["BEST", "Start", "freeze", "read_start"]
 
@@ -41,11 +41,10 @@ class Start:
 
         It says nothing of what no weight depends on: dropout, noise and the like are the recipe's.
         """
-        config = self.bundle.model.config
         network = {
             name: value
-            for name, value, _ in differences(config.to_dict(), {})
-            if name not in ("input_size", "vocab_size")
+            for name, value in asdict(self.bundle.model.config.network).items()
+            if name not in FREE
         }
         model = {"features": self.bundle.extractor.config.to_dict(), "network": network}
         with TemporaryDirectory() as folder:

@@ -42,7 +42,7 @@ def begin(toy, data, run, init, *options):
     """``fit --init`` with nothing said of the network; returns the exit code."""
     quiet = ["--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
     plain = ["--model.network.dropout", "0", "--model.spec_augment", "null", "--ema", "0"]
-    plain += ["--model.objective.consistency", "0"]
+    plain += ["--model.objective.consistency", "0", "--model.objective.intermediate", "[]"]
     options = [*toy.where(data, run), *quiet, *plain, *options]
     return main(toy.recipe(), ["fit", "--init", str(init), *options])
 
