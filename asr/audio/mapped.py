@@ -6,14 +6,12 @@ import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from asr.types import AsrError, AudioError
 
-if TYPE_CHECKING:
-    from asr.audio.containers import Data
+__all__ = ["Data", "Walk", "find", "let_go", "mapped"]
 
-__all__ = ["Walk", "find", "let_go", "mapped"]
+Data = bytes | bytearray | mmap.mmap
 
 STEP = 16 * 1024 * 1024  # bytes of a file that are looked through at a time
 
