@@ -10,7 +10,7 @@ import torch
 
 from asr.audio import OWN_RECORDINGS, write_wav
 from asr.cli.main import main
-from asr.long import join_segments, segments_of, transcribe_blocks
+from asr.long import join_segments, prepared_window, segments_of, transcribe_blocks
 from asr.recognizer import Recognizer
 from asr.segmenter import Segmenter, SegmentOptions
 from asr.transcribe import transcribe_files
@@ -63,6 +63,22 @@ def test_a_recording_of_one_segment_is_recognised_as_a_whole(tiny_recognizer, wa
     [expected] = tiny_recognizer.recognize([waveform], decoder)
     assert found.hypotheses == expected.hypotheses
     assert found.duration == 5.0
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(5.0, False), (7.0, True)])
+def test_voices_are_told_apart_in_windows_of_longer_recordings_alone(
+    tiny_recognizer, waveform_of, seconds, expected
+):
+    segmenter = tiny_recognizer.segmenter(SHORT)
+    segmenter.push(waveform_of(3, seconds).samples)
+    segmenter.end()
+    found = []
+    while segmenter.is_ready:
+        prepared = prepared_window(tiny_recognizer, segmenter)
+        found.append(prepared.may_change)
+        segmenter.cut(tiny_recognizer.log_probs([prepared])[0][0])
+    assert found == [expected] * len(found)
+    assert len(found) == 1 + expected
 
 
 def test_the_joined_transcript_is_that_of_its_segments(tiny_recognizer, recording):
