@@ -154,7 +154,7 @@ def transcribe_utterances(
 
     def prepare(batch: list[int]) -> _Batch:
         # A file that cannot be used must not fail the batch.
-        prepared = _Batch(names)
+        prepared = _Batch()
         for index in batch:
             try:
                 speaker = speakers[index] if speakers else None
@@ -164,7 +164,7 @@ def transcribe_utterances(
         return prepared
 
     batches = even_batches(durations, batch_seconds, lanes)
-    transcribe = partial(_transcribe_batch, recognizer, decoder)
+    transcribe = partial(_transcribe_batch, recognizer, decoder, names)
     outcomes = in_lanes(batches, prepare, transcribe, lanes)
     with closing(outcomes):
         for batch in outcomes:
@@ -193,13 +193,12 @@ def _lanes(recognizer: Recognizer, wanted: int | None, items: Sequence[object]) 
 class _Batch:
     """Utterances of a batch by index, those that can be recognised and those that cannot."""
 
-    names: Sequence[str]
     waveforms: dict[int, PreparedWaveform] = field(default_factory=dict)
     errors: dict[int, AsrError] = field(default_factory=dict)
 
 
 def _transcribe_batch(
-    recognizer: Recognizer, decoder: Decoder, batch: _Batch
+    recognizer: Recognizer, decoder: Decoder, names: Sequence[str], batch: _Batch
 ) -> list[tuple[int, Outcome]]:
     outcomes: list[tuple[int, Outcome]] = list(batch.errors.items())
     try:
@@ -207,7 +206,7 @@ def _transcribe_batch(
         return outcomes + list(zip(batch.waveforms, transcripts, strict=True))
     except AsrError:
         return outcomes + [
-            (index, _transcribe_alone(recognizer, batch.names[index], waveform, decoder))
+            (index, _transcribe_alone(recognizer, names[index], waveform, decoder))
             for index, waveform in batch.waveforms.items()
         ]
 

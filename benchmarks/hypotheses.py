@@ -16,13 +16,12 @@ import torch
 from torch import Tensor
 
 from asr.audio import OWN_RECORDINGS, Recording
-from asr.bundle.shipped import read_samples, shipped_bundle
 from asr.decoding import BeamOptions, make_decoder
 from asr.decoding.beam.decoder import BeamDecoder
 from asr.decoding.beam.word_decoder import WordDecoder
-from asr.files.find import find_audio
 from asr.machine import describe_machine
 from asr.recognizer import Recognizer
+from benchmarks.recordings import add_bundle_and_files, chosen_files
 from benchmarks.timing import compare, markdown, note
 
 CPU = torch.device("cpu")
@@ -35,17 +34,13 @@ Decoder = BeamDecoder | WordDecoder
 def main() -> None:
     """Measure what the command line asks for, and print a table."""
     parser = argparse.ArgumentParser(description="A whole decode beside its search.")
-    parser.add_argument("bundle", nargs="?", default=str(shipped_bundle()))
-    parser.add_argument("files", nargs="*", help="files or folders (default: the shipped samples)")
+    add_bundle_and_files(parser)
     parser.add_argument("--most", type=int, default=50, help="files (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=7, help="default: %(default)s")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found = [source.path for source in find_audio(options.files)] if options.files else []
     recognizer = Recognizer.load(options.bundle, limits=OWN_RECORDINGS)
-    utterances = _log_probs(
-        recognizer, (found or list(read_samples(shipped_bundle())))[: options.most]
-    )
+    utterances = _log_probs(recognizer, chosen_files(options)[: options.most])
     frames = sum(map(len, utterances))
     print(
         f"{describe_machine(CPU)}. {recognizer.name}: {len(utterances)} files, {frames} frames.\n"

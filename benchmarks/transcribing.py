@@ -17,12 +17,11 @@ from collections.abc import Sequence
 import torch
 
 from asr.audio import OWN_RECORDINGS, Recording
-from asr.bundle.shipped import read_samples, shipped_bundle
-from asr.files.find import find_audio
 from asr.machine import describe_machine
 from asr.recognizer import Recognizer
 from asr.transcribe import transcribe_files
 from asr.types import AsrError
+from benchmarks.recordings import add_bundle_and_files, chosen_files
 
 WAYS = {"one batch at a time": 1, "a batch a core": None}
 
@@ -30,13 +29,11 @@ WAYS = {"one batch at a time": 1, "a batch a core": None}
 def main() -> None:
     """Measure what the command line asks for, and print a table."""
     parser = argparse.ArgumentParser(description="Transcribe many files in two ways.")
-    parser.add_argument("bundle", nargs="?", default=str(shipped_bundle()))
-    parser.add_argument("files", nargs="*", help="files or folders (default: the shipped samples)")
+    add_bundle_and_files(parser)
     parser.add_argument("--seconds", type=float, default=600, help="audio (default: %(default)g)")
     parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
     options = parser.parse_args()
-    found = [source.path for source in find_audio(options.files)] if options.files else []
-    files, seconds = _as_much(found or list(read_samples(shipped_bundle())), options.seconds)
+    files, seconds = _as_much(chosen_files(options), options.seconds)
     recognizer = Recognizer.load(options.bundle, limits=OWN_RECORDINGS)
     times = _measure(recognizer, files, options.rounds)
     print(

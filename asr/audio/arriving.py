@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from asr.audio.boxes import WebmElements
 from asr.audio.containers import container_to_read
-from asr.audio.ffmpeg import FFmpegFile, open_arriving
+from asr.audio.ffmpeg import ARRIVING, FFmpegFile, open_arriving
 from asr.audio.limits import DEFAULT_LIMITS, AudioLimits, Meter, check_bytes, check_format
 from asr.audio.link import RESTORE
 from asr.audio.mono import check_channel, mix
@@ -28,7 +28,6 @@ __all__ = ["Arriving", "can_arrive"]
 
 Samples = NDArray[np.float32]
 
-FORMATS = {"OGG": "ogg", "WebM": "matroska"}  # as FFmpeg calls them
 CHECKS: dict[str, Callable[[], Check]] = {"OGG": OggPages, "WebM": WebmElements}
 HEAD_BYTES = 12  # that tell a container
 
@@ -43,7 +42,7 @@ class Check(Protocol):
 
 def can_arrive(container: str) -> bool:
     """Whether a file of this kind can be decoded while it comes, by what is installed here."""
-    return container in FORMATS and importlib.util.find_spec("av") is not None
+    return container in ARRIVING and importlib.util.find_spec("av") is not None
 
 
 class Arriving:
@@ -90,7 +89,7 @@ class Arriving:
             MissingPackageError: PyAV is not installed.
         """
         try:
-            with open_arriving(self._source, self._container, FORMATS[self._container]) as file:
+            with open_arriving(self._source, self._container) as file:
                 yield from self._resampled(file)
         except UnreadableError:
             self._source.raise_error()

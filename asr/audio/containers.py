@@ -6,9 +6,18 @@ from asr.audio.mapped import Data
 from asr.audio.mpeg import are_adts_frames, are_mpeg_frames, skip_id3
 from asr.types import AudioError
 
-__all__ = ["READ", "Data", "container_of", "container_to_read", "refuse_container", "skip_id3"]
+__all__ = [
+    "LIVE",
+    "READ",
+    "Data",
+    "container_of",
+    "container_to_read",
+    "refuse_container",
+    "skip_id3",
+]
 
 READ = ("WAV", "FLAC", "OGG", "NIST", "AIFF", "AU", "CAF", "W64", "MP3", "AAC", "MP4", "WebM")
+LIVE = ("WAV", "OGG", "WebM")  # that can be decoded while they come
 W64_MARK = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 FORMS = {  # the first four bytes, and those from the eighth
     **{(mark, b"WAVE"): "WAV" for mark in (b"RIFF", b"RIFX", b"RF64", b"BW64")},

@@ -19,9 +19,10 @@ from asr.audio.parts import Parts, UnreadableError
 from asr.extras import import_extra
 from asr.types import AudioError
 
-__all__ = ["FORMATS", "FFmpegFile", "open_arriving", "open_ffmpeg"]
+__all__ = ["ARRIVING", "FORMATS", "FFmpegFile", "open_arriving", "open_ffmpeg"]
 
-FORMATS = {"MP4": "mov", "WebM": "matroska", "AAC": "aac"}
+FORMATS = {"MP4": "mov", "WebM": "matroska", "AAC": "aac"}  # as FFmpeg calls them
+ARRIVING = {"OGG": "ogg", "WebM": FORMATS["WebM"]}  # that need not be there whole
 CODECS = (
     *("aac", "mp3float", "mp3", "mp2float", "mp2", "opus", "libopus", "vorbis", "flac", "alac"),
     *("ac3", "eac3", "amrnb", "amrwb", "pcm_u8", "pcm_s16le", "pcm_s16be", "pcm_s24le"),
@@ -158,16 +159,16 @@ def open_ffmpeg(link: Link) -> Iterator[FFmpegFile]:
 
 
 @contextmanager
-def open_arriving(file: Any, container: str, format: str) -> Iterator[FFmpegFile]:
+def open_arriving(file: Any, container: str) -> Iterator[FFmpegFile]:
     """The first audio of a recording that ``file`` has not got whole: it has ``read`` alone.
 
     Args:
-        format: FFmpeg's name of ``container``.
+        container: one of :data:`ARRIVING`.
 
     Raises:
         AudioError, MissingPackageError, UnreadableError: see :func:`open_ffmpeg`.
     """
-    with _open(file, format, Link(container, ())) as arriving:
+    with _open(file, ARRIVING[container], Link(container, ())) as arriving:
         yield arriving
 
 

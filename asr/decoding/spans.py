@@ -221,8 +221,8 @@ def timed_tokens(
     names = tokenizer.tokens
     return tuple(
         [
-            TimedToken(names[k], a * seconds_per_frame, b * seconds_per_frame, min(1.0, exp(log)))
-            for (k, a, b), log in zip(spans, log_confidences, strict=True)
+            TimedToken(names[k], a * seconds_per_frame, b * seconds_per_frame, min(1.0, exp(x)))
+            for (k, a, b), x in zip(spans, log_confidences, strict=True)
         ]
     )
 

@@ -85,9 +85,10 @@ class FeatureExtractor(nn.Module):
             mean, inv_std = running_statistics.add(frames, self.loudness(frames))
         else:
             mean, inv_std = self._statistics(frames, lengths, valid, speakers)
-            if may_change is not None and self.has_running_statistics:
+            changing = [b for b, may in enumerate(may_change or ()) if may]
+            if changing and self.has_running_statistics:
                 mean, inv_std = mean.expand_as(frames).clone(), inv_std.expand_as(frames).clone()
-                for b in [b for b, may in enumerate(may_change) if may]:
+                for b in changing:
                     place = b, slice(int(lengths[b]))
                     mean[place], inv_std[place] = self._by_voice(waveforms[b], frames[place])
         return ((frames - mean) * inv_std).masked_fill(~valid, 0.0), lengths
@@ -295,11 +296,11 @@ def _mask(frames: Tensor, lengths: Tensor) -> Tensor:
 
 def _deltas(frames: Tensor, lengths: Tensor) -> Tensor:
     """Regression slope over five frames; the first and last valid frame repeat beyond the ends."""
+    from asr.features._torchaudio import torchaudio
+
     t = torch.arange(frames.shape[1], device=frames.device)
     source = torch.minimum(t, (lengths - 1).clamp(min=0).unsqueeze(1))  # (B, T)
     held = frames.gather(1, source.unsqueeze(2).expand_as(frames))
-    from asr.features._torchaudio import torchaudio
-
     slopes: Tensor = torchaudio.functional.compute_deltas(
         held.transpose(1, 2), win_length=DELTA_WINDOW
     )

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio import AudioLimits
-from asr.types import AudioError
-from server.audio.peer import Peer, WorkerDiedError, raise_told
+from server.audio.peer import Peer, WorkerDiedError, decoding_part, raise_told
 from server.audio.reader import BLOCK_FRAMES
 from server.audio.worker import AudioJob
 from server.limits import MAX_CHANNELS
@@ -63,15 +62,8 @@ class BlockReader(Peer):
         """
         frames = 0
         while True:
-            try:
+            with decoding_part(seconds_per_block, "cut it into shorter pieces"):
                 block = await within(seconds_per_block, self._next_block(frames))
-            except asyncio.TimeoutError:
-                raise AudioError(
-                    f"a part of the audio takes more than {seconds_per_block:g} s to decode",
-                    remedy="cut it into shorter pieces",
-                ) from None
-            except (OSError, EOFError):
-                raise WorkerDiedError("an audio worker ended during its job") from None
             if block is None:
                 return
             frames += len(block)
@@ -85,10 +77,7 @@ class BlockReader(Peer):
             self.seconds = _checked_seconds(head["seconds"], frames, self._rate)
             self.channels = _checked_channels(head.get("channels"))
             return None
-        count = head.get("frames")
-        if type(count) is not int or not 0 < count <= BLOCK_FRAMES or size != 4 * count:
-            raise WorkerDiedError("an audio worker gives an impossible answer")
-        return await self._read_samples(count)
+        return await self._read_block(head, size, BLOCK_FRAMES)
 
 
 def _checked_seconds(seconds: Any, frames: int, rate: int) -> float:

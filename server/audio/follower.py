@@ -14,8 +14,6 @@ import sys
 from collections.abc import Sequence
 from typing import BinaryIO
 
-import numpy as np
-
 from asr.audio import AudioLimits
 from asr.audio.arriving import Arriving
 from asr.audio.limits import TooLongError
@@ -30,6 +28,7 @@ from server.audio.worker import (
     check_rate,
     confine,
     pack,
+    send_block,
     telling,
 )
 
@@ -67,9 +66,7 @@ def _follow(server: socket.socket, stream: BinaryIO, job: AudioJob, limits: Audi
         for block in arriving:
             check_rate(job, *arriving.source_rates)
             for start in range(0, len(block), BLOCK_FRAMES):
-                part = block[start : start + BLOCK_FRAMES]
-                server.sendall(pack({"frames": len(part)}, 4 * len(part)))
-                server.sendall(part.view(np.uint8).data)
+                send_block(server, block[start : start + BLOCK_FRAMES])
     except TooLongError as error:
         raise AudioError(error.what, remedy="begin another stream") from None
 

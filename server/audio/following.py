@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict
@@ -11,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio import AudioLimits
-from asr.types import AudioError
-from server.audio.peer import Peer, WorkerDiedError, raise_told
+from server.audio.peer import Peer, decoding_part, raise_told
 from server.audio.reader import BLOCK_FRAMES
 from server.audio.worker import AudioJob, pack
 from server.timeout import within
@@ -62,27 +60,17 @@ class Follower(Peer):
 
     async def _exchange(self, data: bytes, last: str) -> AsyncIterator[NDArray[np.float32]]:
         """What is answered to ``data``, up to the frame that says ``last``."""
-        try:
+        with decoding_part(self._seconds, "record it anew, with another encoder"):
             await within(self._seconds, self._loop.sock_sendall(self._connection, _piece(data)))
             while (block := await within(self._seconds, self._next_block(last))) is not None:
                 yield block
-        except asyncio.TimeoutError:
-            raise AudioError(
-                f"a part of the audio takes more than {self._seconds:g} s to decode",
-                remedy="record it anew, with another encoder",
-            ) from None
-        except (OSError, EOFError):
-            raise WorkerDiedError("an audio worker ended during its job") from None
 
     async def _next_block(self, last: str) -> NDArray[np.float32] | None:
         head, size = await self._read_head()
         raise_told(head, size)
         if head.get(last) is True and size == 0:
             return None
-        count = head.get("frames")
-        if type(count) is not int or not 0 < count <= BLOCK_FRAMES or size != 4 * count:
-            raise WorkerDiedError("an audio worker gives an impossible answer")
-        return await self._read_samples(count)
+        return await self._read_block(head, size, BLOCK_FRAMES)
 
 
 def _piece(data: bytes) -> bytes:

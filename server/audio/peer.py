@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ from server.audio.worker import FRAME, READY
 from server.signals import no_signals
 from server.timeout import within
 
-__all__ = ["Peer", "WorkerDiedError", "raise_told"]
+__all__ = ["Peer", "WorkerDiedError", "decoding_part", "raise_told"]
 
 START_SECONDS = 30.0
 HEAD_BYTES = 16 * 1024  # of an answer's JSON
@@ -130,12 +130,37 @@ class Peer:
             raise WorkerDiedError("an audio worker answers with samples that are no numbers")
         return samples
 
+    async def _read_block(self, head: dict[str, Any], size: int, most: int) -> NDArray[np.float32]:
+        """The samples ``(N,)`` of a frame with ``head``, at most so many."""
+        count = head.get("frames")
+        if type(count) is not int or not 0 < count <= most or size != 4 * count:
+            raise WorkerDiedError("an audio worker gives an impossible answer")
+        return await self._read_samples(count)
+
     async def _read_into(self, space: memoryview) -> None:
         while space:
             count = await self._loop.sock_recv_into(self._connection, space)
             if not count:
                 raise EOFError
             space = space[count:]
+
+
+@contextlib.contextmanager
+def decoding_part(seconds: float, remedy: str) -> Iterator[None]:
+    """Say what it means that a part of the audio has not come within ``seconds``, or nothing.
+
+    Raises:
+        AudioError: it was waited for as long.
+        WorkerDiedError: the connection has ended.
+    """
+    try:
+        yield
+    except asyncio.TimeoutError:
+        raise AudioError(
+            f"a part of the audio takes more than {seconds:g} s to decode", remedy=remedy
+        ) from None
+    except (OSError, EOFError):
+        raise WorkerDiedError("an audio worker ended during its job") from None
 
 
 def raise_told(head: dict[str, Any], size: int) -> None:

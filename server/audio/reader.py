@@ -30,6 +30,7 @@ from server.audio.worker import (
     confine,
     pack,
     reading,
+    send_block,
     telling,
 )
 
@@ -72,8 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             blocks = open_blocks(job, data, limits)
             for number, block in enumerate(_of_a_size(blocks)):
                 check_rate(job, blocks.source_rate)
-                server.sendall(pack({"frames": len(block)}, 4 * len(block)))
-                server.sendall(block.view(np.uint8).data)
+                send_block(server, block)
                 if number % BLOCKS_IN_MEMORY == 0:
                     let_go(data)
             server.sendall(pack({"seconds": blocks.seconds, "channels": blocks.channels}))

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asr.audio import AudioLimits, count_channels, decode_audio, decode_pcm, resample
 from asr.audio.limits import TooLongError
@@ -45,6 +46,7 @@ __all__ = [
     "main",
     "pack",
     "reading",
+    "send_block",
     "telling",
 ]
 
@@ -142,6 +144,12 @@ def pack(head: dict[str, Any], follows: int = 0) -> bytes:
     """The beginning of a frame; ``follows`` bytes come after it."""
     text = json.dumps(head).encode()
     return FRAME.pack(len(text), follows) + text
+
+
+def send_block(server: socket.socket, samples: NDArray[np.float32]) -> None:
+    """Answer with ``samples (N,)``."""
+    server.sendall(pack({"frames": len(samples)}, samples.nbytes))
+    server.sendall(samples.view(np.uint8).data)
 
 
 def address_space(limits: AudioLimits) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from asr.audio.containers import container_of
+from asr.audio.containers import LIVE, container_of
 from server.client import (
     EndpointingConfig,
     RecognitionConfig,
@@ -20,7 +20,6 @@ __all__ = ["ENCODINGS", "Wishes"]
 
 SAMPLES = {"LINEAR16": 2, "FLOAT": 4, "MULAW": 1, "ALAW": 1}  # bytes of one
 FILES = ("WAV", "OGG", "WEBM", "FLAC", "MP3", "MP4", "AAC")
-LIVE_FILES = ("WAV", "OGG", "WebM")  # that are read as they come, if they are named
 ENCODINGS = (*SAMPLES, *FILES, "FILE")  # the last: whatever its header says
 LATENCIES = ("low", "medium", "high")
 RULES = (
@@ -87,7 +86,7 @@ class Wishes:
         found = container_of(head)
         if found is None:
             return replace(self, encoding="LINEAR16")
-        encoding = found.upper() if found in LIVE_FILES else "FILE"
+        encoding = found.upper() if found in LIVE else "FILE"
         return replace(self, encoding=encoding, sample_rate=0)
 
     @property

@@ -11,7 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from riva.client.proto import riva_asr_pb2 as rasr
 from riva.client.proto.riva_audio_pb2 import AudioEncoding
 
-from asr.audio.containers import container_of
+from asr.audio.containers import LIVE, container_of
 from asr.types import AudioError, ConfigError
 from server.engine.models import ServedModel
 from server.pb.v1 import speech_pb2 as pb
@@ -40,11 +40,6 @@ ENCODINGS: Mapping[int, int] = {
     AudioEncoding.MULAW: pb.AUDIO_ENCODING_MULAW,
     AudioEncoding.OGGOPUS: pb.AUDIO_ENCODING_OGG,
     AudioEncoding.ALAW: pb.AUDIO_ENCODING_ALAW,
-}
-LIVE_FILES: Mapping[str | None, pb.AudioEncoding] = {
-    "WAV": pb.AUDIO_ENCODING_WAV,
-    "OGG": pb.AUDIO_ENCODING_OGG,
-    "WebM": pb.AUDIO_ENCODING_WEBM,
 }
 RAW = (pb.AUDIO_ENCODING_LINEAR16, pb.AUDIO_ENCODING_MULAW, pb.AUDIO_ENCODING_ALAW)
 HEAD_BYTES = 12  # that tell a file of these kinds
@@ -116,8 +111,9 @@ def told_by(head: bytes, config: pb.RecognitionConfig, *, live: bool) -> None:
     if found == "WAV" and config.encoding in RAW:
         config.encoding = pb.AUDIO_ENCODING_WAV
         config.audio_channel_count = 0
-    elif live and config.encoding == pb.AUDIO_ENCODING_UNSPECIFIED:
-        config.encoding = LIVE_FILES.get(found, config.encoding)
+    elif live and found in LIVE and config.encoding == pb.AUDIO_ENCODING_UNSPECIFIED:
+        named = pb.RecognitionConfig(encoding=f"AUDIO_ENCODING_{found.upper()}")
+        config.encoding = named.encoding
 
 
 def fit_to_model(asked: Any, config: pb.RecognitionConfig, model: ServedModel) -> None:

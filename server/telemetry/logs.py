@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from argparse import _ArgumentGroup
 from datetime import datetime, timezone
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from asr.types import ConfigError
 from server.telemetry.records import CallRecord
+
+if TYPE_CHECKING:
+    from argparse import _ArgumentGroup
 
 __all__ = ["Format", "add_log_options", "log_call", "setup_logging"]
 

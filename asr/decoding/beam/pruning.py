@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr.compiled import compiled, inlined
+from asr.decoding.beam.frames import NEVER
 from asr.decoding.beam.scoring import NOT_A_WORD, Options
 from asr.decoding.beam.tables import Records
 from asr.decoding.beam.tree import ROOT
 
 __all__ = ["any_complete", "choose_rows"]
-
-NEVER = -math.inf
 
 
 @inlined
@@ -128,7 +126,7 @@ def _keep_complete(
         return chosen
     # Where the model is sure, few are chosen, or one, and it is the best: none of them may go.
     more = np.empty(len(chosen) + 1, dtype=np.int32)
-    for i in range(len(chosen)):  # no slice, as in asr.decoding.beam.search.grow
+    for i in range(len(chosen)):  # no slice, as in asr.decoding.beam.frames.grow
         more[i] = chosen[i]
     more[-1] = best
     return more

@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.compiled import compiled, inlined
+from asr.decoding.beam.frames import NEVER, add_blank, add_logs, find_likely, grow, stay
 from asr.decoding.beam.pruning import any_complete, choose_rows
 from asr.decoding.beam.scoring import (
     NO_LM,
@@ -55,18 +56,8 @@ from asr.decoding.beam.tables import NODE, NONE, PREFIX, Records
 from asr.lm.trie import step
 from asr.tokens import BLANK_ID
 
-__all__ = [
-    "add_blank",
-    "add_logs",
-    "compact",
-    "find_likely",
-    "grow",
-    "search",
-    "start_beam",
-    "start_tree",
-]
+__all__ = ["compact", "search", "start_beam", "start_tree"]
 
-NEVER = -math.inf
 ROW = 0  # of the empty prefix in the tree
 
 
@@ -215,18 +206,6 @@ def compact(
 
 
 @inlined
-def grow(records: Records, used: int, more: int) -> Records:
-    """``records``, or a longer copy of those ``used`` if that many more do not fit."""
-    if used + more <= len(records):
-        return records
-    longer = np.empty(2 * (used + more), dtype=records.dtype)
-    # Not as a slice: numba would compile what names both shapes where they differ, for 2 s.
-    for row in range(used):
-        longer[row] = records[row]
-    return longer
-
-
-@inlined
 def _keep_chosen(
     next_beam: Records,
     chosen: NDArray[np.int32],
@@ -265,43 +244,6 @@ def _find_node(tree: Records, nodes: int, parent: int, token: int, frame: int) -
 
 
 @inlined
-def find_likely(frame: NDArray[np.float64], least: float, likely: NDArray[np.int32]) -> int:
-    """Fill in the tokens of ``frame (V,)`` worth a try, without the blank; returns how many."""
-    best = 0
-    for k in range(len(frame)):
-        if frame[k] > frame[best]:
-            best = k
-    count = 0
-    for k in range(len(frame)):
-        if k != BLANK_ID and frame[k] > NEVER and (frame[k] >= least or k == best):
-            likely[count] = k
-            count += 1
-    return count
-
-
-@inlined
-def add_logs(a: float, b: float) -> float:
-    """Logarithm of the sum of two numbers given as logarithms."""
-    if a < b:
-        a, b = b, a
-    if b < a - 40.0 or b == NEVER:  # beyond what the sum can show
-        return a
-    return a + math.log1p(math.exp(b - a))
-
-
-@inlined
-def add_blank(beam: Records, size: int, blank: float) -> None:
-    """A frame in which nothing but the blank is worth a try: all prefixes lose the same, so the
-    beam stays as it is.
-    """
-    for slot in range(size):
-        prefix = beam[slot]
-        prefix.log_total += blank
-        prefix.log_blank = prefix.log_total
-        prefix.log_token = NEVER
-
-
-@inlined
 def _link_children(
     beam: Records,
     size: int,
@@ -317,22 +259,6 @@ def _link_children(
         parent = tree[beam[slot].row].parent
         if parent >= 0 and tree[parent].slot >= 0:
             children[tree[parent].slot, beam[slot].last_token] = slot if linked else NONE
-
-
-@inlined
-def _stay(beam: Records, size: int, next_beam: Records, blank: float) -> tuple[float, float]:
-    """The beam's prefixes after a blank, each in the row of its slot; returns the highest and the
-    lowest of their ranks. Tokens can only raise these, as more paths are added.
-    """
-    best, least = NEVER, math.inf
-    for slot in range(size):
-        next_beam[slot] = beam[slot]
-        prefix = next_beam[slot]
-        prefix.log_blank = prefix.log_total + blank
-        prefix.log_token = NEVER
-        rank = prefix.log_blank + prefix.lm_score + prefix.bonus + prefix.lookahead
-        best, least = max(best, rank), min(least, rank)
-    return best, least
 
 
 @inlined
@@ -352,7 +278,7 @@ def _extend_all(
 
     New ones are left out where the old ones alone, or the best one so far, are enough to drop them.
     """
-    best, least = _stay(beam, size, next_beam, frame[BLANK_ID])
+    best, least = stay(beam, size, next_beam, frame[BLANK_ID])
     if size < options.beam_width:
         least = NEVER  # there is room for all
     # No token adds more than this to what is not acoustic, with what is owed for a separator.

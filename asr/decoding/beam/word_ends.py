@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.compiled import compiled
+from asr.decoding.beam.frames import add_logs
 from asr.decoding.beam.scoring import Options, WordBoosts
-from asr.decoding.beam.search import add_logs
 from asr.decoding.beam.tables import WORD_PREFIX, Records
 from asr.decoding.beam.tree import ROOT
 from asr.decoding.beam.word_scores import end_phrases, end_word

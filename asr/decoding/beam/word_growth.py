@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr.compiled import compiled, inlined
+from asr.decoding.beam.frames import NEVER, add_logs, grow, stay
 from asr.decoding.beam.scoring import Options, WordBoosts
-from asr.decoding.beam.search import add_logs, grow
 from asr.decoding.beam.tables import NONE, WORD_PREFIX, Records
 from asr.decoding.beam.tree import ROOT
 from asr.decoding.beam.word_places import Table, find_place, larger_table, take_place
@@ -26,7 +25,6 @@ from asr.tokens import BLANK_ID
 
 __all__ = ["extend_all"]
 
-NEVER = -math.inf
 SILENCE, KNOWN, UNKNOWN, GOES_ON = range(4)
 NEGLIGIBLE = 16.0  # what is so much below what may enter the beam changes no sum in it: 1e-7
 
@@ -218,14 +216,8 @@ def _stay(
     """The beam's prefixes after a blank, each in the row of its slot; returns the highest and the
     lowest of their ranks.
     """
-    best, least = NEVER, math.inf
+    best, least = stay(beam, size, next_beam, blank)
     for slot in range(size):
-        next_beam[slot] = beam[slot]
-        prefix = next_beam[slot]
-        prefix.log_blank = prefix.log_total + blank
-        prefix.log_token = NEVER
-        rank = prefix.log_blank + prefix.lm_score + prefix.bonus + prefix.lookahead
-        best, least = max(best, rank), min(least, rank)
         take_place(table, t, next_beam, slot)
     return best, least
 

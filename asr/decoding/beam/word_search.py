@@ -21,15 +21,13 @@ word is any sequence of tokens, each as probable as the other, with a node for e
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from asr.compiled import compiled
+from asr.decoding.beam.frames import NEVER, add_blank, find_likely, grow
 from asr.decoding.beam.pruning import any_complete, choose_rows
 from asr.decoding.beam.scoring import Options, WordBoosts
-from asr.decoding.beam.search import add_blank, find_likely, grow
 from asr.decoding.beam.sharing import CHECK, MAX_OPEN, keep_branch, note_shared, what_is_shared
 from asr.decoding.beam.tables import NONE, WORD_PREFIX, Records
 from asr.decoding.beam.tree import ROOT
@@ -41,7 +39,6 @@ from asr.tokens import BLANK_ID
 
 __all__ = ["search_words", "start_word_beam"]
 
-NEVER = -math.inf
 ROW = 0  # of the empty history
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from asr.audio import AudioLimits, decode_audio, resample
-from asr.audio.arriving import Arriving, can_arrive
+from asr.audio.arriving import CHECKS, Arriving, can_arrive
+from asr.audio.containers import LIVE
+from asr.audio.ffmpeg import ARRIVING
 from asr.types import AudioError
 
 pytest.importorskip("av", reason="the extra `formats` is not installed")
@@ -27,6 +29,11 @@ def files(rubbish):
     tones = [np.sin(2 * np.pi * pitch * time * (1 + 0.1 * time)) for pitch in (150, 700, 1900)]
     sound = (0.1 * np.sum(tones, axis=0)).astype(np.float32)
     return {kind: rubbish.foreign(sound, RATE, kind) for _, kind in ALL}
+
+
+def test_what_arrives_is_what_doors_name():
+    """WAV needs no decoder, and is heard as samples are."""
+    assert {*LIVE} == {"WAV", *ARRIVING} == {"WAV", *CHECKS} == {"WAV", *KINDS}
 
 
 def pieces_of(data: bytes, size: int):
