@@ -26,10 +26,11 @@ from server.options import CapacityOptions, ServerOptions
 from server.resources import available_bytes
 from server.riva.door import open_door
 from server.telemetry.logs import log_call
-from server.telemetry.metrics import Metrics
+from server.telemetry.metrics import METHODS, Metrics
 from server.telemetry.tracing import Tracing
 from server.transport.authentication import Tokens
 from server.transport.call_log import CallLog
+from server.transport.entrance import Entrance
 from server.transport.health import Health
 
 __all__ = ["LIMITS", "Application"]
@@ -37,6 +38,11 @@ __all__ = ["LIMITS", "Application"]
 log = logging.getLogger(__name__)
 
 MEMORY_SHARE = 0.8
+# Each needs a place of admission; the others are answered however many calls there are.
+TRANSCRIBING = (
+    *("Transcribe", "TranscribeChunks", "TranscribeStream"),
+    *("Recognize", "StreamingRecognize"),  # of Riva's clients
+)
 LIMITS = AudioLimits(
     max_bytes=WHOLE_BYTES,
     max_seconds=WHOLE_SECONDS,
@@ -107,6 +113,8 @@ class Application:
         )
         self.service = SpeechService(pipeline, live, self.admission, idle)
         self.riva = open_door(pipeline, live, self.admission, idle)
+        placed = [f"/{path}" for path, name in METHODS.items() if name in TRANSCRIBING]
+        self.entrance = Entrance(self.admission.check_room, placed)
         self.call_log = CallLog((log_call, self.metrics.observe, self.tracing.observe))
         self._watch_queues()
 

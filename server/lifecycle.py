@@ -87,7 +87,7 @@ def _server(application: Application) -> grpc.aio.Server:
     interceptors: list[grpc.aio.ServerInterceptor[Any, Any]] = [application.call_log]
     if application.tokens is not None:
         interceptors.append(Authentication(application.tokens))
-    server = make_server([*interceptors, Parsing()])
+    server = make_server([*interceptors, application.entrance, Parsing()])
     add_SpeechServicer_to_server(application.service, server)  # type: ignore[no-untyped-call]
     if application.riva is not None:
         application.riva(server)

@@ -80,7 +80,7 @@ class Admission:
         Raises:
             Refusal: there is none.
         """
-        self._check_room()
+        self.check_room()
         self._taken += 1
         place = Place(self)
         try:
@@ -93,7 +93,12 @@ class Admission:
             self._held -= place.held
             place.rest()
 
-    def _check_room(self) -> None:
+    def check_room(self) -> None:
+        """Whether a call would get a place now.
+
+        Raises:
+            Refusal: it would not.
+        """
         if self._closed:
             raise Refusal(
                 grpc.StatusCode.UNAVAILABLE,

@@ -11,7 +11,7 @@ from asr.live.endpoint import Reason
 from server.pb.v1 import speech_pb2
 from server.telemetry.records import CAUSES, STAGES, CallRecord, Stage
 
-__all__ = ["Metrics"]
+__all__ = ["METHODS", "Metrics"]
 
 SERVICE = speech_pb2.DESCRIPTOR.services_by_name["Speech"]
 RIVA = ("Recognize", "StreamingRecognize", "GetRivaSpeechRecognitionConfig")  # of its service

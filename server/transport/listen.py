@@ -27,7 +27,8 @@ STREAMS_PER_CONNECTION = 1024
 CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
     *METADATA_OPTIONS,
-    # A message is in memory before its call can be refused, so their number is bounded here.
+    # A call that has come while there was room has its message in memory before it has a place, so
+    # the number of such calls is bounded here.
     ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION),
     # Otherwise two servers may share a port, each answering some of the calls.
     ("grpc.so_reuseport", 0),

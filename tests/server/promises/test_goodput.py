@@ -1,8 +1,7 @@
 """Five times the load that the server can carry does not bring it down.
 
-A refused call is not free: its message is received whole before anybody can refuse it, and gRPC
-itself takes 0.3 ms of processor time a call. The shorter the audio, the more of that there is
-beside the work: for short audio less than 90 % of the peak remain.
+A refused call is not free: gRPC itself takes 0.25 ms of processor time for each. The shorter the
+audio, and the smaller the model, the more of that there is beside the work.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import asyncio
 import statistics
 import threading
 import time
+from functools import partial
 from queue import Queue
 
 import grpc
@@ -63,6 +64,59 @@ def test_a_refused_call_costs_no_work(serving, stand_in, gate_at):
     with serving(stand_in(before=gate), running=C, waiting=Q) as running:
         wave(running, gate, 50)
     assert sum(len(waveforms) for waveforms in gate.given) == C + Q
+
+
+SPEECH, RIVA = "asr.v1.Speech", "nvidia.riva.asr.RivaSpeechRecognition"
+PLACED = [f"/{SPEECH}/{name}" for name in ("Transcribe", "TranscribeChunks", "TranscribeStream")]
+PLACED += [f"/{RIVA}/Recognize", f"/{RIVA}/StreamingRecognize"]
+
+
+@pytest.fixture(scope="module")
+def full(serving, stand_in):
+    """A server whose only place is taken by a stream that waits for its audio."""
+    with serving(stand_in(), running=1, waiting=0, idle_seconds=300) as running:
+        end = threading.Event()
+
+        def requests():
+            yield pb.TranscribeStreamRequest(config=RAW)
+            end.wait(60)
+
+        stream = running.stub.TranscribeStream(requests(), timeout=60)
+        assert next(stream).started
+        yield running
+        stream.cancel()
+        end.set()
+
+
+@pytest.mark.parametrize("method", PLACED)
+def test_a_call_too_many_is_refused_by_its_header(full, method):
+    """Of its message not a byte is ever sent."""
+    if RIVA in method and full.application.riva is None:
+        pytest.skip("the package with Riva's messages is not installed")
+    counted = partial(
+        full.application.metrics.registry.get_sample_value,
+        "asr_refusals_total",
+        {"cause": "full"},
+    )
+    before, over = counted(), threading.Event()
+
+    def nothing():
+        over.wait(60)
+        yield from ()
+
+    call = full.channel.stream_stream(method)(nothing(), timeout=30)
+    assert call.code() == EXHAUSTED
+    over.set()
+    assert call.details() == "the server has 1 calls, as many as it takes; try again later"
+    metadata = dict(call.trailing_metadata())
+    assert 250 <= int(metadata["grpc-retry-pushback-ms"]) <= 1000
+    assert metadata["x-request-id"]
+    assert counted() == before + 1
+
+
+def test_what_needs_no_place_is_answered_while_it_is_full(full):
+    assert full.stub.ListModels(pb.ListModelsRequest(), timeout=30).models
+    assert HealthStub(full.channel).Check(HealthCheckRequest(), timeout=30).status
 
 
 def test_streams_and_messages_share_the_places(serving, stand_in):
