@@ -102,7 +102,7 @@ $(TORCH):
 	$(BIN)/pip install torch==$(TORCH_VERSION)
 	@touch $@
 
-$(INSTALLED): $(TORCH) pyproject.toml constraints.txt setup.py asr/nn/kernels/native/recurrence.cpp
+$(INSTALLED): $(TORCH) pyproject.toml constraints.txt setup.py $(wildcard asr/nn/kernels/native/*.h asr/nn/kernels/native/*.cpp)
 	$(heading) 'environment: peephole-asr and its dependencies'
 	$(BIN)/pip install -c constraints.txt -e '.[dev]'
 	@touch $@

@@ -38,6 +38,7 @@ setup(
         Extension(
             f"asr.nn.kernels.native.recurrence_{name}",
             sources=[SOURCE],
+            depends=sorted(map(str, Path(SOURCE).parent.glob("*.h"))),
             language="c++",
             extra_compile_args=[*FLAGS, *flags],
             extra_link_args=["-pthread"],

@@ -21,7 +21,9 @@ from torch.nn.utils.rnn import pad_sequence
 from asr.bundle.golden import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE
 from asr.export.obstacle import obstacle
 from asr.nn.chunks import States
-from asr.nn.model import AcousticModel, AcousticModelConfig
+from asr.nn.kernels import library
+from asr.nn.model import PEER, AcousticModel, AcousticModelConfig
+from asr.nn.recurrent import pack_weights
 from asr.stream import ChunkModel
 from asr.types import ConfigError, ModelError
 
@@ -57,7 +59,9 @@ def choose_backend(
 
     ``chunks``: it is to compute streams.
 
-    ``auto`` is ONNX Runtime on the CPU if it has the model's operators, and else torch.
+    ``auto`` is the fastest of those that agree with torch to 1e-5 (docs/performance.md has the
+    measurements). For whole utterances that is torch with our own kernel. ONNX Runtime, if it has
+    the model's operators, computes streams on the CPU, and everything where that kernel is missing.
 
     Raises:
         ConfigError: there is no such backend, or it cannot run this model there.
@@ -75,19 +79,21 @@ def choose_backend(
         )
     error = obstacle(config, int8=name == INT8, chunks=chunks)
     if name == AUTO:
-        return TORCH if error else ONNX
+        has_kernel = library.MISSING is None and config.network.cell != PEER
+        return TORCH if error or (has_kernel and not chunks) else ONNX
     if error:
         raise error
     return name
 
 
 def make_backend(name: str, model: AcousticModel) -> Backend:
-    """``model`` on a backend that :func:`choose_backend` gave.
+    """``model`` on a backend that :func:`choose_backend` gave; its weights are not to change.
 
     Raises:
         ModelError: ONNX Runtime does not compute what torch does.
     """
     if name == TORCH:
+        pack_weights(model)
         return model
     return OnnxInt8Model(model) if name == INT8 else OnnxModel(model)
 
@@ -99,7 +105,10 @@ def make_chunk_backend(name: str, model: AcousticModel) -> ChunkModel:
         ConfigError: the model cannot be run by chunks.
         ModelError: ONNX Runtime does not compute what torch does.
     """
-    return model if name == TORCH else OnnxChunkModel(model, int8=name == INT8)
+    if name == TORCH:
+        pack_weights(model)
+        return model
+    return OnnxChunkModel(model, int8=name == INT8)
 
 
 class OnnxModel:

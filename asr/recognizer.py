@@ -89,6 +89,7 @@ class Recognizer:
         self._extractor = bundle.extractor.to(self.device).eval()
         model = bundle.model.to(self.device).eval()
         by_chunks = chunking is not None
+        self._asked = backend
         self.backend = choose_backend(backend, model.config, self.device, chunks=by_chunks)
         self._model = None if by_chunks else make_backend(self.backend, model)
         self._streamer = None if chunking is None else self.streamer(chunking)
@@ -196,7 +197,9 @@ class Recognizer:
 
     @cached_property
     def _chunk_model(self) -> ChunkModel:
-        return make_chunk_backend(self.backend, self.bundle.model)
+        model = self.bundle.model
+        name = choose_backend(self._asked, model.config, self.device, chunks=True)
+        return make_chunk_backend(name, model)
 
     def prepare(self, waveform: Waveform, speaker: str | None = None) -> PreparedWaveform:
         """``waveform`` at the model's rate, known to be usable.

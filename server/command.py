@@ -93,7 +93,7 @@ def _add_models(parser: ArgumentParser) -> None:
         "--backend",
         choices=BACKENDS,
         default=AUTO,
-        help="what computes (default: onnx on cpu if it can run the model, else torch)",
+        help="what computes (default: the fastest that computes in float32)",
     )
     group.add_argument(
         "--silence-gate",

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from asr.nn.kernels import library
+
 ROOT = Path(__file__).parents[1]
 SPEECH = "models/english/samples/4406-16882-0023.flac"
 TRANSCRIBE = "from asr.cli.main import main; main(['transcribe', {}])"
@@ -22,7 +24,8 @@ OTHERS = {
     *("kaldifst", "kaldilm", "kaldi_decoder", "wetext"),  # decoding graphs, written forms
     *("riva", "opentelemetry", "sounddevice", "lhotse", "pytorch_lightning", "tensorboard"),
 }
-ONNX = {"onnx", "onnxruntime"}  # what computes the model that ships
+# Without our kernel, what computes the model that ships.
+ONNX = {"onnx", "onnxruntime"} if library.MISSING else set()
 COMPILER = {"numba", "llvmlite", "scipy"}  # of scipy its name alone: see test_starting.py
 HTTP = {"starlette", "uvicorn", "websockets", "python_multipart"}  # the gateway's alone
 LIGHT = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +19,11 @@ from torch.utils.checkpoint import checkpoint
 
 from asr.nn.cells import CELLS
 from asr.nn.chunks import by_stream
-from asr.nn.kernels import AUTO, check_kernel, choose
+from asr.nn.kernels import AUTO, KERNELS, check_kernel, choose
+from asr.nn.kernels.layer import LayerWeights, Packed, pack, run, train
 from asr.types import ConfigError, ModelError
 
-__all__ = ["FORGET_BIAS", "RecurrentLayer", "RecurrentStack", "State"]
+__all__ = ["FORGET_BIAS", "RecurrentLayer", "RecurrentStack", "State", "pack_weights"]
 
 FORGET_BIAS = 1.0  # Gers et al. 2000: begin with the forget gate open
 
@@ -63,7 +64,11 @@ class RecurrentLayer(nn.Module):
         self.bias = nn.Parameter(torch.empty(D, G * H))
         self.peephole = nn.Parameter(torch.empty(D, P, H)) if P else None
         self.weight_hr = nn.Parameter(torch.empty(D, R, H)) if proj_size else None
+        self._packed: Packed | None = None
         self.reset_parameters()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_packed": None}  # another machine may pack otherwise
 
     def reset_parameters(self) -> None:
         """Draw new weights from torch's global generator."""
@@ -92,7 +97,22 @@ class RecurrentLayer(nn.Module):
         Returns:
             the output, and the state after each direction's last frame.
         """
-        return self._recur(self._gates(x), slice(None), lengths, state)
+        if not self._is_whole(x):
+            return self._recur(self._gates(x), slice(None), lengths, state)
+        if not torch.is_grad_enabled():
+            return self._infer(x, slice(None), lengths, state)
+        h0, c0 = self._start(x, len(self.bias), state)
+        hidden, c_n = train(self.cell.name, self._weights(), x, lengths, h0, c0)
+        return hidden.flatten(2), (_last(hidden, h0, lengths), c_n)
+
+    def pack(self) -> None:
+        """Lay the weights out for inference on the CPU now, and not at each call.
+
+        It costs their memory once more. Weights that are changed, moved or loaded later are laid
+        out at each call again; but not those written through ``.data``, which goes unnoticed.
+        """
+        if self._is_whole(self.weight_ih):
+            self._packed = pack(self.cell.name, self._weights())
 
     def chunk(
         self, x: Tensor, lengths: Tensor, frames: int, state: tuple[Tensor, Tensor] | None = None
@@ -113,8 +133,16 @@ class RecurrentLayer(nn.Module):
         Returns:
             the output of all of ``x``, and the forward direction's state at the chunk's end.
         """
-        gates = by_stream(self._gates, x, dim=1)  # (T, B, D, G * H)
         now, beyond = lengths.clamp(max=frames), (lengths - frames).clamp(min=0)
+        if self._is_whole(x) and not torch.is_grad_enabled():
+            chunk, state = self._infer(x[:frames], slice(0, 1), now, state)
+            ahead, _ = self._infer(x[frames:], slice(0, 1), beyond, state)
+            output = torch.cat([chunk, ahead])  # (T, B, R)
+            if len(self.bias) == 2:
+                reverse, _ = self._infer(x, slice(1, 2), lengths, None)
+                output = torch.cat([output, reverse], dim=2)
+            return output, state
+        gates = by_stream(self._gates, x, dim=1)  # (T, B, D, G * H)
         chunk, state = self._recur(gates[:frames, :, :1], slice(0, 1), now, state)
         ahead, _ = self._recur(gates[frames:, :, :1], slice(0, 1), beyond, state)
         output = torch.cat([chunk, ahead])  # (T, B, R)
@@ -122,6 +150,46 @@ class RecurrentLayer(nn.Module):
             reverse, _ = self._recur(_flip(gates[:, :, 1:], lengths), slice(1, 2), lengths, None)
             output = torch.cat([output, _flip(reverse, lengths)], dim=2)
         return output, state
+
+    def _is_whole(self, x: Tensor) -> bool:
+        """Whether compiled code takes the input itself, not what it adds to the gates."""
+        operator = choose(self.kernel, x, projection=self.weight_hr is not None)
+        return (
+            operator is KERNELS["cpu"].operator
+            and self.weight_ih.dtype == torch.float32
+            and not torch.is_autocast_enabled("cpu")
+            and not torch.compiler.is_compiling()
+        )
+
+    def _weights(self) -> LayerWeights:
+        weights = self.weight_ih, self.bias, self.weight_hh, self.peephole, self.weight_hr
+        return LayerWeights(*weights)
+
+    def _infer(
+        self,
+        x: Tensor,
+        directions: slice,
+        lengths: Tensor,
+        state: tuple[Tensor, Tensor] | None,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Output and last state of some directions."""
+        weights = self._weights()
+        packed = self._packed
+        if packed is None or packed.made_of != weights.state():
+            packed = pack(self.cell.name, weights)
+        h0, c0 = self._start(x, len(self.bias[directions]), state)
+        hidden, c_n, *_ = run(packed, weights, x, lengths, h0, c0, directions)
+        return hidden.flatten(2), (_last(hidden, h0, lengths), c_n)
+
+    def _start(
+        self, like: Tensor, D: int, state: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor]:
+        """``state``, or zeros, in the types in which they are computed beside ``like``."""
+        wide = torch.promote_types(like.dtype, torch.float32)
+        if state is None:
+            h0 = like.new_zeros(D, like.shape[1], self.weight_hh.shape[2])
+            return h0, like.new_zeros(D, like.shape[1], self.hidden_size, dtype=wide)
+        return state[0].to(like.dtype), state[1].to(wide)
 
     def _gates(self, x: Tensor) -> Tensor:
         """What the input adds to the gates ``(T, B, D, G * H)``."""
@@ -137,16 +205,12 @@ class RecurrentLayer(nn.Module):
         state: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Output and last state of some directions, whose ``gates`` are ``(T, B, D', G * H)``."""
-        _, B, D, _ = gates.shape
+        D = gates.shape[2]
         result_type = gates.dtype
         if gates.device.type == "cpu":  # where no kernel computes in half precision
             gates = gates.to(torch.promote_types(result_type, torch.float32))
         wide = torch.promote_types(gates.dtype, torch.float32)
-        if state is None:
-            h0 = gates.new_zeros(D, B, self.weight_hh.shape[2])
-            c0 = gates.new_zeros(D, B, self.hidden_size, dtype=wide)
-        else:
-            h0, c0 = state[0].to(gates.dtype), state[1].to(wide)
+        h0, c0 = self._start(gates, D, state)
         operator = choose(self.kernel, gates, projection=self.weight_hr is not None)
         hidden, c_n, *_ = operator(
             self.cell.name,
@@ -204,6 +268,13 @@ class RecurrentLayer(nn.Module):
                 "torch's module has another number of directions",
                 remedy=f"give one with bidirectional={len(self.bias) == 2}",
             )
+
+
+def pack_weights(module: nn.Module) -> None:
+    """:meth:`RecurrentLayer.pack` of all layers in ``module``."""
+    for layer in module.modules():
+        if isinstance(layer, RecurrentLayer):
+            layer.pack()
 
 
 def _flip(x: Tensor, lengths: Tensor) -> Tensor:

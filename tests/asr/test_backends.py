@@ -11,6 +11,7 @@ import torch
 
 from asr.backends import OnnxChunkModel, OnnxInt8Model, OnnxModel, choose_backend, make_backend
 from asr.export import files
+from asr.nn.kernels import library
 from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
 from asr.types import ConfigError, ModelError
 
@@ -18,6 +19,8 @@ F, V = 13, 7
 PLAIN = AcousticModelConfig(F, V, NetworkConfig(16, 2))
 PROJECTED = AcousticModelConfig(F, V, NetworkConfig(16, 2, proj_size=8))
 SIMPLE = AcousticModelConfig(F, V, NetworkConfig(16, 2, "rnn"))
+PEERS = AcousticModelConfig(F, V, NetworkConfig(16, 2, "torch-lstm"))
+FASTEST = "torch" if library.MISSING is None else "onnx"
 LENGTHS = torch.tensor([40, 1, 23, 40, 7])
 
 
@@ -34,8 +37,9 @@ def features() -> torch.Tensor:
 @pytest.mark.parametrize(
     ("name", "config", "device", "chosen"),
     [
-        ("auto", PLAIN, "cpu", "onnx"),
-        ("auto", SIMPLE, "cpu", "onnx"),
+        ("auto", PLAIN, "cpu", FASTEST),
+        ("auto", SIMPLE, "cpu", FASTEST),
+        ("auto", PEERS, "cpu", "onnx"),
         ("auto", PROJECTED, "cpu", "torch"),
         ("auto", PLAIN, "cuda", "torch"),
         ("torch", PLAIN, "cpu", "torch"),
@@ -46,6 +50,24 @@ def features() -> torch.Tensor:
 )
 def test_what_a_name_means(name, config, device, chosen):
     assert choose_backend(name, config, torch.device(device)) == chosen
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "chosen"),
+    [
+        ("auto", PLAIN, "onnx"),
+        ("auto", PROJECTED, "torch"),
+        ("torch", PLAIN, "torch"),
+        ("onnx-int8", PLAIN, "onnx-int8"),
+    ],
+)
+def test_what_a_name_means_for_streams(name, config, chosen):
+    assert choose_backend(name, config, torch.device("cpu"), chunks=True) == chosen
+
+
+def test_without_the_compiled_kernel_auto_is_onnx(monkeypatch):
+    monkeypatch.setattr("asr.backends.library.MISSING", "a compiler")
+    assert choose_backend("auto", PLAIN, torch.device("cpu")) == "onnx"
 
 
 @pytest.mark.parametrize(

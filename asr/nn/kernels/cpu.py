@@ -1,5 +1,7 @@
 """The recurrence in compiled code on the CPU: native/recurrence.cpp, which says how it works.
 
+It takes what the input adds to the gates; :mod:`asr.nn.kernels.layer` is for the input itself.
+
 Why C++ and not numba: the products of a few rows with the recurrent weights take most of the time,
 and are fast only if their sums stay in vector registers and the cell is applied to them there.
 Plain C++ with vector types compiles to just that in seconds. It is built at installation, without
@@ -26,7 +28,7 @@ from asr.nn.kernels.operator import (
 )
 from asr.types import ModelError
 
-__all__ = ["operator"]
+__all__ = ["CODES", "backward", "operator"]
 
 CODES = {name: code for code, name in enumerate(CELLS)}
 
@@ -44,9 +46,10 @@ def _forward(arguments: Arguments, training: bool) -> Outputs:
     return outputs
 
 
-def _backward(
+def backward(
     arguments: Arguments, outputs: Outputs, grad_hidden: Tensor, grad_c_n: Tensor
 ) -> Gradients:
+    """Gradients from those of ``hidden`` and ``c_n``; of ``weight_hh`` an empty tensor."""
     hidden, _, act, cells = outputs
     arguments = _checked(arguments._replace(gates=act))
     cell, _, weight_hh, peephole, weight_hr, h0, c0, lengths = arguments
@@ -107,4 +110,4 @@ def _sizes(arguments: Arguments) -> tuple[int, ...]:
     return CODES[arguments.cell], torch.get_num_threads(), T, B, D, H, R, GH
 
 
-operator = define("cpu", _forward, _backward)
+operator = define("cpu", _forward, backward)

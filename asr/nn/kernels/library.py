@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asr.types import AsrError, ConfigError
 
-__all__ = ["MISSING", "PATH", "call"]
+__all__ = ["MISSING", "PATH", "Address", "call", "count"]
 
 FOLDER = Path(__file__).parent / "native"
 TARGETS = ("default", "avx2", "avx512")  # by width of vectors; setup.py builds these
@@ -47,6 +47,21 @@ PATH = _find()
 MISSING = None if PATH else "install a C++ compiler, then install peephole-asr again"
 
 
+class Address(int):
+    """Of the first element of a tensor that need not be contiguous."""
+
+
+def count(function: str, *arguments: int) -> int:
+    """What a function of the library that counts gives.
+
+    Raises:
+        ConfigError: there is no library.
+    """
+    counter = getattr(_load(), function)
+    counter.restype = ctypes.c_int64
+    return int(counter(*map(ctypes.c_int64, arguments)))
+
+
 def call(function: str, *arguments: int | Tensor | None) -> None:
     """Call a function of the library; a tensor goes as the address of its first element.
 
@@ -70,6 +85,8 @@ def _convert(argument: int | Tensor | None) -> ctypes.c_int64 | ctypes.c_void_p:
         if not argument.is_contiguous():
             raise ValueError("the CPU kernel takes contiguous tensors")
         return ctypes.c_void_p(argument.data_ptr())
+    if isinstance(argument, Address):
+        return ctypes.c_void_p(argument)
     return ctypes.c_int64(argument)
 
 

@@ -1,0 +1,221 @@
+"""A whole layer on the CPU: its input's product and its recurrence in one pass of compiled code.
+
+The gates' sums over the input are computed some frames ahead of the recurrence, which finds them
+in cache, and only for frames that an utterance has. Every sum is made in one order, so that a
+result has the same bits in every batch. The weights are packed first, in the order in which they
+are read (native/packed.h); who does not change them does that once.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from asr.nn.cells import CELLS
+from asr.nn.kernels import library
+from asr.nn.kernels.cpu import CODES, backward
+from asr.nn.kernels.operator import Arguments, Outputs, recurrent_gradient
+from asr.types import ModelError
+
+__all__ = ["LayerWeights", "Packed", "pack", "run", "train"]
+
+
+class LayerWeights(NamedTuple):
+    """Of a layer of D directions, as :class:`asr.nn.recurrent.RecurrentLayer` has them.
+
+    ``weight_ih (D, G * H, I)``, ``bias (D, G * H)``, ``weight_hh (D, G * H, R)``, ``peephole
+    (D, P, H)`` or None, ``weight_hr (D, R, H)`` or None.
+    """
+
+    weight_ih: Tensor
+    bias: Tensor
+    weight_hh: Tensor
+    peephole: Tensor | None
+    weight_hr: Tensor | None
+
+    def state(self) -> tuple[tuple[int, int], ...]:
+        """Where the weights that are packed lie, and how often they were changed in place."""
+        return tuple((w.data_ptr(), w._version) for w in self[:3])
+
+
+class Packed(NamedTuple):
+    """Weights of a cell as the compiled code reads them, and what they were made of."""
+
+    cell: str
+    data: Tensor
+    made_of: tuple[tuple[int, int], ...]
+
+
+def pack(cell: str, weights: LayerWeights) -> Packed:
+    """The input's and the recurrent weights of all directions, laid out for :func:`run`.
+
+    Raises:
+        ModelError: weights that do not fit each other.
+    """
+    D, _, I, H, R = _sizes(cell, weights)  # noqa: E741
+    code = CODES[cell]
+    data = torch.empty(library.count("recurrence_packed_floats", code, D, H, R, I))
+    library.call(
+        "recurrence_pack", code, torch.get_num_threads(), D, H, R, I,
+        *(w.detach().contiguous() for w in weights[:3]), data,
+    )  # fmt: skip
+    return Packed(cell, data, weights.state())
+
+
+def run(
+    packed: Packed,
+    weights: LayerWeights,
+    x: Tensor,
+    lengths: Tensor,
+    h0: Tensor,
+    c0: Tensor,
+    directions: slice = slice(None),
+    keep: bool = False,
+) -> Outputs:
+    """Outputs ``(T, B, D', R)`` of ``x (T, B, I)`` in ``directions``, D' of them.
+
+    ``h0 (D', B, R)`` and ``c0 (D', B, H)`` are before each direction's first frame. ``keep``: what
+    the backward pass needs as well.
+
+    Raises:
+        ModelError: tensors that do not fit each other.
+    """
+    D, GH, I, H, R = _sizes(packed.cell, weights)  # noqa: E741
+    first, end, _ = directions.indices(D)
+    T, B, _ = x.shape
+    count = end - first
+    _expect("x", x, (T, B, I))
+    _expect("h0", h0, (count, B, R))
+    _expect("c0", c0, (count, B, H))
+    if lengths.shape != (B,):
+        raise ModelError(f"lengths are {tuple(lengths.shape)}", remedy=f"give ({B},)")
+    if x.stride(2) != 1:
+        x = x.contiguous()
+    has_state = keep and CELLS[packed.cell].has_state
+    outputs = Outputs(
+        hidden=x.new_empty(T, B, count, R),
+        c_n=torch.empty_like(c0, memory_format=torch.contiguous_format),
+        act=x.new_empty(T, B, count, GH) if keep else x.new_empty(0),
+        cells=x.new_empty(T, B, count, H) if has_state else x.new_empty(0),
+    )
+    library.call(
+        "recurrence_layer", CODES[packed.cell], torch.get_num_threads(), T, B, count, H, R, GH,
+        first, I, x.stride(0), x.stride(1), lengths.to(torch.int64).contiguous(),
+        library.Address(x.data_ptr()), packed.data,
+        *(None if w is None else w[directions].contiguous() for w in weights[3:]),
+        h0.contiguous(), c0.contiguous(), outputs.hidden, outputs.c_n,
+        outputs.act if keep else None, outputs.cells if keep else None,
+    )  # fmt: skip
+    return outputs
+
+
+def _sizes(cell: str, weights: LayerWeights) -> tuple[int, int, int, int, int]:
+    """D, G * H, I, H and R of weights that fit each other."""
+    D, GH, R = weights.weight_hh.shape
+    I = weights.weight_ih.shape[-1]  # noqa: E741
+    G, P = len(CELLS[cell].gates), len(CELLS[cell].peepholes)
+    H = GH // G
+    _expect("weight_hh", weights.weight_hh, (D, G * H, R))
+    _expect("weight_ih", weights.weight_ih, (D, GH, I))
+    _expect("bias", weights.bias, (D, GH))
+    if P or weights.peephole is not None:
+        _expect("peephole", weights.peephole, (D, P, H))
+    if R != H or weights.weight_hr is not None:
+        _expect("weight_hr", weights.weight_hr, (D, R, H))
+    return D, GH, I, H, R
+
+
+def _expect(name: str, tensor: Tensor | None, shape: tuple[int, ...]) -> None:
+    """Compiled code does not look at shapes or types again."""
+    if tensor is None or tensor.shape != shape or tensor.dtype != torch.float32:
+        what = None if tensor is None else (tuple(tensor.shape), tensor.dtype)
+        raise ModelError(f"the CPU kernel got {name} {what}", remedy=f"give float32 {shape}")
+
+
+def train(
+    cell: str, weights: LayerWeights, x: Tensor, lengths: Tensor, h0: Tensor, c0: Tensor
+) -> tuple[Tensor, Tensor]:
+    """``hidden`` and ``c_n`` of all directions, as :func:`run` has them, with gradients.
+
+    Raises:
+        ModelError: tensors that do not fit each other.
+    """
+    hidden, c_n = _Layer.apply(cell, lengths, x, *weights, h0, c0)  # type: ignore[no-untyped-call]
+    return hidden, c_n
+
+
+class _Frames:
+    """The N frames that utterances of ``lengths (B,)`` have: rows of tensors ``(T, B, ...)``."""
+
+    def __init__(self, lengths: Tensor, T: int) -> None:
+        self._lengths = lengths
+        self._shape = T, len(lengths)
+        has = torch.arange(T)[:, None] < lengths  # (T, B)
+        self._rows = None if bool(has.all()) else has.flatten().nonzero().flatten()
+
+    def take(self, x: Tensor) -> Tensor:
+        """``(T, B, ...)`` to ``(N, ...)``."""
+        x = x.flatten(0, 1)
+        return x if self._rows is None else x[self._rows]
+
+    def put(self, x: Tensor) -> Tensor:
+        """``(N, ...)`` to ``(T, B, ...)``, 0 beyond the lengths."""
+        T, B = self._shape
+        if self._rows is None:
+            return x.view(T, B, *x.shape[1:])
+        padded = x.new_zeros(T * B, *x.shape[1:]).index_copy_(0, self._rows, x)
+        return padded.view(T, B, *x.shape[1:])
+
+    def recurrent_gradient(self, d: Tensor, hidden: Tensor, h0: Tensor) -> Tensor:
+        """As :func:`asr.nn.kernels.operator.recurrent_gradient`, without products of padding."""
+        if self._rows is None:
+            return recurrent_gradient(d, hidden, h0, self._lengths)
+        T, B = self._shape
+        t, b = self._rows // B, self._rows % B
+        firsts = [t == 0, t == self._lengths[b] - 1]
+        gradients = []
+        for direction in range(d.shape[2]):
+            before = (self._rows + (B if direction else -B)).clamp(0, T * B - 1)
+            h = hidden.flatten(0, 1)[before, direction]  # (N, R)
+            h = torch.where(firsts[direction][:, None], h0[direction][b], h)
+            gradients.append(self.take(d)[:, direction].t() @ h)
+        return torch.stack(gradients)
+
+
+class _Layer(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, cell: str, lengths: Tensor, x: Tensor, *others: Any) -> Any:
+        *tensors, h0, c0 = others
+        weights = LayerWeights(*tensors)
+        outputs = run(pack(cell, weights), weights, x, lengths, h0, c0, keep=True)
+        ctx.cell = cell
+        ctx.save_for_backward(lengths, x, *others, *outputs)
+        return outputs.hidden, outputs.c_n
+
+    @staticmethod
+    def backward(ctx: Any, grad_hidden: Tensor, grad_c_n: Tensor) -> Any:
+        lengths, x, *rest = ctx.saved_tensors
+        weights, (h0, c0), outputs = LayerWeights(*rest[:5]), rest[5:7], Outputs(*rest[7:])
+        found = backward(
+            Arguments(ctx.cell, outputs.act, *weights[2:], h0, c0, lengths),
+            outputs, grad_hidden.contiguous(), grad_c_n.contiguous(),
+        )  # fmt: skip
+        frames = _Frames(lengths, len(x))
+        errors = frames.take(found.gates.flatten(2))  # (N, D * G * H)
+        grad_x = None
+        if ctx.needs_input_grad[2]:
+            grad_x = frames.put(errors @ weights.weight_ih.flatten(0, 1))
+        return (
+            None,
+            None,
+            grad_x,
+            (errors.t() @ frames.take(x)).view_as(weights.weight_ih),
+            errors.sum(0).view_as(weights.bias),
+            frames.recurrent_gradient(found.gates, outputs.hidden, h0),
+            None if weights.peephole is None else found.peephole,
+            None if weights.weight_hr is None else found.weight_hr,
+            found.h0,
+            found.c0,
+        )
