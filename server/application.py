@@ -23,7 +23,7 @@ from server.engine.models import Loaded, Models, ModelSource
 from server.engine.search_pool import Searches
 from server.limits import MAX_CHANNELS, MAX_RATE, MIN_RATE, WHOLE_BYTES, WHOLE_SECONDS
 from server.options import CapacityOptions, ServerOptions
-from server.resources import available_bytes
+from server.resources import available_bytes, give_back_at_a_pace
 from server.riva.door import open_door
 from server.telemetry.logs import log_call
 from server.telemetry.metrics import METHODS, Metrics
@@ -115,6 +115,7 @@ class Application:
         self.riva = open_door(pipeline, live, self.admission, idle)
         placed = [f"/{path}" for path, name in METHODS.items() if name in TRANSCRIBING]
         self.entrance = Entrance(self.admission.check_room, placed)
+        self._giving_back: asyncio.Task[None] | None = None
         self.call_log = CallLog((log_call, self.metrics.observe, self.tracing.observe))
         self._watch_queues()
 
@@ -136,6 +137,7 @@ class Application:
         """
         await self._audio.start()
         await self._load()
+        self._giving_back = asyncio.create_task(give_back_at_a_pace(self._loader))
 
     async def reload(self) -> None:
         """Read tokens and models again; what cannot be read stays as it was, as the log says."""
@@ -170,6 +172,8 @@ class Application:
 
     async def close(self) -> None:
         """Stop processes, and threads that have nothing to do."""
+        if self._giving_back is not None:
+            self._giving_back.cancel()
         await self._audio.close()
         self._searches.close()
         for executor in (self._model_threads, self._live_threads, self._loader):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import math
 import os
 import resource
 import sys
+from collections.abc import Callable
+from concurrent.futures import Executor
 from pathlib import Path
 
-__all__ = ["available_bytes", "give_back", "resident_bytes"]
+__all__ = ["available_bytes", "give_back", "give_back_at_a_pace", "processors", "resident_bytes"]
+
+PACE_SECONDS = 10.0
 
 STATM = Path("/proc/self/statm")
 CGROUP_LIMITS = (  # version 2, version 1
@@ -48,6 +53,17 @@ def give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+async def give_back_at_a_pace(executor: Executor, work: Callable[[], None] = give_back) -> None:
+    """Do ``work`` in ``executor`` every ``PACE_SECONDS``, until cancelled.
+
+    glibc has an arena for each thread, and each of these holds what its calls took together at
+    their most: it grows at each new record, for as long as the process lives.
+    """
+    while True:
+        await asyncio.sleep(PACE_SECONDS)
+        await asyncio.get_running_loop().run_in_executor(executor, work)
 
 
 def processors() -> int:
