@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 from asr.audio import AudioLimits
@@ -23,7 +23,7 @@ from server.engine.models import Loaded, Models, ModelSource
 from server.engine.search_pool import Searches
 from server.limits import MAX_CHANNELS, MAX_RATE, MIN_RATE, WHOLE_BYTES, WHOLE_SECONDS
 from server.options import CapacityOptions, ServerOptions
-from server.resources import available_bytes, give_back_at_a_pace
+from server.resources import PACE_SECONDS, available_bytes, give_back
 from server.riva.door import open_door
 from server.telemetry.logs import log_call
 from server.telemetry.metrics import METHODS, Metrics
@@ -33,7 +33,7 @@ from server.transport.call_log import CallLog
 from server.transport.entrance import Entrance
 from server.transport.health import Health
 
-__all__ = ["LIMITS", "Application"]
+__all__ = ["LIMITS", "Application", "give_back_at_a_pace"]
 
 log = logging.getLogger(__name__)
 
@@ -179,6 +179,13 @@ class Application:
         for executor in (self._model_threads, self._live_threads, self._loader):
             executor.shutdown(wait=False, cancel_futures=True)
         self.tracing.stop()
+
+
+async def give_back_at_a_pace(executor: Executor, work: Callable[[], None] = give_back) -> None:
+    """Give back what calls have freed, in ``executor``, every ``PACE_SECONDS`` until cancelled."""
+    while True:
+        await asyncio.sleep(PACE_SECONDS)
+        await asyncio.get_running_loop().run_in_executor(executor, work)
 
 
 def _admission(capacity: CapacityOptions, streams: int) -> Admission:

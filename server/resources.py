@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import math
 import os
 import resource
 import sys
-from collections.abc import Callable
-from concurrent.futures import Executor
 from pathlib import Path
 
-__all__ = ["available_bytes", "give_back", "give_back_at_a_pace", "processors", "resident_bytes"]
+__all__ = ["available_bytes", "give_back", "processors", "resident_bytes"]
 
+# glibc has an arena for each thread, and each of these holds what its calls took together at their
+# most: it grows at each new record, for as long as the process lives, unless it is given back.
 PACE_SECONDS = 10.0
 
 STATM = Path("/proc/self/statm")
@@ -53,17 +52,6 @@ def give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
-
-
-async def give_back_at_a_pace(executor: Executor, work: Callable[[], None] = give_back) -> None:
-    """Do ``work`` in ``executor`` every ``PACE_SECONDS``, until cancelled.
-
-    glibc has an arena for each thread, and each of these holds what its calls took together at
-    their most: it grows at each new record, for as long as the process lives.
-    """
-    while True:
-        await asyncio.sleep(PACE_SECONDS)
-        await asyncio.get_running_loop().run_in_executor(executor, work)
 
 
 def processors() -> int:

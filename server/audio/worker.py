@@ -18,6 +18,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 from asr.audio import AudioLimits, count_channels, decode_audio, decode_pcm, resample
 from asr.audio.limits import TooLongError
 from asr.types import AudioError, MissingPackageError, Waveform
+from server.resources import PACE_SECONDS, give_back
 from server.signals import SIGNALS
 
 __all__ = [
@@ -166,10 +168,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     confine(address_space(limits))
     with socket.socket(fileno=int(descriptor)) as server, server.makefile("rb") as stream:
         server.sendall(pack(READY))
+        gave_back = time.monotonic()
         while header := stream.read(FRAME.size):
             head_bytes, audio_bytes = FRAME.unpack(header)
             job = AudioJob(**json.loads(stream.read(head_bytes)))
             _answer(server, job, stream, audio_bytes, limits)
+            if time.monotonic() - gave_back >= PACE_SECONDS:
+                give_back()
+                gave_back = time.monotonic()
     return 0
 
 
