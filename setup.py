@@ -14,8 +14,10 @@ from setuptools.command.build_py import build_py
 
 SOURCE = "asr/nn/kernels/native/recurrence.cpp"
 FLAGS = ["-O3", "-g0", "-std=c++17", "-fno-math-errno", "-pthread", "-Wno-psabi"]
+AVX512 = ["-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma"]
 X86 = {
-    "avx512": ["-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma"],
+    "avx512vnni": [*AVX512, "-mavx512vnni"],
+    "avx512": AVX512,
     "avx2": ["-mavx2", "-mfma"],
 }
 is_x86 = platform.machine().lower() in ("x86_64", "amd64")

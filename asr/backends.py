@@ -1,4 +1,4 @@
-"""What computes the log-probabilities: torch, or ONNX Runtime on the CPU.
+"""What computes the log-probabilities: torch, in float32 or in 8 bits, or ONNX Runtime on the CPU.
 
 A backend is called as the model is: ``features (B, T, F)`` and ``lengths (B,)`` to ``log_probs
 (B, T, V)``. For streams there is one that computes chunks as the model does. The ONNX graphs are
@@ -8,6 +8,7 @@ and compared with torch before they are used.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
@@ -22,6 +23,7 @@ from asr.bundle.golden import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE
 from asr.export.obstacle import obstacle
 from asr.nn.chunks import States
 from asr.nn.kernels import library
+from asr.nn.kernels.layer import int8_objection
 from asr.nn.model import PEER, AcousticModel, AcousticModelConfig
 from asr.nn.recurrent import pack_weights
 from asr.stream import ChunkModel
@@ -43,8 +45,8 @@ __all__ = [
     "make_chunk_backend",
 ]
 
-AUTO, TORCH, ONNX, INT8 = "auto", "torch", "onnx", "onnx-int8"
-BACKENDS = (AUTO, TORCH, ONNX, INT8)
+AUTO, TORCH, INT8, ONNX, ONNX_INT8 = "auto", "torch", "int8", "onnx", "onnx-int8"
+BACKENDS = (AUTO, TORCH, INT8, ONNX, ONNX_INT8)
 CHECK_LENGTHS = (60, 1, 37)  # frames
 CHECK_CHUNK, CHECK_LOOK_AHEAD = 9, 4  # frames of log-probabilities
 
@@ -77,7 +79,10 @@ def choose_backend(
             f"the backend {name} runs on the CPU, not on {device}",
             remedy="choose the device cpu, or the backend torch",
         )
-    error = obstacle(config, int8=name == INT8, chunks=chunks)
+    if name == INT8:
+        _check_int8(config)
+        return INT8
+    error = obstacle(config, int8=name == ONNX_INT8, chunks=chunks)
     if name == AUTO:
         has_kernel = library.MISSING is None and config.network.cell != PEER
         return TORCH if error or (has_kernel and not chunks) else ONNX
@@ -86,16 +91,22 @@ def choose_backend(
     return name
 
 
+def _check_int8(config: AcousticModelConfig) -> None:
+    if config.network.cell == PEER:
+        raise ConfigError(f"{PEER} has no matrices of 8 bits", remedy="choose another backend")
+    if reason := int8_objection(config.network.proj_size > 0):
+        raise ConfigError(f"no 8 bits: {reason}", remedy="choose another backend")
+
+
 def make_backend(name: str, model: AcousticModel) -> Backend:
     """``model`` on a backend that :func:`choose_backend` gave; its weights are not to change.
 
     Raises:
         ModelError: ONNX Runtime does not compute what torch does.
     """
-    if name == TORCH:
-        pack_weights(model)
-        return model
-    return OnnxInt8Model(model) if name == INT8 else OnnxModel(model)
+    if name in (TORCH, INT8):
+        return _packed(model, int8=name == INT8)
+    return OnnxInt8Model(model) if name == ONNX_INT8 else OnnxModel(model)
 
 
 def make_chunk_backend(name: str, model: AcousticModel) -> ChunkModel:
@@ -105,10 +116,17 @@ def make_chunk_backend(name: str, model: AcousticModel) -> ChunkModel:
         ConfigError: the model cannot be run by chunks.
         ModelError: ONNX Runtime does not compute what torch does.
     """
-    if name == TORCH:
-        pack_weights(model)
-        return model
-    return OnnxChunkModel(model, int8=name == INT8)
+    if name in (TORCH, INT8):
+        return _packed(model, int8=name == INT8)
+    return OnnxChunkModel(model, int8=name == ONNX_INT8)
+
+
+def _packed(model: AcousticModel, *, int8: bool) -> AcousticModel:
+    if int8:
+        with torch.inference_mode(False):
+            model = copy.deepcopy(model)  # others may compute the same model in float32
+    pack_weights(model, int8=int8)
+    return model
 
 
 class OnnxModel:

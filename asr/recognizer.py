@@ -60,9 +60,9 @@ class Recognizer:
     """Recognises speech. One utterance gives the same transcript alone and in any batch.
 
     ``limits`` are what callers should decode audio with before they hand it over. ``backend`` is
-    what computes the log-probabilities: ``"torch"``, ``"onnx"`` or ``"onnx-int8"``. ``gate`` says
-    which audio holds no words. With ``chunking`` each utterance is read as a stream of it would be,
-    by chunks and normalised by what came before.
+    what computes the log-probabilities: ``"torch"``, ``"int8"``, ``"onnx"`` or ``"onnx-int8"``.
+    ``gate`` says which audio holds no words. With ``chunking`` each utterance is read as a stream
+    of it would be, by chunks and normalised by what came before.
     """
 
     def __init__(

@@ -79,7 +79,9 @@ def add_align(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument(
-        "--backend", default="auto", help="torch, onnx or onnx-int8 (default: as for transcribe)"
+        "--backend",
+        default="auto",
+        help="torch, int8, onnx or onnx-int8 (default: as for transcribe)",
     )
 
 

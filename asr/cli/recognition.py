@@ -91,7 +91,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend",
         default="auto",
-        help="torch, onnx or onnx-int8 (default: the fastest that computes in float32)",
+        help="torch, int8, onnx or onnx-int8 (default: the fastest that computes in float32)",
     )
 
 

@@ -100,19 +100,21 @@ class RecurrentLayer(nn.Module):
         if not self._is_whole(x):
             return self._recur(self._gates(x), slice(None), lengths, state)
         if not torch.is_grad_enabled():
-            return self._infer(x, slice(None), lengths, state)
+            hidden, h0, c_n = self._infer(x, slice(None), lengths, state)
+            return hidden.flatten(2), (_last(hidden, h0, lengths), c_n)
         h0, c0 = self._start(x, len(self.bias), state)
         hidden, c_n = train(self.cell.name, self._weights(), x, lengths, h0, c0)
         return hidden.flatten(2), (_last(hidden, h0, lengths), c_n)
 
-    def pack(self) -> None:
+    def pack(self, *, int8: bool = False) -> None:
         """Lay the weights out for inference on the CPU now, and not at each call.
 
+        ``int8`` rounds the matrices to 8 bits, for inference from now on.
         It costs their memory once more. Weights that are changed, moved or loaded later are laid
         out at each call again; but not those written through ``.data``, which goes unnoticed.
         """
         if self._is_whole(self.weight_ih):
-            self._packed = pack(self.cell.name, self._weights())
+            self._packed = pack(self.cell.name, self._weights(), int8=int8)
 
     def chunk(
         self, x: Tensor, lengths: Tensor, frames: int, state: tuple[Tensor, Tensor] | None = None
@@ -135,13 +137,14 @@ class RecurrentLayer(nn.Module):
         """
         now, beyond = lengths.clamp(max=frames), (lengths - frames).clamp(min=0)
         if self._is_whole(x) and not torch.is_grad_enabled():
-            chunk, state = self._infer(x[:frames], slice(0, 1), now, state)
-            ahead, _ = self._infer(x[frames:], slice(0, 1), beyond, state)
-            output = torch.cat([chunk, ahead])  # (T, B, R)
+            chunk, h0, c_n = self._infer(x[:frames], slice(0, 1), now, state)
+            state = _last(chunk, h0, now), c_n
+            ahead, *_ = self._infer(x[frames:], slice(0, 1), beyond, state)
+            output = torch.cat([chunk, ahead])  # (T, B, 1, R)
             if len(self.bias) == 2:
-                reverse, _ = self._infer(x, slice(1, 2), lengths, None)
+                reverse, *_ = self._infer(x, slice(1, 2), lengths, None)
                 output = torch.cat([output, reverse], dim=2)
-            return output, state
+            return output.flatten(2), state
         gates = by_stream(self._gates, x, dim=1)  # (T, B, D, G * H)
         chunk, state = self._recur(gates[:frames, :, :1], slice(0, 1), now, state)
         ahead, _ = self._recur(gates[frames:, :, :1], slice(0, 1), beyond, state)
@@ -171,15 +174,15 @@ class RecurrentLayer(nn.Module):
         directions: slice,
         lengths: Tensor,
         state: tuple[Tensor, Tensor] | None,
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Output and last state of some directions."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Of some directions: the output ``(T, B, D', R)``, h before it and the last c."""
         weights = self._weights()
         packed = self._packed
         if packed is None or packed.made_of != weights.state():
-            packed = pack(self.cell.name, weights)
+            packed = pack(self.cell.name, weights, int8=packed is not None and packed.int8)
         h0, c0 = self._start(x, len(self.bias[directions]), state)
         hidden, c_n, *_ = run(packed, weights, x, lengths, h0, c0, directions)
-        return hidden.flatten(2), (_last(hidden, h0, lengths), c_n)
+        return hidden, h0, c_n
 
     def _start(
         self, like: Tensor, D: int, state: tuple[Tensor, Tensor] | None
@@ -270,11 +273,11 @@ class RecurrentLayer(nn.Module):
             )
 
 
-def pack_weights(module: nn.Module) -> None:
+def pack_weights(module: nn.Module, *, int8: bool = False) -> None:
     """:meth:`RecurrentLayer.pack` of all layers in ``module``."""
     for layer in module.modules():
         if isinstance(layer, RecurrentLayer):
-            layer.pack()
+            layer.pack(int8=int8)
 
 
 def _flip(x: Tensor, lengths: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from asr.backends import OnnxChunkModel, OnnxInt8Model, OnnxModel, choose_backend, make_backend
 from asr.export import files
 from asr.nn.kernels import library
+from asr.nn.kernels.layer import int8_objection
 from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
 from asr.types import ConfigError, ModelError
 
@@ -20,6 +21,7 @@ PLAIN = AcousticModelConfig(F, V, NetworkConfig(16, 2))
 PROJECTED = AcousticModelConfig(F, V, NetworkConfig(16, 2, proj_size=8))
 SIMPLE = AcousticModelConfig(F, V, NetworkConfig(16, 2, "rnn"))
 PEERS = AcousticModelConfig(F, V, NetworkConfig(16, 2, "torch-lstm"))
+NO_INT8 = int8_objection(projection=False)
 FASTEST = "torch" if library.MISSING is None else "onnx"
 LENGTHS = torch.tensor([40, 1, 23, 40, 7])
 
@@ -46,6 +48,7 @@ def features() -> torch.Tensor:
         ("torch", PROJECTED, "cuda", "torch"),
         ("onnx", PLAIN, "cpu", "onnx"),
         ("onnx-int8", PLAIN, "cpu", "onnx-int8"),
+        *([] if NO_INT8 else [("int8", PLAIN, "cpu", "int8"), ("int8", SIMPLE, "cpu", "int8")]),
     ],
 )
 def test_what_a_name_means(name, config, device, chosen):
@@ -78,6 +81,9 @@ def test_without_the_compiled_kernel_auto_is_onnx(monkeypatch):
         ("onnx-int8", PLAIN, "cuda:1", "not on cuda:1"),
         ("onnx", PROJECTED, "cpu", "projection"),
         ("onnx-int8", SIMPLE, "cpu", "8-bit"),
+        ("int8", PROJECTED, "cpu", "projection"),
+        ("int8", PEERS, "cpu", "torch-lstm"),
+        ("int8", PLAIN, "cuda", "not on cuda"),
     ],
 )
 def test_what_cannot_be_is_refused(name, config, device, said):
@@ -89,6 +95,17 @@ def test_what_cannot_be_is_refused(name, config, device, said):
 def test_torch_is_the_model_itself():
     model = make_model()
     assert make_backend("torch", model) is model
+
+
+def test_8_bits_leave_the_model_as_it_is(features):
+    if NO_INT8:
+        pytest.skip(NO_INT8)
+    model = make_model()
+    with torch.inference_mode():
+        before = model(features, LENGTHS)
+        rounded = make_backend("int8", model)(features, LENGTHS)
+        assert torch.equal(model(features, LENGTHS), before)
+    assert 0 < (rounded.exp() - before.exp()).abs().max() < 0.05
 
 
 def test_onnx_equals_torch(features):

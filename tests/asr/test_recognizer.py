@@ -12,6 +12,7 @@ from asr import audio
 from asr import recognizer as recognizer_module
 from asr.audio import AudioLimits, resample
 from asr.decoding import BeamOptions, GreedyOptions, Phrase, plain_values
+from asr.nn.kernels.layer import int8_objection
 from asr.recognizer import Recognizer
 from asr.types import AsrError, AudioError, ConfigError, DecodingError, Waveform
 
@@ -29,8 +30,10 @@ utterances = st.lists(
 )
 
 
-@pytest.fixture(scope="module", params=["torch", "onnx", "onnx-int8"])
+@pytest.fixture(scope="module", params=["torch", "int8", "onnx", "onnx-int8"])
 def recognizer(request, bundle_of) -> Recognizer:
+    if request.param == "int8" and (reason := int8_objection(projection=False)):
+        pytest.skip(reason)
     return Recognizer(bundle_of(), backend=request.param)
 
 

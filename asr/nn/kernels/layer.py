@@ -17,9 +17,9 @@ from asr.nn.cells import CELLS
 from asr.nn.kernels import library
 from asr.nn.kernels.cpu import CODES, backward
 from asr.nn.kernels.operator import Arguments, Outputs, recurrent_gradient
-from asr.types import ModelError
+from asr.types import ConfigError, ModelError
 
-__all__ = ["LayerWeights", "Packed", "pack", "run", "train"]
+__all__ = ["LayerWeights", "Packed", "int8_objection", "pack", "run", "train"]
 
 
 class LayerWeights(NamedTuple):
@@ -35,33 +35,56 @@ class LayerWeights(NamedTuple):
     peephole: Tensor | None
     weight_hr: Tensor | None
 
-    def state(self) -> tuple[tuple[int, int], ...]:
-        """Where the weights that are packed lie, and how often they were changed in place."""
-        return tuple((w.data_ptr(), w._version) for w in self[:3])
+    def state(self) -> tuple[tuple[int, object], ...]:
+        """Where the weights that are packed lie, and how often they were changed in place.
+
+        Tensors of inference mode do not know the latter, so that their state equals no other.
+        """
+        matrices = self.weight_ih, self.bias, self.weight_hh
+        return tuple((w.data_ptr(), object() if w.is_inference() else w._version) for w in matrices)
 
 
 class Packed(NamedTuple):
     """Weights of a cell as the compiled code reads them, and what they were made of."""
 
     cell: str
+    int8: bool
     data: Tensor
-    made_of: tuple[tuple[int, int], ...]
+    made_of: tuple[tuple[int, object], ...]
 
 
-def pack(cell: str, weights: LayerWeights) -> Packed:
+def pack(cell: str, weights: LayerWeights, *, int8: bool = False) -> Packed:
     """The input's and the recurrent weights of all directions, laid out for :func:`run`.
 
+    ``int8`` rounds them to 8 bits, with a scale for each gate of each cell.
+
     Raises:
+        ConfigError: 8 bits are asked of weights with a projection, or of a processor without the
+            instructions for them.
         ModelError: weights that do not fit each other.
     """
+    if int8 and (reason := int8_objection(weights.weight_hr is not None)):
+        raise ConfigError(f"no 8 bits: {reason}", remedy="leave them out")
     D, _, I, H, R = _sizes(cell, weights)  # noqa: E741
     code = CODES[cell]
-    data = torch.empty(library.count("recurrence_packed_floats", code, D, H, R, I))
+    sizes = int8, D, H, R, I
+    data = torch.empty(library.count("recurrence_packed_floats", code, *sizes))
     library.call(
-        "recurrence_pack", code, torch.get_num_threads(), D, H, R, I,
+        "recurrence_pack", code, torch.get_num_threads(), *sizes,
         *(w.detach().contiguous() for w in weights[:3]), data,
     )  # fmt: skip
-    return Packed(cell, data, weights.state())
+    return Packed(cell, int8, data, weights.state())
+
+
+def int8_objection(projection: bool) -> str | None:
+    """Why a layer cannot have matrices of 8 bits here, or None."""
+    if projection:
+        return "a layer with a projection has none"
+    if library.MISSING:
+        return f"the compiled kernel is not here: {library.MISSING}"
+    if not library.count("recurrence_int8_levels"):
+        return "this processor has neither AVX2 nor AVX-512"
+    return None
 
 
 def run(
@@ -101,8 +124,9 @@ def run(
         cells=x.new_empty(T, B, count, H) if has_state else x.new_empty(0),
     )
     library.call(
-        "recurrence_layer", CODES[packed.cell], torch.get_num_threads(), T, B, count, H, R, GH,
-        first, I, x.stride(0), x.stride(1), lengths.to(torch.int64).contiguous(),
+        "recurrence_layer", CODES[packed.cell], torch.get_num_threads(), packed.int8,
+        T, B, count, H, R, GH, first, I, x.stride(0), x.stride(1),
+        lengths.to(torch.int64).contiguous(),
         library.Address(x.data_ptr()), packed.data,
         *(None if w is None else w[directions].contiguous() for w in weights[3:]),
         h0.contiguous(), c0.contiguous(), outputs.hidden, outputs.c_n,

@@ -15,10 +15,10 @@ from asr.types import AsrError, ConfigError
 __all__ = ["MISSING", "PATH", "Address", "call", "count"]
 
 FOLDER = Path(__file__).parent / "native"
-TARGETS = ("default", "avx2", "avx512")  # by width of vectors; setup.py builds these
+TARGETS = ("default", "avx2", "avx512", "avx512vnni")  # in rising order; setup.py builds these
 # ATEN_CPU_CAPABILITY limits torch's own vectors, and ours with them. torch believes whatever it
 # says, so it never widens them here.
-ALLOWED_BY_TORCH = {"AVX512": 2, "AVX2": 1}
+ALLOWED_BY_TORCH = {"AVX512": 3, "AVX2": 1}
 NO_MEMORY = 1
 
 

@@ -53,7 +53,7 @@ from recipes.common.speakers import fit_speakers
 __all__ = ["EvaluateOptions", "Result", "evaluate"]
 
 BEST = "best"  # the checkpoint that is meant unless another is named
-INT8 = "onnx-int8"  # the backend that computes other results
+ROUNDED = ("int8", "onnx-int8")  # backends that compute other results
 
 
 @dataclass(frozen=True)
@@ -285,7 +285,7 @@ def _labels(options: EvaluateOptions, recognizer: Recognizer, split: str) -> lis
     )
     checkpoint = options.model.stem if options.model.is_file() else BEST
     unusual = [checkpoint if checkpoint != BEST else None, options.scoring]
-    unusual += [INT8 if recognizer.backend == INT8 else None]
+    unusual += [recognizer.backend if recognizer.backend in ROUNDED else None]
     if options.chunks_ms is not None:
         unusual.append("chunks-{:g}-{:g}".format(*options.chunks_ms))
     return [split, decoder, *filter(None, unusual)]

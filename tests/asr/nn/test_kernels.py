@@ -96,7 +96,7 @@ def test_every_width_of_vectors_agrees_with_the_reference(target):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("processor", [0, 1, 2])
+@pytest.mark.parametrize("processor", [0, 1, 2, 3])
 @pytest.mark.parametrize("told", ["DEFAULT", "AVX2", "AVX512", "nonsense"])
 def test_vectors_are_never_wider_than_the_processor_has(processor, told, monkeypatch):
     """With a processor of the test's choice in the place of this one."""
@@ -106,8 +106,8 @@ def test_vectors_are_never_wider_than_the_processor_has(processor, told, monkeyp
     monkeypatch.setattr(library.ctypes, "CDLL", lambda path: stand_in)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: told)
     monkeypatch.setattr(library, "_built", lambda target: Path(target))
-    allowed = {"AVX2": 1, "AVX512": 2}.get(told, 0)
-    expected = ["default", "avx2", "avx512"][min(processor, allowed)]
+    allowed = {"AVX2": 1, "AVX512": 3}.get(told, 0)
+    expected = ["default", "avx2", "avx512", "avx512vnni"][min(processor, allowed)]
     assert library._find() == Path(expected)
 
 
@@ -117,8 +117,9 @@ def test_what_the_processor_has_is_what_its_system_says():
     flags = set(Path("/proc/cpuinfo").read_text().split())
     has_avx2 = {"avx2", "fma"} <= flags
     has_avx512 = has_avx2 and {"avx512f", "avx512vl", "avx512dq", "avx512bw"} <= flags
+    has_vnni = has_avx512 and "avx512_vnni" in flags
     default = ctypes.CDLL(str(library._built("default")))
-    assert default.recurrence_vectors() == has_avx2 + has_avx512
+    assert default.recurrence_vectors() == has_avx2 + has_avx512 + has_vnni
 
 
 @given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=13), seed=st.integers(0, 99))

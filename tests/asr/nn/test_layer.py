@@ -20,7 +20,7 @@ from asr.nn.kernels.layer import LayerWeights
 from asr.nn.kernels.operator import Arguments
 from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
 from asr.nn.recurrent import RecurrentLayer, RecurrentStack
-from asr.types import ModelError
+from asr.types import ConfigError, ModelError
 
 pytestmark = pytest.mark.skipif(
     library.MISSING is not None, reason=f"no compiled kernel: {library.MISSING}"
@@ -206,6 +206,119 @@ def test_compiled_code_gets_only_tensors_that_fit(change):
     layer.run(packed, **given_)
     with pytest.raises(ModelError):
         layer.run(packed, **change(given_))
+
+
+# 8 bits
+
+
+def levels():
+    if reason := layer.int8_objection(projection=False):
+        pytest.skip(reason)
+    return library.count("recurrence_int8_levels")
+
+
+def whole(generator, n, *shape):
+    """Random multiples of 1 / ``n`` whose rows reach 1: rounding to ``n`` levels leaves them."""
+    numbers = torch.randint(-n, n + 1, shape, generator=generator).double() / n
+    numbers[..., 0] = 1.0
+    return numbers
+
+
+def exact_layer(cell, n, *, H=21, I=10):  # noqa: E741
+    """A layer, three rows of two frames and states that lose nothing in 8 bits; the second step's
+    hidden vector does not count, since nothing recurs from what is not of the first frame.
+    """
+    generator = torch.Generator().manual_seed(0)
+    G, P = len(CELLS[cell].gates), len(CELLS[cell].peepholes)
+    weights = LayerWeights(
+        weight_ih=whole(generator, 127, 2, G * H, I),
+        bias=torch.randn(2, G * H, generator=generator, dtype=torch.float64),
+        weight_hh=whole(generator, 127, 2, G * H, H) / 8,
+        peephole=torch.randn(2, P, H, generator=generator, dtype=torch.float64) if P else None,
+        weight_hr=None,
+    )
+    x = 3 * whole(generator, n, 1, 3, I)
+    c0 = torch.randn(2, 3, H, generator=generator, dtype=torch.float64)
+    return x, weights, whole(generator, n, 2, 3, H), c0, torch.tensor([1, 1, 0])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_what_8_bits_hold_is_computed_exactly(cell):
+    """Weights, inputs and hidden vectors that are whole numbers of steps, against float64."""
+    x, weights, h0, c0, lengths = exact_layer(cell, levels())
+    expected, c_n = expected_of(cell, x, weights, h0, c0, lengths)
+    packed = layer.pack(cell, narrow(weights), int8=True)
+    found = layer.run(packed, narrow(weights), x.float(), lengths, h0.float(), c0.float())
+    torch.testing.assert_close(found.hidden.double(), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found.c_n.double(), c_n, rtol=1e-5, atol=1e-6)
+
+
+@given(lengths=LENGTHS, seed=st.integers(0, 99), **SIZES)
+@settings(max_examples=25, deadline=None)
+def test_8_bits_are_near_float32_and_do_not_depend_on_the_batch(
+    lengths, seed, D, H, I, threads_set_to  # noqa: E741
+):  # fmt: skip
+    n = levels()
+    x, weights, _, c0, counts = make_layer("peephole", lengths, D=D, H=H, I=I, seed=seed, padding=1)
+    x, weights, c0 = x.float(), narrow(weights), c0.float()
+    h0 = torch.zeros(D, len(lengths), H)
+    packed = layer.pack("peephole", weights, int8=True)
+    with threads_set_to(3):
+        hidden = layer.run(packed, weights, x, counts, h0, c0).hidden
+    exact = layer.run(layer.pack("peephole", weights), weights, x, counts, h0, c0).hidden
+    if hidden.numel():
+        assert (hidden - exact).abs().max() < 5 / n
+    for b, length in enumerate(lengths):
+        own = slice(b, b + 1)
+        with threads_set_to(1):
+            one = layer.run(
+                packed, weights, x[:length, own], counts[own], h0[:, own], c0[:, own]
+            ).hidden
+        assert torch.equal(one[:, 0], hidden[:length, b])
+
+
+@pytest.mark.parametrize("target", ["avx512vnni", "avx512", "avx2"])
+def test_every_instruction_for_8_bits_is_exact(target):
+    names = "exact_layer, expected_of, layer, library, narrow, torch, CELLS"
+    code = (
+        "import sys; from asr.nn.kernels import library;"
+        f"sys.exit('skip') if not library._built('{target}') else None;"
+        f"library.PATH = library._built('{target}');"
+        f"sys.path.insert(0, 'tests/asr/nn'); from test_layer import {names}\n"
+        "for cell in CELLS:\n"
+        "  a = exact_layer(cell, library.count('recurrence_int8_levels')); w = narrow(a[1])\n"
+        "  p = layer.pack(cell, w, int8=True)\n"
+        "  found = layer.run(p, w, a[0].float(), a[4], a[2].float(), a[3].float()).hidden\n"
+        "  torch.testing.assert_close(found.double(), expected_of(cell, *a)[0], rtol=1e-5,"
+        " atol=1e-6)"
+    )
+    wanted = {"avx512vnni": 3, "avx512": 2, "avx2": 1}[target]
+    if library.count("recurrence_vectors") < wanted:
+        pytest.skip(f"the processor has no {target}")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.stderr.startswith("skip"):
+        pytest.skip(f"no library was built for {target}")
+    assert done.returncode == 0, done.stderr
+
+
+def test_silence_and_what_is_no_number_have_8_bits_too():
+    levels()
+    x, weights, h0, c0, lengths = make_layer("peephole", [4, 4], H=5)
+    x, weights, h0, c0 = x.float(), narrow(weights), h0.float(), c0.float()
+    packed = layer.pack("peephole", weights, int8=True)
+    still = layer.run(packed, weights, torch.zeros_like(x), lengths, h0, c0).hidden
+    assert still.isfinite().all()
+    whole_ = layer.run(packed, weights, x, lengths, h0, c0).hidden
+    x[:, 0] = torch.nan
+    assert torch.equal(layer.run(packed, weights, x, lengths, h0, c0).hidden[:, 1], whole_[:, 1])
+
+
+def test_a_projection_has_no_8_bits():
+    _, weights, *_ = make_layer("peephole", [1], H=5, proj_size=2)
+    with pytest.raises(ConfigError, match="projection"):
+        layer.pack("peephole", narrow(weights), int8=True)
 
 
 # Packed once

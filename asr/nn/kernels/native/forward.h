@@ -35,18 +35,42 @@ struct GivenSums {
     int64_t t = 0;
 };
 
+// Rows of the input, and their products with the input's weights, in float32.
+template <int CELL>
+struct FloatInput {
+    FloatInput(int64_t rows, int64_t I, const vec* panels, int64_t panel)
+        : I(I), panels(panels), panel(panel), x(rows) {}
+
+    void read(int64_t n, const float* row) { x[n] = row; }
+
+    template <int COUNT>
+    void sums(int64_t first, int64_t slice, vec (&net)[COUNT][Gates<CELL>::count]) const {
+        constexpr int G = Gates<CELL>::count;
+        const vec* from = panels + slice * panel;
+        for (int r = 0; r < COUNT; ++r)
+            for (int g = 0; g < G; ++g) net[r][g] = from[g];  // the biases
+        multiply<COUNT, G>(x.data() + first, from + G, I, net);
+    }
+
+    int64_t I;
+    const vec* panels;
+    int64_t panel;  // vectors of one
+    std::vector<const float*> x;
+};
+
 // The input itself (T, B, I), of which the sums are computed for some frames ahead: as many as keep
 // the weights in use for a while, and the sums in cache.
-template <int CELL>
+template <int CELL, typename Rows>
 struct ComputedSums {
     static constexpr int G = Gates<CELL>::count;
     static constexpr int64_t ROWS = 192;  // frames times rows
 
-    ComputedSums(const Batch& batch, const Unit& unit, const Input& input, const vec* panels)
-        : batch(batch), unit(unit), input(input), panels(panels),
+    ComputedSums(
+        const Batch& batch, const Unit& unit, const Input& input, const vec* panels, int64_t panel)
+        : batch(batch), unit(unit), input(input),
           slices(up_to(batch.H, LANES) / LANES),
           frames(std::min(std::max<int64_t>(1, ROWS / std::max<int64_t>(unit.count(), 1)), batch.T)),
-          x(frames * unit.count()),
+          rows(frames * unit.count(), input.I, panels, panel),
           sums(frames * unit.count() * slices * G * LANES) {}
 
     void seek(int64_t s, int64_t, int64_t active) {
@@ -62,59 +86,71 @@ struct ComputedSums {
 
     void compute(int64_t begin, int64_t active) {
         const int64_t steps = unit.steps(batch), end = std::min(steps, begin + frames);
-        int64_t rows = 0;
+        int64_t count = 0;
         for (int64_t s = begin; s < end; ++s) {
             const int64_t t = batch.frame(s, steps, unit.d);
             active = unit.active(batch, t, active);
             for (int64_t n = 0; n < active; ++n)
-                x[rows++] = input.x + t * input.frame + unit.rows[n] * input.row;
+                rows.read(count++, input.x + t * input.frame + unit.rows[n] * input.row);
         }
         net = reinterpret_cast<vec*>(sums.data);
-        for (int64_t slice = 0; slice < slices; ++slice)
-            in_blocks(rows, Product{*this, panels + slice * (input.I + 1) * G, slice});
+        for (int64_t slice = 0; slice < slices; ++slice) in_blocks(count, Product{*this, slice});
     }
 
     struct Product {
         template <int COUNT>
         void run(int64_t first) {
             vec row[COUNT][G];
-            for (int r = 0; r < COUNT; ++r)
-                for (int g = 0; g < G; ++g) row[r][g] = panel[g];  // the biases
-            multiply<COUNT, G>(of.x.data() + first, panel + G, of.input.I, row);
+            of.rows.template sums<COUNT>(first, slice, row);
             for (int r = 0; r < COUNT; ++r) {
                 vec* to = of.net + ((first + r) * of.slices + slice) * G;
                 for (int g = 0; g < G; ++g) to[g] = row[r][g];
             }
         }
         ComputedSums& of;
-        const vec* panel;
         int64_t slice;
     };
 
     const Batch& batch;
     const Unit& unit;
     const Input& input;
-    const vec* panels;
     int64_t slices, frames;
-    std::vector<const float*> x;
+    Rows rows;
     Buffer sums;
     vec* net = nullptr;  // of the first row of this step
     int64_t before = 0;  // rows of the step before
 };
 
-template <int CELL, typename Sums>
+// Each row's hidden vector of the step before, and their products with the recurrent weights.
+template <int CELL>
+struct FloatRecurrence {
+    FloatRecurrence(int64_t rows, int64_t R, const vec* panels) : R(R), panels(panels), h(rows) {}
+
+    void read(int64_t n, const float* row) { h[n] = row; }
+
+    template <int COUNT>
+    void add(int64_t first, int64_t slice, vec (&net)[COUNT][Gates<CELL>::count]) const {
+        constexpr int G = Gates<CELL>::count;
+        multiply<COUNT, G>(h.data() + first, panels + slice * R * G, R, net);
+    }
+
+    int64_t R;
+    const vec* panels;
+    std::vector<const float*> h;
+};
+
+template <int CELL, typename Sums, typename Recurrence>
 struct ForwardUnit {
     using G = Gates<CELL>;
     const Batch& batch;
     const ForwardArrays& a;
     const Unit& unit;
-    Sums sums;
-    const vec* weights;  // a panel: all gates of LANES cells
+    Sums& sums;
+    Recurrence& recurrence;
     const Panels<PLAIN>& projection;
     int64_t rows = unit.count(), slices = up_to(batch.H, LANES) / LANES, width = slices * LANES;
     Buffer c{rows * width};
     Buffer m{a.weight_hr ? rows * width : 0};
-    std::vector<const float*> h{unit.rows.size()};  // each row's hidden vector of the step before
     std::vector<float*> out{unit.rows.size()}, projected{unit.rows.size()};
     int64_t t = 0, slice = 0;
 
@@ -123,8 +159,7 @@ struct ForwardUnit {
         const int64_t H = batch.H, cell = slice * LANES, left = H - cell;
         vec net[ROWS][G::count];
         for (int r = 0; r < ROWS; ++r) sums.load_row(first + r, slice, net[r]);
-        multiply<ROWS, G::count>(
-            h.data() + first, weights + slice * batch.R * G::count, batch.R, net);
+        recurrence.template add<ROWS>(first, slice, net);
         vec w[3] = {};
         for (int p = 0; p < G::peepholes; ++p)
             w[p] = load(a.peephole + (unit.d * G::peepholes + p) * H + cell, left);
@@ -144,9 +179,9 @@ struct ForwardUnit {
     void run_step(int64_t active, bool down) {
         for (int64_t n = 0; n < active; ++n) {
             const int64_t b = unit.rows[n], R = batch.R;
-            h[n] = batch.is_first(t, b, unit.d)
+            recurrence.read(n, batch.is_first(t, b, unit.d)
                 ? a.h0 + batch.state(b, unit.d, R)
-                : a.hidden + batch.at(batch.before(t, unit.d), b, unit.d, R);
+                : a.hidden + batch.at(batch.before(t, unit.d), b, unit.d, R));
             projected[n] = a.hidden + batch.at(t, b, unit.d, R);
             out[n] = a.weight_hr ? m.data + n * width : projected[n];
         }
@@ -199,9 +234,11 @@ void forward(
     const auto units = make_units(batch, threads);
     in_parallel(units.size(), threads, [&](int64_t n) {
         const Unit& unit = units[n];
-        ForwardUnit<CELL, GivenSums<CELL>>{
-            batch, a, unit, {batch, unit, gates}, shape.recurrent(packed.data, unit.d),
-            projection[unit.d]}.run_all();
+        GivenSums<CELL> sums{batch, unit, gates};
+        FloatRecurrence<CELL> recurrence(
+            unit.count(), batch.R, shape.recurrent(packed.data, unit.d));
+        ForwardUnit<CELL, decltype(sums), decltype(recurrence)>{
+            batch, a, unit, sums, recurrence, projection[unit.d]}.run_all();
     });
 }
 
@@ -215,9 +252,11 @@ void forward_layer(
     in_parallel(units.size(), threads, [&](int64_t n) {
         const Unit& unit = units[n];
         const int64_t d = batch.first + unit.d;
-        ForwardUnit<CELL, ComputedSums<CELL>>{
-            batch, a, unit, {batch, unit, input, shape.input(packed, d)}, shape.recurrent(packed, d),
-            projection[unit.d]}.run_all();
+        ComputedSums<CELL, FloatInput<CELL>> sums(
+            batch, unit, input, shape.input(packed, d), (input.I + 1) * Gates<CELL>::count);
+        FloatRecurrence<CELL> recurrence(unit.count(), batch.R, shape.recurrent(packed, d));
+        ForwardUnit<CELL, decltype(sums), decltype(recurrence)>{
+            batch, a, unit, sums, recurrence, projection[unit.d]}.run_all();
     });
 }
 

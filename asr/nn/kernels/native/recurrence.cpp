@@ -19,6 +19,7 @@
 
 #include "backward.h"
 #include "forward.h"
+#include "int8.h"
 #include "packed.h"
 
 namespace {
@@ -36,14 +37,28 @@ int guarded(Work work) {
 }
 
 template <int CELL>
-void packed_floats(int64_t D, int64_t H, int64_t R, int64_t I, int64_t& floats) {
-    floats = D * PackedShape<CELL>{I, R, H}.floats();
+void packed_floats(bool int8, int64_t D, int64_t H, int64_t R, int64_t I, int64_t& floats) {
+    floats = D * (int8 ? Int8Shape<CELL>{I, R, H}.floats() : PackedShape<CELL>{I, R, H}.floats());
 }
 
 template <int CELL>
 void pack_layer(
-    int64_t D, int64_t H, int64_t R, int64_t I, const Weights& weights, float* packed, int threads) {
-    pack<CELL>({I, R, H}, D, weights, packed, threads);
+    bool int8, int64_t D, int64_t H, int64_t R, int64_t I, const Weights& weights, float* packed,
+    int threads) {
+    if (int8)
+        pack_int8<CELL>({I, R, H}, D, weights, packed, threads);
+    else
+        pack<CELL>({I, R, H}, D, weights, packed, threads);
+}
+
+template <int CELL>
+void run_layer(
+    bool int8, const Batch& batch, const Input& input, const float* packed,
+    const ForwardArrays& arrays, int threads) {
+    if (int8)
+        forward_int8<CELL>(batch, input, packed, arrays, threads);
+    else
+        forward_layer<CELL>(batch, input, packed, arrays, threads);
 }
 
 }  // namespace
@@ -88,33 +103,36 @@ int recurrence_backward(
 }
 
 // Floats that the weights of D directions are packed to, -1 for a cell that there is not.
-int64_t recurrence_packed_floats(int cell, int64_t D, int64_t H, int64_t R, int64_t I) {
+int64_t recurrence_packed_floats(int cell, int64_t int8, int64_t D, int64_t H, int64_t R, int64_t I) {
     int64_t floats = -1;
-    guarded([&] { FOR_CELL(cell, packed_floats, D, H, R, I, floats) });
+    guarded([&] { FOR_CELL(cell, packed_floats, int8, D, H, R, I, floats) });
     return floats;
 }
 
 int recurrence_pack(
-    int cell, int threads, int64_t D, int64_t H, int64_t R, int64_t I, const float* weight_ih,
-    const float* bias, const float* weight_hh, float* packed) {
+    int cell, int threads, int64_t int8, int64_t D, int64_t H, int64_t R, int64_t I,
+    const float* weight_ih, const float* bias, const float* weight_hh, float* packed) {
     const Weights weights{weight_ih, bias, weight_hh};
-    return guarded([&] { FOR_CELL(cell, pack_layer, D, H, R, I, weights, packed, threads) });
+    return guarded([&] { FOR_CELL(cell, pack_layer, int8, D, H, R, I, weights, packed, threads) });
 }
 
 // From the input (T, B, I), whose frames and rows are `x_frame` and `x_row` floats apart, in D
 // directions from `first` on. `packed` has the weights of both, the other arrays those of D.
 int recurrence_layer(
-    int cell, int threads, int64_t T, int64_t B, int64_t D, int64_t H, int64_t R, int64_t GH,
+    int cell, int threads, int64_t int8, int64_t T, int64_t B, int64_t D, int64_t H, int64_t R, int64_t GH,
     int64_t first, int64_t I, int64_t x_frame, int64_t x_row, const int64_t* lengths, const float* x,
     const float* packed, const float* peephole, const float* weight_hr, const float* h0,
     const float* c0, float* hidden, float* c_n, float* act, float* cells) {
     const Batch batch{T, B, D, H, R, GH, first, lengths};
     const Input input{x, I, x_frame, x_row};
     const ForwardArrays arrays{peephole, weight_hr, h0, c0, hidden, c_n, act, cells};
-    return guarded([&] { FOR_CELL(cell, forward_layer, batch, input, packed, arrays, threads) });
+    return guarded([&] { FOR_CELL(cell, run_layer, int8, batch, input, packed, arrays, threads) });
 }
 
-// The widest vectors that this processor and its system have: 2 for AVX-512, 1 for AVX2, else 0. To
+// Of what sizes bytes are that inputs are rounded to, from -levels to levels; 0 without 8 bits.
+int64_t recurrence_int8_levels() { return HAS_INT8 ? LEVELS : 0; }
+
+// What this processor and its system have: 3 for AVX-512 with VNNI, 2 for AVX-512, 1 for AVX2, else 0. To
 // be asked of the library that was compiled for any processor.
 int recurrence_vectors() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -122,7 +140,7 @@ int recurrence_vectors() {
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 0;
     const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
-    return wide ? 2 : 1;
+    return !wide ? 1 : __builtin_cpu_supports("avx512vnni") ? 3 : 2;
 #else
     return 0;
 #endif
