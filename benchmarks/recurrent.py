@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from asr.backends import make_backend
+from asr.backends import AUTO, BACKENDS, make_backend, make_chunk_backend
+from asr.bundle import load_bundle
+from asr.bundle.shipped import shipped_bundle
 from asr.machine import describe_machine
 from asr.nn.kernels import KERNELS
 from asr.nn.model import PEER, AcousticModel, AcousticModelConfig, NetworkConfig
@@ -27,6 +29,9 @@ from benchmarks.timing import Run, compare, markdown, note
 FRAMES_PER_SECOND = 100
 TORCH_LSTM = "nn.LSTM (no peepholes)"
 PACKED = "nn.LSTM, PackedSequence"
+CHUNK, LOOK_AHEAD = 12, 15  # frames of log-probabilities
+LOOPS = "TorchScript loop", "Python loop"
+LOOPS_MOST = 8  # utterances: more take seconds a step
 
 
 def main() -> None:
@@ -51,6 +56,7 @@ def main() -> None:
     ragged_table(device, options.rounds)
     memory_table(device, options.rounds)
     model_table(options.rounds)
+    stream_table(options.rounds)
 
 
 def print_table(title: str, head: list[str], rows: Mapping[str, list[str]]) -> None:
@@ -82,11 +88,13 @@ def layer_table(
             head.append(f"B={B} {'training' if train else 'forward'}")
             note(f"layer, {precision}, {head[-1]}")
             x = torch.randn(T, B, input_size, device=device, requires_grad=train)
+            fast = {n: layer for n, layer in layers.items() if B <= LOOPS_MOST or n not in LOOPS}
             with computing_in(precision, device):
-                runs = {name: step(layer, x, train) for name, layer in layers.items()}
+                runs = {name: step(layer, x, train) for name, layer in fast.items()}
                 cells = markdown(compare(runs, device, rounds), TORCH_LSTM)
-            for name, (time, ratio) in cells.items():
-                rows[name].append(f"{time.removesuffix(' ms')} ({ratio})")
+            for name in layers:
+                time, ratio = cells.get(name, ("", ""))
+                rows[name].append(time and f"{time.removesuffix(' ms')} ({ratio})")
     print_table(
         f"One bidirectional layer, T={T}, input {input_size}, H={H}, {precision}", head, rows
     )
@@ -104,8 +112,7 @@ def contenders(
         if kernel.objection(torch.zeros(1, device=device), projection=False) is None:
             layers[f"peephole, kernel {name}"] = ours(input_size, H, device, kernel=name)
     if device.type == "cpu":
-        layers["TorchScript loop"] = scripted
-        layers["Python loop"] = loop
+        layers |= dict(zip(LOOPS, (scripted, loop), strict=True))
     return layers
 
 
@@ -264,6 +271,38 @@ def model_table(rounds: int) -> None:
     print_table(
         f"The acoustic model 3x320, {F} features, {FRAMES_PER_SECOND} frames a second, "
         f"utterances of {seconds} s",
+        head,
+        rows,
+    )
+
+
+def stream_table(rounds: int) -> None:
+    """What a chunk of several streams takes, on one thread as a server's worker has it."""
+    model = load_bundle(shipped_bundle()).model.eval()
+    look_ahead = CHUNK + LOOK_AHEAD
+    frames = look_ahead * model.config.network.reduction
+    chunked = {name: make_chunk_backend(name, model) for name in BACKENDS if name != AUTO}
+    rows: dict[str, list[str]] = {name: [] for name in chunked}
+    head = ["ms for a chunk of each stream"]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for B in (1, 4, 15, 30):
+        head.append("1 stream" if B == 1 else str(B))
+        note(f"streams, {head[-1]}")
+        x, lengths = torch.randn(B, frames, model.config.input_size), torch.full((B,), frames)
+        window, states = torch.tensor([[0, look_ahead]] * B), model.initial_states(B)
+        with torch.inference_mode():
+            calls = {
+                name: partial(one.chunk, x, lengths, window, CHUNK, states)
+                for name, one in chunked.items()
+            }
+            times = compare(calls, torch.device("cpu"), rounds)
+        for name, seconds in times.items():
+            rows[name].append(f"{1e3 * sorted(seconds)[rounds // 2]:.3g}")
+    torch.set_num_threads(threads)
+    print_table(
+        f"Streams: {CHUNK} frames of 40 ms with {LOOK_AHEAD} of look-ahead, the model that ships, "
+        "1 thread",
         head,
         rows,
     )
