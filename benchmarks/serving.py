@@ -141,7 +141,7 @@ def running_server(bundle: str, arguments: Sequence[str]) -> Iterator[Server]:
         yield Server(process.pid, line.split()[-1])
     finally:
         process.terminate()
-        process.wait(60)
+        process.communicate(timeout=60)
 
 
 async def closed_loop(server: Server, files: Sequence[Path], concurrency: int) -> Load:

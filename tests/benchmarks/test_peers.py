@@ -2,52 +2,11 @@
 
 import json
 
-import numpy as np
 import pytest
 
-from asr.audio import write_wav
 from asr.scoring import word_errors
-from asr.types import ConfigError, Waveform
+from asr.types import ConfigError
 from benchmarks.peers import choose, in_one_form, main
-from recipes.common.manifests import Utterance, write_manifest
-
-PEER = """
-class Hypothesis:
-    hypstr = "mr smith's two dogs"
-
-class Decoder:
-    def __init__(self, **options): pass
-    def start_utt(self): pass
-    def process_raw(self, data, full_utt): assert len(data) % 2 == 0 and full_utt
-    def end_utt(self): pass
-    def hyp(self): return Hypothesis()
-
-def get_model_path(): return MODEL
-"""
-
-
-@pytest.fixture
-def manifest(tmp_path):
-    """Two utterances of as many speakers; the peer has the second wrong."""
-    utterances = []
-    for name, text in (("a", "MISTER SMITH'S TWO DOGS"), ("b", "MISTER SMITH'S TWO CATS")):
-        path = tmp_path / f"{name}.wav"
-        write_wav(path, Waveform(np.zeros(8_000, "f4"), 8_000))
-        utterances.append(Utterance(name, path, text, f"speaker-{name}"))
-    write_manifest(tmp_path / "dev.jsonl.gz", utterances)
-    return tmp_path / "dev.jsonl.gz"
-
-
-@pytest.fixture
-def peer(tmp_path, monkeypatch):
-    """The peer's package, with a model of 3000 bytes."""
-    model = tmp_path / "model" / "en-us"
-    model.mkdir(parents=True)
-    (model / "weights").write_bytes(b"x" * 3000)
-    package = tmp_path / "package"
-    package.mkdir()
-    (package / "pocketsphinx.py").write_text(f"MODEL = {str(model.parent)!r}\n{PEER}")
-    monkeypatch.setenv("PYTHONPATH", str(package))
 
 
 def test_a_peer_is_run_scored_and_kept(manifest, peer, tmp_path, capsys):
