@@ -1,6 +1,6 @@
 """One recogniser of ``peer.py`` behind gRPC, as thin as can be: a WAV file in, its text out.
 
-``PYTHON benchmarks/peer_server.py SYSTEM MODEL`` prints the port. It has a recogniser of one thread
+``PYTHON -m benchmarks.peer_server SYSTEM MODEL`` prints the port. It has a recogniser of one thread
 for each core, and needs grpcio beside the peer's package. ``benchmarks/served_peers.py`` calls it.
 """
 
@@ -15,7 +15,8 @@ from queue import Queue
 
 import grpc
 import numpy as np
-from peer import SYSTEMS, Recognise
+
+from benchmarks.peer import SYSTEMS, Recognise
 
 METHOD = ("benchmarks.Peer", "Recognise")
 

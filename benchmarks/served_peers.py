@@ -45,7 +45,7 @@ from server.pb.v1.speech_pb2_grpc import SpeechStub
 OURS = "ours"
 PEERS = ("pocketsphinx", "whisper")
 METHOD = "/benchmarks.Peer/Recognise"
-WORKER = Path(__file__).with_name("peer_server.py")
+ROOT = Path(__file__).resolve().parents[1]
 
 Ask = Callable[[bytes], Awaitable[str]]
 
@@ -73,9 +73,11 @@ class Served:
 @contextmanager
 def peer_server(system: str, python: str) -> Iterator[Server]:
     """A peer behind gRPC."""
-    command = [python, str(WORKER), system, ""]
+    command = [python, "-m", "benchmarks.peer_server", system, ""]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+    )
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import os
 import re
+import socket
 import statistics
 import subprocess
 import sys
@@ -31,7 +32,6 @@ from server.pb.v1.speech_pb2 import TranscribeRequest
 from server.pb.v1.speech_pb2_grpc import SpeechStub
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus")
-METRICS_PORT = 9464
 PEER_CONCURRENCY = 16
 
 
@@ -74,6 +74,7 @@ class Server:
 
     pid: int
     address: str
+    metrics_port: int = 0  # of this machine; 0: it has none
 
     def processor_seconds(self) -> float:
         """Seconds that it and its processes have computed so far."""
@@ -82,6 +83,19 @@ class Server:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             ticks += int(fields[11]) + int(fields[12])  # in user and in system mode
         return ticks / os.sysconf("SC_CLK_TCK")
+
+    def batches(self, name: str = "asr_batch_size") -> tuple[float, float]:
+        """How many calls went through batches so far, and how many batches there were.
+
+        ``name`` is the metric of their sizes.
+        """
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics") as answer:
+            text = answer.read().decode()
+        values = (
+            re.search(rf"^{name}_{kind} (\S+)$", text, re.MULTILINE) for kind in ("sum", "count")
+        )
+        total, count = (float(found.group(1)) if found else 0.0 for found in values)
+        return total, count
 
 
 def main() -> None:
@@ -131,14 +145,17 @@ def find_audio(folder: str, most: int) -> list[Path]:
 def running_server(bundle: str, arguments: Sequence[str]) -> Iterator[Server]:
     """An ``asr-server`` process."""
     command = [sys.executable, "-m", "server.main", "--model", bundle, "--port", "0"]
-    command += ["--metrics-port", str(METRICS_PORT), "--log-level", "warning", *arguments]
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        metrics_port = trial.getsockname()[1]
+    command += ["--metrics-port", str(metrics_port), "--log-level", "warning", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line.startswith("listening on "):
             raise SystemExit("the server did not start")
-        yield Server(process.pid, line.split()[-1])
+        yield Server(process.pid, line.split()[-1], metrics_port)
     finally:
         process.terminate()
         process.communicate(timeout=60)
@@ -154,7 +171,7 @@ async def closed_loop(server: Server, files: Sequence[Path], concurrency: int) -
     ) as channel:
         stub = SpeechStub(channel)
         await stub.Transcribe(requests[0], timeout=60)
-        before, spent, begun = batches(), server.processor_seconds(), time.perf_counter()
+        before, spent, begun = server.batches(), server.processor_seconds(), time.perf_counter()
 
         async def client() -> None:
             nonlocal audio
@@ -167,20 +184,8 @@ async def closed_loop(server: Server, files: Sequence[Path], concurrency: int) -
         await asyncio.gather(*(client() for _ in range(concurrency)))
         seconds = time.perf_counter() - begun
         spent = server.processor_seconds() - spent
-    calls, count = (after - prior for after, prior in zip(batches(), before, strict=True))
+    calls, count = (after - prior for after, prior in zip(server.batches(), before, strict=True))
     return Load(latencies, seconds, audio, spent, calls / count)
-
-
-def batches(name: str = "asr_batch_size") -> tuple[float, float]:
-    """How many calls went through batches so far, and how many batches there were.
-
-    ``name`` is the metric of their sizes.
-    """
-    with urllib.request.urlopen(f"http://127.0.0.1:{METRICS_PORT}/metrics") as answer:
-        text = answer.read().decode()
-    values = (re.search(rf"^{name}_{kind} (\S+)$", text, re.MULTILINE) for kind in ("sum", "count"))
-    total, count = (float(found.group(1)) if found else 0.0 for found in values)
-    return total, count
 
 
 def print_loads(loads: dict[int, Load]) -> None:

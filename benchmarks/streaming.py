@@ -27,7 +27,7 @@ from asr.nn.chunks import Chunking
 from asr.recognizer import Recognizer
 from asr.scoring import ErrorCounts, word_errors
 from asr.types import Waveform
-from benchmarks.serving import batches, running_server
+from benchmarks.serving import running_server
 from benchmarks.speakers import Heard, Wishes, speak_all
 from benchmarks.timing import note
 
@@ -228,13 +228,13 @@ def measure_loads(bundle: str, options: argparse.Namespace) -> dict[int, Load]:
         arguments = [f"--streams={sessions}", *options.server_option]
         with running_server(bundle, arguments) as server:
             asyncio.run(speak_all(server.address, spoken, rate, 1, 1.0, wishes))  # a slower one
-            before, used = batches("asr_live_batch_size"), server.processor_seconds()
+            before, used = server.batches("asr_live_batch_size"), server.processor_seconds()
             begun = time.perf_counter()
             heard = asyncio.run(
                 speak_all(server.address, spoken, rate, sessions, options.seconds, wishes)
             )
             used = (server.processor_seconds() - used) / (time.perf_counter() - begun)
-            after = batches("asr_live_batch_size")
+            after = server.batches("asr_live_batch_size")
         streams, count = (now - then for now, then in zip(after, before, strict=True))
         loads[sessions] = Load(heard, used, streams / count if count else 0.0)
     return loads
