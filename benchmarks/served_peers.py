@@ -73,6 +73,7 @@ class Served:
 @contextmanager
 def peer_server(system: str, python: str) -> Iterator[Server]:
     """A peer behind gRPC."""
+    python = str(Path(python).absolute()) if os.sep in python else python  # it runs elsewhere
     command = [python, "-m", "benchmarks.peer_server", system, ""]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(

@@ -39,13 +39,15 @@ PEER_CONCURRENCY = 16
 class Load:
     """What a closed loop saw: seconds of each call, of all, of their audio, and of processors.
 
-    ``processor_seconds`` are those of the server and its processes, the client not counted.
+    ``processor_seconds`` are those of the server and its processes, ``client_seconds`` those of all
+    clients.
     """
 
     latencies: list[float]
     seconds: float
     audio_seconds: float
     processor_seconds: float
+    client_seconds: float
     batch_size: float
 
     @property
@@ -60,8 +62,13 @@ class Load:
 
     @property
     def cost(self) -> float:
-        """Milliseconds of processor time a call."""
+        """Milliseconds of processor time a call in the server."""
         return 1e3 * self.processor_seconds / len(self.latencies)
+
+    @property
+    def client_cost(self) -> float:
+        """Milliseconds of processor time a call in the client."""
+        return 1e3 * self.client_seconds / len(self.latencies)
 
     def percentile(self, share: float) -> float:
         """Milliseconds."""
@@ -171,7 +178,8 @@ async def closed_loop(server: Server, files: Sequence[Path], concurrency: int) -
     ) as channel:
         stub = SpeechStub(channel)
         await stub.Transcribe(requests[0], timeout=60)
-        before, spent, begun = server.batches(), server.processor_seconds(), time.perf_counter()
+        before, spent = server.batches(), server.processor_seconds()
+        own, begun = time.process_time(), time.perf_counter()
 
         async def client() -> None:
             nonlocal audio
@@ -183,21 +191,21 @@ async def closed_loop(server: Server, files: Sequence[Path], concurrency: int) -
 
         await asyncio.gather(*(client() for _ in range(concurrency)))
         seconds = time.perf_counter() - begun
-        spent = server.processor_seconds() - spent
+        spent, own = server.processor_seconds() - spent, time.process_time() - own
     calls, count = (after - prior for after, prior in zip(server.batches(), before, strict=True))
-    return Load(latencies, seconds, audio, spent, calls / count)
+    return Load(latencies, seconds, audio, spent, own, calls / count)
 
 
 def print_loads(loads: dict[int, Load]) -> None:
     """The table of concurrency."""
     head = ["clients", "calls/s", "times real time", "p50 ms", "p90 ms", "p99 ms"]
-    head += ["calls a batch", "processor ms a call"]
+    head += ["calls a batch", "processor ms a call", "of the client"]
     for cells in (head, ["---"] * len(head)):
         print("| " + " | ".join(cells) + " |")
     for concurrency, load in loads.items():
         cells = [f"{load.rate:.1f}", f"{load.real_time:.0f}"]
         cells += [f"{load.percentile(share):.0f}" for share in (50, 90, 99)]
-        cells += [f"{load.batch_size:.1f}", f"{load.cost:.1f}"]
+        cells += [f"{load.batch_size:.1f}", f"{load.cost:.1f}", f"{load.client_cost:.1f}"]
         print(f"| {concurrency} | " + " | ".join(cells) + " |")
     print(flush=True)
 
@@ -211,9 +219,10 @@ from asr.transcribe import transcribe_files
 from asr.types import AsrError
 recognizer, files = Recognizer.load(sys.argv[1]), sys.argv[2:]
 list(transcribe_files(recognizer, files[:8]))
-started = time.perf_counter()
+started, spent = time.perf_counter(), time.process_time()
 outcomes = list(transcribe_files(recognizer, files))
 print(time.perf_counter() - started)
+print(time.process_time() - spent)
 """
 
 ALONE = """
@@ -235,15 +244,19 @@ def print_peer(server: Server, bundle: str, files: Sequence[Path], rounds: int) 
     ratios, added = [], []
     for number in range(rounds):
         note(f"round {number + 1} of {rounds} beside the peer")
-        offline = len(files) / python(OFFLINE, bundle, *names)[0]
-        loaded = asyncio.run(closed_loop(server, files, PEER_CONCURRENCY)).rate
+        seconds, spent = python(OFFLINE, bundle, *names)
+        offline = len(files) / seconds
+        load = asyncio.run(closed_loop(server, files, PEER_CONCURRENCY))
+        loaded = load.rate
         ratios.append(loaded / offline)
         alone = python(ALONE, bundle, *names)
         called = asyncio.run(closed_loop(server, files, 1)).latencies
         added.append(1e3 * statistics.median(c - a for c, a in zip(called, alone, strict=True)))
         print(
             f"Round {number + 1}: `asr transcribe` {offline:.1f} files/s, {PEER_CONCURRENCY} "
-            f"clients {loaded:.1f} calls/s, ratio {ratios[-1]:.2f}; one client: a call takes "
+            f"clients {loaded:.1f} calls/s, ratio {ratios[-1]:.2f}; processor time: "
+            f"{1e3 * spent / len(files):.1f} ms a file, {load.cost:.1f} ms a call and "
+            f"{load.client_cost:.1f} ms of its client; one client: a call takes "
             f"{added[-1]:.1f} ms more than the recogniser in one's own process (median).\n"
         )
     print(
