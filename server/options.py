@@ -77,7 +77,7 @@ class BatchOptions:
     """
 
     parallel: int = field(default_factory=lambda: processors() + 1)
-    batch_seconds: float = 20.0
+    batch_seconds: float = 60.0
     wait_seconds: float = 0.005
     padding: float = 0.2
 

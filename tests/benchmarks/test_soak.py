@@ -48,7 +48,7 @@ def test_a_planted_leak_is_found_with_its_size(tiny_bundle, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_the_server_stays_as_it_was(tiny_bundle, capsys):
     status, _ = run(tiny_bundle, capsys)
     assert status == 0

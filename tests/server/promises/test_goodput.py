@@ -88,7 +88,7 @@ def cores():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("length", "least"), [(5, 0.65), (30, 0.8)])
+@pytest.mark.parametrize(("length", "least"), [(5, 0.75), (30, 0.8)])
 def test_goodput_does_not_collapse_at_five_times_the_load(
     start, large_bundle_path, cores, length, least
 ):
