@@ -99,19 +99,19 @@ class RecurrentLayer(nn.Module):
         """
         if not self._is_whole(x):
             return self._recur(self._gates(x), slice(None), lengths, state)
-        if not torch.is_grad_enabled():
-            hidden, h0, c_n = self._infer(x, slice(None), lengths, state)
-            return hidden.flatten(2), (_last(hidden, h0, lengths), c_n)
         h0, c0 = self._start(x, len(self.bias), state)
-        hidden, c_n = train(self.cell.name, self._weights(), x, lengths, h0, c0)
+        if torch.is_grad_enabled():
+            hidden, c_n = train(self.cell.name, self._weights(), x, lengths, h0, c0)
+        else:
+            hidden, c_n = self._infer(x, lengths, h0, c0)
         return hidden.flatten(2), (_last(hidden, h0, lengths), c_n)
 
     def pack(self, *, int8: bool = False) -> None:
         """Lay the weights out for inference on the CPU now, and not at each call.
 
-        ``int8`` rounds the matrices to 8 bits, for inference from now on.
         It costs their memory once more. Weights that are changed, moved or loaded later are laid
         out at each call again; but not those written through ``.data``, which goes unnoticed.
+        ``int8`` rounds the matrices to 8 bits, for inference from now on.
         """
         if self._is_whole(self.weight_ih):
             self._packed = pack(self.cell.name, self._weights(), int8=int8)
@@ -135,16 +135,16 @@ class RecurrentLayer(nn.Module):
         Returns:
             the output of all of ``x``, and the forward direction's state at the chunk's end.
         """
-        now, beyond = lengths.clamp(max=frames), (lengths - frames).clamp(min=0)
+        now = lengths.clamp(max=frames)
         if self._is_whole(x) and not torch.is_grad_enabled():
-            chunk, h0, c_n = self._infer(x[:frames], slice(0, 1), now, state)
-            state = _last(chunk, h0, now), c_n
-            ahead, *_ = self._infer(x[frames:], slice(0, 1), beyond, state)
-            output = torch.cat([chunk, ahead])  # (T, B, 1, R)
-            if len(self.bias) == 2:
-                reverse, *_ = self._infer(x, slice(1, 2), lengths, None)
-                output = torch.cat([output, reverse], dim=2)
-            return output.flatten(2), state
+            h0, c0 = self._start(x, len(self.bias), None)
+            if state is not None:  # of the forward direction
+                h0[:1], c0[:1] = state
+            c_split = torch.empty_like(c0[0])
+            hidden, *_ = self._infer(x, lengths, h0, c0, (frames, c_split))
+            end = _last(hidden[:frames, :, :1], h0[:1], now), c_split[None]
+            return hidden.flatten(2), end
+        beyond = (lengths - frames).clamp(min=0)
         gates = by_stream(self._gates, x, dim=1)  # (T, B, D, G * H)
         chunk, state = self._recur(gates[:frames, :, :1], slice(0, 1), now, state)
         ahead, _ = self._recur(gates[frames:, :, :1], slice(0, 1), beyond, state)
@@ -171,18 +171,18 @@ class RecurrentLayer(nn.Module):
     def _infer(
         self,
         x: Tensor,
-        directions: slice,
         lengths: Tensor,
-        state: tuple[Tensor, Tensor] | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Of some directions: the output ``(T, B, D', R)``, h before it and the last c."""
+        h0: Tensor,
+        c0: Tensor,
+        split: tuple[int, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """The output ``(T, B, D, R)`` and the last cell states; ``split`` is :func:`run`'s."""
         weights = self._weights()
         packed = self._packed
         if packed is None or packed.made_of != weights.state():
             packed = pack(self.cell.name, weights, int8=packed is not None and packed.int8)
-        h0, c0 = self._start(x, len(self.bias[directions]), state)
-        hidden, c_n, *_ = run(packed, weights, x, lengths, h0, c0, directions)
-        return hidden, h0, c_n
+        hidden, c_n, *_ = run(packed, weights, x, lengths, h0, c0, split=split)
+        return hidden, c_n
 
     def _start(
         self, like: Tensor, D: int, state: tuple[Tensor, Tensor] | None

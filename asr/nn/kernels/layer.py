@@ -94,43 +94,45 @@ def run(
     lengths: Tensor,
     h0: Tensor,
     c0: Tensor,
-    directions: slice = slice(None),
     keep: bool = False,
+    split: tuple[int, Tensor] | None = None,
 ) -> Outputs:
-    """Outputs ``(T, B, D', R)`` of ``x (T, B, I)`` in ``directions``, D' of them.
+    """Outputs ``(T, B, D, R)`` of ``x (T, B, I)``.
 
-    ``h0 (D', B, R)`` and ``c0 (D', B, H)`` are before each direction's first frame. ``keep``: what
-    the backward pass needs as well.
+    ``h0 (D, B, R)`` and ``c0 (D, B, H)`` are before each direction's first frame. ``keep``: what
+    the backward pass needs as well. ``split``: a number of frames, and a tensor ``(B, H)`` for the
+    forward direction's cell states behind them.
 
     Raises:
         ModelError: tensors that do not fit each other.
     """
     D, GH, I, H, R = _sizes(packed.cell, weights)  # noqa: E741
-    first, end, _ = directions.indices(D)
     T, B, _ = x.shape
-    count = end - first
     _expect("x", x, (T, B, I))
-    _expect("h0", h0, (count, B, R))
-    _expect("c0", c0, (count, B, H))
+    _expect("h0", h0, (D, B, R))
+    _expect("c0", c0, (D, B, H))
     if lengths.shape != (B,):
         raise ModelError(f"lengths are {tuple(lengths.shape)}", remedy=f"give ({B},)")
     if x.stride(2) != 1:
         x = x.contiguous()
+    if split is not None:
+        _expect("split", split[1], (B, H))
     has_state = keep and CELLS[packed.cell].has_state
     outputs = Outputs(
-        hidden=x.new_empty(T, B, count, R),
+        hidden=x.new_empty(T, B, D, R),
         c_n=torch.empty_like(c0, memory_format=torch.contiguous_format),
-        act=x.new_empty(T, B, count, GH) if keep else x.new_empty(0),
-        cells=x.new_empty(T, B, count, H) if has_state else x.new_empty(0),
+        act=x.new_empty(T, B, D, GH) if keep else x.new_empty(0),
+        cells=x.new_empty(T, B, D, H) if has_state else x.new_empty(0),
     )
     library.call(
         "recurrence_layer", CODES[packed.cell], torch.get_num_threads(), packed.int8,
-        T, B, count, H, R, GH, first, I, x.stride(0), x.stride(1),
+        T, B, D, H, R, GH, I, x.stride(0), x.stride(1),
         lengths.to(torch.int64).contiguous(),
         library.Address(x.data_ptr()), packed.data,
-        *(None if w is None else w[directions].contiguous() for w in weights[3:]),
+        *(None if w is None else w.contiguous() for w in weights[3:]),
         h0.contiguous(), c0.contiguous(), outputs.hidden, outputs.c_n,
         outputs.act if keep else None, outputs.cells if keep else None,
+        *(split or (0, None)),
     )  # fmt: skip
     return outputs
 

@@ -1,12 +1,16 @@
 """Arguments for a recurrence, and what a kernel has to give for them."""
 
+import os
+import subprocess
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
 
 from asr.nn.cells import CELLS
-from asr.nn.kernels import reference
+from asr.nn.kernels import library, reference
 from asr.nn.kernels.operator import Arguments
 
 NAMES = ("gates", "weight_hh", "peephole", "weight_hr", "h0", "c0")
@@ -70,6 +74,36 @@ def assert_agrees_with_float64(operator, arguments, *, dtype=torch.float32, tole
         scale = max(value.abs().max().item(), 0.1 * terms) if value.numel() else 1.0
         error = (actual[name].double() - value).abs().max().item() if value.numel() else 0.0
         assert error <= tolerance * scale, f"{name} is off by {error / scale:.2g}"
+
+
+def run_with_vectors(target, code):
+    """Run ``code`` in a process of its own, where torch is told to use no wider vectors than
+    ``target``'s. Torch believes that it may use what it is told, whatever the processor has; the
+    library must not. Skip if the processor has less. ``code`` finds this folder's modules.
+    """
+    if library.MISSING:
+        pytest.skip(f"no compiled kernel: {library.MISSING}")
+    check = (
+        "import sys; from asr.nn.kernels import library\n"
+        f"if '{target}' not in library.PATH.name: sys.exit('skip')\n"
+        "sys.path.insert(0, 'tests/asr/nn')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", check + code],
+        cwd=Path(__file__).parents[3],
+        env={**os.environ, "ATEN_CPU_CAPABILITY": target},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.stderr.startswith("skip"):
+        pytest.skip(f"the processor has no {target}")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def with_vectors():
+    return run_with_vectors
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,6 @@
 """Kernels against the float64 reference, as operators of torch, and behind their registry."""
 
 import ctypes
-import os
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,32 +65,14 @@ def test_float32_values_and_gradients_equal_the_float64_reference(
 
 
 @pytest.mark.parametrize("target", ["avx512", "avx2", "default"])
-def test_every_width_of_vectors_agrees_with_the_reference(target):
-    """In a process of its own, where torch is told to use no wider ones. Torch believes that it may
-    use what it is told, whatever the processor has; the library must not.
-    """
-    code = (
-        "import sys; from asr.nn.kernels import library;"
-        f"sys.exit('skip') if '{target}' not in library.PATH.name else None;"
-        "sys.path.insert(0, 'tests/asr/nn'); import conftest;"
-        "from asr.nn.kernels.cpu import operator;"
+def test_every_width_of_vectors_agrees_with_the_reference(target, with_vectors):
+    with_vectors(
+        target,
+        "import conftest; from asr.nn.kernels.cpu import operator;"
         "[conftest.assert_agrees_with_float64(operator, conftest.make_arguments("
         "cell, [7, 1, 9, 3, 9, 2, 5], H=H, proj_size=p))"
-        " for cell in conftest.CELLS for H, p in ((5, 0), (16, 0), (37, 9))]"
+        " for cell in conftest.CELLS for H, p in ((5, 0), (16, 0), (37, 9))]",
     )
-    if library.MISSING:
-        pytest.skip(f"no compiled kernel: {library.MISSING}")
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env={**os.environ, "ATEN_CPU_CAPABILITY": target},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.stderr.startswith("skip"):
-        pytest.skip(f"the processor has no {target}")
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("processor", [0, 1, 2, 3])

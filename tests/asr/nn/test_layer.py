@@ -1,7 +1,6 @@
 """A layer in one pass from its input: against the float64 reference, in any batch, once packed."""
 
 import copy
-import os
 import pickle
 import subprocess
 import sys
@@ -126,25 +125,13 @@ def test_more_frames_than_are_computed_ahead_at_once():
 
 
 @pytest.mark.parametrize("target", ["avx512", "avx2", "default"])
-def test_every_width_of_vectors_agrees_with_the_reference(target):
-    code = (
-        "import sys; from asr.nn.kernels import library;"
-        f"sys.exit('skip') if '{target}' not in library.PATH.name else None;"
-        "sys.path.insert(0, 'tests/asr/nn'); from test_layer import *;"
+def test_every_width_of_vectors_agrees_with_the_reference(target, with_vectors):
+    with_vectors(
+        target,
+        "from test_layer import *;"
         "[assert_agrees(cell, make_layer(cell, [7, 1, 9, 3, 9, 2, 5], H=H, I=I, proj_size=p))"
-        " for cell in CELLS for H, I, p in ((5, 3, 0), (16, 16, 0), (37, 50, 9))]"
+        " for cell in CELLS for H, I, p in ((5, 3, 0), (16, 16, 0), (37, 50, 9))]",
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env={**os.environ, "ATEN_CPU_CAPABILITY": target},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.stderr.startswith("skip"):
-        pytest.skip(f"the processor has no {target}")
-    assert done.returncode == 0, done.stderr
 
 
 @given(lengths=LENGTHS, seed=st.integers(0, 99), H=st.integers(1, 40), I=st.integers(1, 40))
@@ -165,11 +152,19 @@ def test_bits_do_not_depend_on_the_batch_the_threads_or_the_layout(
             states = h0[:, own], c0[:, own]
             one = layer.run(packed, weights, alone, counts[own], *states).hidden
             assert torch.equal(one[:, 0], hidden[:length, b])
-            for d in (0, 1):  # a direction alone
-                state = h0[d : d + 1, own], c0[d : d + 1, own]
-                half = slice(d, d + 1)
-                found = layer.run(packed, weights, alone, counts[own], *state, half).hidden
-                assert torch.equal(found[:, 0, 0], hidden[:length, b, d])
+
+
+@given(lengths=LENGTHS, split=st.integers(0, 32), seed=st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_cell_states_behind_a_number_of_frames_are_those_of_a_shorter_run(lengths, split, seed):
+    x, weights, h0, c0, counts = make_layer("peephole", lengths, H=5, seed=seed)
+    x, weights, h0, c0 = x.float(), narrow(weights), h0.float(), c0.float()
+    packed = layer.pack("peephole", weights)
+    c_split = torch.full_like(c0[0], torch.nan)
+    whole_ = layer.run(packed, weights, x, counts, h0, c0, split=(split, c_split))
+    first = layer.run(packed, weights, x[:split], counts.clamp(max=split), h0, c0)
+    assert torch.equal(c_split, first.c_n[0])
+    assert torch.equal(whole_.hidden[:split, :, 0], first.hidden[:, :, 0])
 
 
 def test_nothing_beyond_a_length_is_read_or_left_unwritten():

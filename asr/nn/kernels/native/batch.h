@@ -14,7 +14,6 @@ namespace {
 
 struct Batch {
     int64_t T, B, D, H, R, GH;
-    int64_t first;  // the first of the D directions: 0 runs from frame 0, 1 from the end
     const int64_t* lengths;
 
     // First float of a frame's row in an array (T, B, D, width).
@@ -24,12 +23,13 @@ struct Batch {
     // First float of a row in an array (D, B, width).
     int64_t state(int64_t b, int64_t d, int64_t width) const { return (d * B + b) * width; }
     int64_t length(int64_t b) const { return std::min(std::max<int64_t>(lengths[b], 0), T); }
-    bool is_forward(int64_t d) const { return first + d == 0; }
+    // Direction 0 runs from frame 0, direction 1 from an utterance's end.
+    static bool is_forward(int64_t d) { return d == 0; }
     // The frame of a direction's step, and of the step before: negative or beyond the length, none.
-    int64_t frame(int64_t s, int64_t steps, int64_t d) const {
+    static int64_t frame(int64_t s, int64_t steps, int64_t d) {
         return is_forward(d) ? s : steps - 1 - s;
     }
-    int64_t before(int64_t t, int64_t d) const { return is_forward(d) ? t - 1 : t + 1; }
+    static int64_t before(int64_t t, int64_t d) { return is_forward(d) ? t - 1 : t + 1; }
     bool is_first(int64_t t, int64_t b, int64_t d) const {
         return is_forward(d) ? t == 0 : t == length(b) - 1;
     }

@@ -16,11 +16,14 @@ namespace {
 struct ForwardArrays {
     const float *peephole, *weight_hr, *h0, *c0;
     float *hidden, *c_n, *act, *cells;  // act and cells are null when nothing is kept
+    int64_t split;  // frames behind which the forward direction's cell states are kept as well:
+    float* c_split;  // (B, H), or null
 };
 
 // Sums over the input that were computed elsewhere, for all frames: (T, B, D, GH).
 template <int CELL>
 struct GivenSums {
+    // To be called before each step, the one of frame `frame`.
     void seek(int64_t, int64_t frame, int64_t) { t = frame; }
 
     void load_row(int64_t n, int64_t slice, vec* net) const {
@@ -73,6 +76,7 @@ struct ComputedSums {
           rows(frames * unit.count(), input.I, panels, panel),
           sums(frames * unit.count() * slices * G * LANES) {}
 
+    // To be called before each step, which `active` rows have.
     void seek(int64_t s, int64_t, int64_t active) {
         net += before * slices * G;
         before = active;
@@ -193,18 +197,25 @@ struct ForwardUnit {
             multiply_rows(projection, out.data(), projected.data(), active, batch.R, down);
     }
 
+    void keep_states(float* to, int64_t d) {
+        for (int64_t n = 0; n < rows; ++n)
+            std::copy_n(c.data + n * width, batch.H, to + batch.state(unit.rows[n], d, batch.H));
+    }
+
     void run_all() {
         const int64_t steps = unit.steps(batch);
+        const bool splits = a.c_split && batch.is_forward(unit.d);
         for (int64_t n = 0; n < rows; ++n)
             std::copy_n(a.c0 + batch.state(unit.rows[n], unit.d, batch.H), batch.H, c.data + n * width);
         for (int64_t s = 0, active = batch.is_forward(unit.d) ? rows : 0; s < steps; ++s) {
+            if (splits && s == a.split) keep_states(a.c_split, 0);
             t = batch.frame(s, steps, unit.d);
             active = unit.active(batch, t, active);
             sums.seek(s, t, active);
             run_step(active, s % 2);
         }
-        for (int64_t n = 0; n < rows; ++n)
-            std::copy_n(c.data + n * width, batch.H, a.c_n + batch.state(unit.rows[n], unit.d, batch.H));
+        if (splits && steps <= a.split) keep_states(a.c_split, 0);
+        keep_states(a.c_n, unit.d);
         clear_padding(batch, unit, a.hidden, batch.R);
         clear_padding(batch, unit, a.act, batch.GH);
         if constexpr (G::state) clear_padding(batch, unit, a.cells, batch.H);
@@ -251,10 +262,9 @@ void forward_layer(
     const auto units = make_units(batch, threads);
     in_parallel(units.size(), threads, [&](int64_t n) {
         const Unit& unit = units[n];
-        const int64_t d = batch.first + unit.d;
         ComputedSums<CELL, FloatInput<CELL>> sums(
-            batch, unit, input, shape.input(packed, d), (input.I + 1) * Gates<CELL>::count);
-        FloatRecurrence<CELL> recurrence(unit.count(), batch.R, shape.recurrent(packed, d));
+            batch, unit, input, shape.input(packed, unit.d), (input.I + 1) * Gates<CELL>::count);
+        FloatRecurrence<CELL> recurrence(unit.count(), batch.R, shape.recurrent(packed, unit.d));
         ForwardUnit<CELL, decltype(sums), decltype(recurrence)>{
             batch, a, unit, sums, recurrence, projection[unit.d]}.run_all();
     });

@@ -246,11 +246,10 @@ void forward_int8(
     const auto units = make_units(batch, threads);
     in_parallel(units.size(), threads, [&](int64_t n) {
         const Unit& unit = units[n];
-        const int64_t d = batch.first + unit.d;
         Int8Recurrence<CELL> recurrence(
-            unit.count(), batch.R, shape.recurrent(packed, d), shape.panel(batch.R));
+            unit.count(), batch.R, shape.recurrent(packed, unit.d), shape.panel(batch.R));
         ComputedSums<CELL, Int8Input<CELL>> sums(
-            batch, unit, input, shape.input(packed, d), shape.panel(input.I));
+            batch, unit, input, shape.input(packed, unit.d), shape.panel(input.I));
         ForwardUnit<CELL, decltype(sums), decltype(recurrence)>{
             batch, a, unit, sums, recurrence, projection}.run_all();
     });

@@ -83,8 +83,9 @@ int recurrence_forward(
     const int64_t* lengths, const float* gates, const float* weight_hh, const float* peephole,
     const float* weight_hr, const float* h0, const float* c0, float* hidden, float* c_n, float* act,
     float* cells) {
-    const Batch batch{T, B, D, H, R, GH, 0, lengths};
-    const ForwardArrays arrays{peephole, weight_hr, h0, c0, hidden, c_n, act, cells};
+    const Batch batch{T, B, D, H, R, GH, lengths};
+    const ForwardArrays arrays{
+        peephole, weight_hr, h0, c0, hidden, c_n, act, cells, 0, nullptr};
     return guarded([&] { FOR_CELL(cell, forward, batch, gates, weight_hh, arrays, threads) });
 }
 
@@ -95,7 +96,7 @@ int recurrence_backward(
     const float* c0, const float* act, const float* cells, const float* grad_hidden,
     const float* grad_c_n, float* grad_gates, float* grad_peephole, float* grad_h0, float* grad_c0,
     float* grad_projected) {
-    const Batch batch{T, B, D, H, R, GH, 0, lengths};
+    const Batch batch{T, B, D, H, R, GH, lengths};
     const BackwardArrays arrays{
         weight_hh, peephole, weight_hr, c0, act, cells, grad_hidden, grad_c_n,
         grad_gates, grad_peephole, grad_h0, grad_c0, grad_projected};
@@ -116,16 +117,18 @@ int recurrence_pack(
     return guarded([&] { FOR_CELL(cell, pack_layer, int8, D, H, R, I, weights, packed, threads) });
 }
 
-// From the input (T, B, I), whose frames and rows are `x_frame` and `x_row` floats apart, in D
-// directions from `first` on. `packed` has the weights of both, the other arrays those of D.
+// From the input (T, B, I), whose frames and rows are `x_frame` and `x_row` floats apart. `c_split`, if
+// there is one, gets the forward direction's cell states after `split` frames.
 int recurrence_layer(
     int cell, int threads, int64_t int8, int64_t T, int64_t B, int64_t D, int64_t H, int64_t R, int64_t GH,
-    int64_t first, int64_t I, int64_t x_frame, int64_t x_row, const int64_t* lengths, const float* x,
+    int64_t I, int64_t x_frame, int64_t x_row, const int64_t* lengths, const float* x,
     const float* packed, const float* peephole, const float* weight_hr, const float* h0,
-    const float* c0, float* hidden, float* c_n, float* act, float* cells) {
-    const Batch batch{T, B, D, H, R, GH, first, lengths};
+    const float* c0, float* hidden, float* c_n, float* act, float* cells, int64_t split,
+    float* c_split) {
+    const Batch batch{T, B, D, H, R, GH, lengths};
     const Input input{x, I, x_frame, x_row};
-    const ForwardArrays arrays{peephole, weight_hr, h0, c0, hidden, c_n, act, cells};
+    const ForwardArrays arrays{
+        peephole, weight_hr, h0, c0, hidden, c_n, act, cells, split, c_split};
     return guarded([&] { FOR_CELL(cell, run_layer, int8, batch, input, packed, arrays, threads) });
 }
 
