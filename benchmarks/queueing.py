@@ -1,14 +1,15 @@
 """Servers with places and cores, a balancer and an autoscaler, simulated call by call.
 
-A server works on its calls in the order that they came, a core for each; beyond its places it
-refuses. That is a G/G/c/K queue. The autoscaler is Kubernetes' horizontal one: so many servers that
+A server begins its calls in the order that they came. As many as it has slots are computed at a
+time and share its cores, at most one for each; beyond its places it refuses. With as many slots as
+cores that is a G/G/c/K queue. The autoscaler is Kubernetes' horizontal one: so many servers that
 the processors are used as its target says. Times are in seconds.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -25,12 +26,14 @@ class Capacity:
 
     Attributes:
         cores: that compute.
+        slots: calls that are computed at a time; None: as many as cores.
         places: calls that it takes in, ``--running`` and ``--waiting`` together.
         refusal: seconds of a core that a refused call costs.
         batched: the work of a call that had to wait, by that of one alone: it shares a batch.
     """
 
     cores: int = 2
+    slots: int | None = None
     places: int = 128
     refusal: float = 0.0003
     batched: float = 1.0
@@ -77,40 +80,70 @@ class Outcome:
         return float(np.percentile(self.latencies, share)) if self.latencies else math.nan
 
 
-class SimulatedServer:
-    """One server; ``ready`` is when it takes its first call."""
+@dataclass
+class _Job:
+    """Seconds of a core that are left; when it came (None: it is a refusal, that nobody awaits)."""
 
-    def __init__(self, capacity: Capacity, ready: float = 0.0) -> None:
+    left: float
+    came: float | None
+
+
+class SimulatedServer:
+    """One server; ``ready`` is when it takes its first call. ``outcome`` is told of its calls."""
+
+    def __init__(self, capacity: Capacity, outcome: Outcome, ready: float = 0.0) -> None:
         self.ready = ready
+        self.used = 0.0  # seconds that its cores have worked
         self._capacity = capacity
-        self._free = [ready] * capacity.cores  # when each core has done all that it was given
-        self._ends: list[float] = []  # of the calls that are here
-        self._given = 0.0
+        self._outcome = outcome
+        self._slots = capacity.slots or capacity.cores
+        self._now = ready
+        self._running: list[_Job] = []
+        self._waiting: deque[_Job] = deque()
+        self._calls = 0
 
     def calls(self, now: float) -> int:
         """Calls that are here."""
-        while self._ends and self._ends[0] <= now:
-            heapq.heappop(self._ends)
-        return len(self._ends)
+        self.advance(now)
+        return self._calls
 
-    def used(self, now: float) -> float:
-        """Seconds that its cores have worked until ``now``."""
-        return self._given - sum(max(0.0, free - max(now, self.ready)) for free in self._free)
+    def arrive(self, now: float, work: float) -> None:
+        """Take a call, or refuse it."""
+        self.advance(now)
+        if self._calls >= self._capacity.places:
+            self._outcome.refused += 1
+            self._running.append(_Job(self._capacity.refusal, None))
+            return
+        begins = self._calls < self._slots
+        self._calls += 1
+        if begins:
+            self._running.append(_Job(work, now))
+        else:
+            self._waiting.append(_Job(work * self._capacity.batched, now))
 
-    def arrive(self, now: float, work: float) -> float | None:
-        """Seconds until the call is answered; None: it is refused."""
-        refused = self.calls(now) >= self._capacity.places
-        begin = max(now, self._free[0])
-        if refused:
-            work = self._capacity.refusal
-        elif begin > now:
-            work *= self._capacity.batched
-        heapq.heapreplace(self._free, begin + work)
-        self._given += work
-        if refused:
-            return None
-        heapq.heappush(self._ends, begin + work)
-        return begin + work - now
+    def advance(self, now: float) -> None:
+        """Compute until ``now``."""
+        while self._running and self._now < now:
+            pace = min(1.0, self._capacity.cores / len(self._running))
+            first = min(self._running, key=lambda job: job.left)
+            ends = self._now + first.left / pace
+            step = first.left if ends <= now else (now - self._now) * pace
+            self.used += step * len(self._running)
+            for job in self._running:
+                job.left -= step
+            self._now = min(ends, now)
+            if ends <= now:
+                self._end(first)
+        self._now = max(self._now, now)
+
+    def _end(self, job: _Job) -> None:
+        self._running.remove(job)
+        if job.came is None:
+            return
+        self._outcome.latencies.append(self._now - job.came)
+        self._calls -= 1
+        if self._waiting:
+            self._running.append(self._waiting.popleft())
 
 
 def poisson(
@@ -136,31 +169,30 @@ def simulate(
     There are ``servers`` of them from the first moment, and as many as the ``autoscaler`` wants
     after its first look. A server that is wanted no more ends the calls that it has.
     """
-    outcome, fleet = Outcome(), _Fleet(capacity, autoscaler, servers)
+    outcome = Outcome(most_servers=servers)
+    fleet = _Fleet(capacity, autoscaler, servers, outcome)
     for now, work in calls:
         fleet.look(now)
-        latency = fleet.choose(now).arrive(now, work)
-        if latency is None:
-            outcome.refused += 1
-        else:
-            outcome.latencies.append(latency)
-    outcome.server_seconds, outcome.most_servers = fleet.seconds, fleet.most
+        fleet.choose(now).arrive(now, work)
+    fleet.finish()
     return outcome
 
 
 class _Fleet:
     """The servers that there are, and the autoscaler's memory."""
 
-    def __init__(self, capacity: Capacity, autoscaler: Autoscaler | None, servers: int) -> None:
+    def __init__(
+        self, capacity: Capacity, autoscaler: Autoscaler | None, servers: int, outcome: Outcome
+    ) -> None:
         self._capacity = capacity
         self._autoscaler = autoscaler
-        self._servers = [SimulatedServer(capacity) for _ in range(servers)]
+        self._outcome = outcome
+        self._servers = [SimulatedServer(capacity, outcome) for _ in range(servers)]
+        self._leaving: list[SimulatedServer] = []  # they end the calls that they have
         self._used = [0.0] * servers  # of each, at the last look
         self._wanted: list[tuple[float, int]] = []
         self._looked = 0.0
         self._seen = 0.0
-        self.seconds = 0.0
-        self.most = servers
 
     def choose(self, now: float) -> SimulatedServer:
         """The one with the fewest calls, of those that take any."""
@@ -176,13 +208,15 @@ class _Fleet:
         self._count(now)
 
     def _count(self, now: float) -> None:
-        self.seconds += (now - self._seen) * len(self._servers)
+        self._outcome.server_seconds += (now - self._seen) * len(self._servers)
         self._seen = now
 
     def _scale(self, now: float, autoscaler: Autoscaler) -> None:
         """``ceil(servers * use / target)``, no more than twice as many or four more at a time."""
         ready = [n for n, server in enumerate(self._servers) if server.ready < now]
-        used = [server.used(now) for server in self._servers]
+        for server in self._servers:
+            server.advance(now)
+        used = [server.used for server in self._servers]
         spent = sum(used[n] - self._used[n] for n in ready)
         possible = autoscaler.period * self._capacity.cores * autoscaler.target
         wanted = len(self._servers)
@@ -196,12 +230,19 @@ class _Fleet:
         self._wanted = [w for w in self._wanted if w[0] > now - autoscaler.settle]
         self._wanted.append((now, wanted))
         self._become(max(wanted for _, wanted in self._wanted), now + autoscaler.start)
-        self._used = [server.used(now) for server in self._servers]
+        self._used = [server.used for server in self._servers]
 
     def _become(self, count: int, ready: float) -> None:
         count = max(count, 1)
         # Those that are ready stay: what is left is of the front, where the oldest are.
+        self._leaving += self._servers[count:]
         del self._servers[count:]
         while len(self._servers) < count:
-            self._servers.append(SimulatedServer(self._capacity, ready))
-        self.most = max(self.most, count)
+            self._servers.append(SimulatedServer(self._capacity, self._outcome, ready))
+        self._outcome.most_servers = max(self._outcome.most_servers, count)
+
+    def finish(self) -> None:
+        """Let all calls end."""
+        for server in (*self._servers, *self._leaving):
+            while server.calls(self._seen):
+                self._seen += 1.0

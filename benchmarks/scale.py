@@ -101,7 +101,7 @@ def fleets(work: float, price: float, cores: int) -> str:
     rates = [peak * (0.1 + 0.9 * max(0.0, np.sin(np.pi * n / 90)) ** 2) for n in range(90)]
     rates[30:36] = [1.5 * peak] * 6
     calls = poisson(rates, MINUTE, [0.5 * work, work, 1.5 * work])
-    capacity = Capacity(cores=cores)
+    capacity = Capacity(cores, slots=cores + 1)
     lines = [
         f"{len(calls)} calls in 90 minutes, {1.5 * peak:.0f} a second in a burst of 6 minutes.",
         "",
@@ -138,7 +138,7 @@ class Known:
     def capacity(self, places: int) -> Capacity:
         """The simulated server."""
         batched = self.cores / self.most / float(np.mean(self.alone))
-        return Capacity(self.cores, places, batched=batched)
+        return Capacity(self.cores, self.cores + 1, places, batched=batched)
 
 
 def check(options: argparse.Namespace) -> None:
