@@ -20,12 +20,17 @@ TARGETS = ("default", "avx2", "avx512", "avx512vnni")  # in rising order; setup.
 # says, so it never widens them here.
 ALLOWED_BY_TORCH = {"AVX512": 3, "AVX2": 1}
 NO_MEMORY = 1
+INTERFACE = 2  # the functions and their arguments, as recurrence.cpp numbers them
 
 
 def _find() -> Path | None:
-    """The library with the widest vectors that this processor has and torch is allowed to use."""
+    """The library with the widest vectors that this processor has and torch is allowed to use.
+
+    None as well where those of another version of the package were left behind: they would read
+    other arguments.
+    """
     default = _built("default")
-    if default is None:
+    if default is None or _interface(default) != INTERFACE:
         return None
     width = min(
         ctypes.CDLL(str(default)).recurrence_vectors(),
@@ -41,6 +46,11 @@ def _built(target: str) -> Path | None:
         if path.is_file():
             return path
     return None
+
+
+def _interface(path: Path) -> int:
+    library = ctypes.CDLL(str(path))
+    return library.recurrence_interface() if hasattr(library, "recurrence_interface") else 1
 
 
 PATH = _find()

@@ -81,13 +81,28 @@ def test_vectors_are_never_wider_than_the_processor_has(processor, told, monkeyp
     """With a processor of the test's choice in the place of this one."""
     if library.MISSING:
         pytest.skip(f"no compiled kernel: {library.MISSING}")
-    stand_in = SimpleNamespace(recurrence_vectors=lambda: processor)
+    stand_in = SimpleNamespace(
+        recurrence_vectors=lambda: processor, recurrence_interface=lambda: library.INTERFACE
+    )
     monkeypatch.setattr(library.ctypes, "CDLL", lambda path: stand_in)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: told)
     monkeypatch.setattr(library, "_built", lambda target: Path(target))
     allowed = {"AVX2": 1, "AVX512": 3}.get(told, 0)
     expected = ["default", "avx2", "avx512", "avx512vnni"][min(processor, allowed)]
     assert library._find() == Path(expected)
+
+
+@pytest.mark.parametrize(
+    "stale",
+    [
+        SimpleNamespace(recurrence_vectors=lambda: 0),
+        SimpleNamespace(recurrence_vectors=lambda: 0, recurrence_interface=lambda: 99),
+    ],
+)
+def test_a_library_of_another_version_is_not_used(stale, monkeypatch):
+    monkeypatch.setattr(library.ctypes, "CDLL", lambda path: stale)
+    monkeypatch.setattr(library, "_built", lambda target: Path(target))
+    assert library._find() is None
 
 
 def test_what_the_processor_has_is_what_its_system_says():

@@ -132,6 +132,9 @@ int recurrence_layer(
     return guarded([&] { FOR_CELL(cell, run_layer, int8, batch, input, packed, arrays, threads) });
 }
 
+// To be raised when functions or their arguments change; library.py expects it.
+int recurrence_interface() { return 2; }
+
 // Of what sizes bytes are that inputs are rounded to, from -levels to levels; 0 without 8 bits.
 int64_t recurrence_int8_levels() { return HAS_INT8 ? LEVELS : 0; }
 
