@@ -24,8 +24,8 @@ from asr.export.obstacle import obstacle
 from asr.nn.chunks import States
 from asr.nn.kernels import library
 from asr.nn.kernels.layer import int8_objection
+from asr.nn.layer import pack_weights
 from asr.nn.model import PEER, AcousticModel, AcousticModelConfig
-from asr.nn.recurrent import pack_weights
 from asr.stream import ChunkModel
 from asr.types import ConfigError, ModelError
 

@@ -20,8 +20,9 @@ from asr.bundle import load_bundle
 from asr.bundle.shipped import shipped_bundle
 from asr.machine import describe_machine
 from asr.nn.kernels import KERNELS
+from asr.nn.layer import pack_weights
 from asr.nn.model import PEER, AcousticModel, AcousticModelConfig, NetworkConfig
-from asr.nn.recurrent import RecurrentStack, pack_weights
+from asr.nn.recurrent import RecurrentStack
 from asr.nn.torch_lstm import TorchLSTMStack
 from benchmarks.loops import PythonLoop, script
 from benchmarks.timing import Run, compare, markdown, note

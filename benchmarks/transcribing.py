@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import torch
 
 from asr.audio import OWN_RECORDINGS, Recording
+from asr.backends import AUTO, BACKENDS
 from asr.machine import describe_machine
 from asr.recognizer import Recognizer
 from asr.transcribe import transcribe_files
@@ -32,9 +33,10 @@ def main() -> None:
     add_bundle_and_files(parser)
     parser.add_argument("--seconds", type=float, default=600, help="audio (default: %(default)g)")
     parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
+    parser.add_argument("--backend", choices=BACKENDS, default=AUTO, help="default: %(default)s")
     options = parser.parse_args()
     files, seconds = _as_much(chosen_files(options), options.seconds)
-    recognizer = Recognizer.load(options.bundle, limits=OWN_RECORDINGS)
+    recognizer = Recognizer.load(options.bundle, limits=OWN_RECORDINGS, backend=options.backend)
     times = _measure(recognizer, files, options.rounds)
     print(
         f"{describe_machine(torch.device('cpu'))}. {recognizer.name}, backend {recognizer.backend}."

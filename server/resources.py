@@ -9,7 +9,7 @@ import resource
 import sys
 from pathlib import Path
 
-__all__ = ["available_bytes", "give_back", "processors", "resident_bytes"]
+__all__ = ["PACE_SECONDS", "available_bytes", "give_back", "processors", "resident_bytes"]
 
 # glibc has an arena for each thread, and each of these holds what its calls took together at their
 # most: it grows at each new record, for as long as the process lives, unless it is given back.

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from asr.nn.cells import CELLS, Cell
+from asr.nn.layer import RecurrentLayer
 from asr.nn.pyramid import Pyramid
-from asr.nn.recurrent import RecurrentLayer
 
 __all__ = ["Layer", "layers_of"]
 

@@ -15,8 +15,9 @@ from asr.nn.cells import CELLS
 from asr.nn.chunks import ChunkedStack, Chunking, States, alone, by_stream, run_chunks
 from asr.nn.front import ConvolutionalFront, FrontOptions, cut_frames, reduced
 from asr.nn.kernels import AUTO, check_kernel
+from asr.nn.layer import RecurrentLayer
 from asr.nn.pyramid import Pyramid
-from asr.nn.recurrent import RecurrentLayer, RecurrentStack, State
+from asr.nn.recurrent import RecurrentStack, State
 from asr.nn.torch_lstm import TorchLSTMStack
 from asr.options import from_values
 from asr.types import ConfigError, ModelError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from asr.nn.recurrent import FORGET_BIAS
+from asr.nn.layer import FORGET_BIAS
 
 __all__ = ["TorchLSTMStack"]
 

@@ -23,7 +23,7 @@ __all__ = ["LayerWeights", "Packed", "int8_objection", "pack", "run", "train"]
 
 
 class LayerWeights(NamedTuple):
-    """Of a layer of D directions, as :class:`asr.nn.recurrent.RecurrentLayer` has them.
+    """Of a layer of D directions, as :class:`asr.nn.layer.RecurrentLayer` has them.
 
     ``weight_ih (D, G * H, I)``, ``bias (D, G * H)``, ``weight_hh (D, G * H, R)``, ``peephole
     (D, P, H)`` or None, ``weight_hr (D, R, H)`` or None.
@@ -49,6 +49,7 @@ class Packed(NamedTuple):
 
     cell: str
     int8: bool
+    sizes: tuple[int, ...]  # D, G * H, I, H, R
     data: Tensor
     made_of: tuple[tuple[int, object], ...]
 
@@ -65,15 +66,14 @@ def pack(cell: str, weights: LayerWeights, *, int8: bool = False) -> Packed:
     """
     if int8 and (reason := int8_objection(weights.weight_hr is not None)):
         raise ConfigError(f"no 8 bits: {reason}", remedy="leave them out")
-    D, _, I, H, R = _sizes(cell, weights)  # noqa: E741
-    code = CODES[cell]
-    sizes = int8, D, H, R, I
-    data = torch.empty(library.count("recurrence_packed_floats", code, *sizes))
+    sizes = D, _, I, H, R = _sizes(cell, weights)  # noqa: E741
+    code, shape = CODES[cell], (int8, D, H, R, I)
+    data = torch.empty(library.count("recurrence_packed_floats", code, *shape))
     library.call(
-        "recurrence_pack", code, torch.get_num_threads(), *sizes,
+        "recurrence_pack", code, torch.get_num_threads(), *shape,
         *(w.detach().contiguous() for w in weights[:3]), data,
     )  # fmt: skip
-    return Packed(cell, int8, data, weights.state())
+    return Packed(cell, int8, sizes, data, weights.state())
 
 
 def int8_objection(projection: bool) -> str | None:
@@ -106,7 +106,9 @@ def run(
     Raises:
         ModelError: tensors that do not fit each other.
     """
-    D, GH, I, H, R = _sizes(packed.cell, weights)  # noqa: E741
+    sizes = D, GH, I, H, R = _sizes(packed.cell, weights)  # noqa: E741
+    if packed.sizes != sizes:
+        raise ModelError(f"packed weights of {packed.sizes}", remedy=f"pack those of {sizes}")
     T, B, _ = x.shape
     _expect("x", x, (T, B, I))
     _expect("h0", h0, (D, B, R))

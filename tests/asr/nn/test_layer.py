@@ -17,8 +17,9 @@ from asr.nn.cells import CELLS
 from asr.nn.kernels import layer, library, reference
 from asr.nn.kernels.layer import LayerWeights
 from asr.nn.kernels.operator import Arguments
+from asr.nn.layer import RecurrentLayer
 from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
-from asr.nn.recurrent import RecurrentLayer, RecurrentStack
+from asr.nn.recurrent import RecurrentStack
 from asr.types import ConfigError, ModelError
 
 pytestmark = pytest.mark.skipif(
@@ -188,6 +189,9 @@ def test_nothing_beyond_a_length_is_read_or_left_unwritten():
         lambda a: a | {"h0": a["h0"][:1]},
         lambda a: a | {"c0": a["c0"][:, :1]},
         lambda a: a | {"lengths": a["lengths"][1:]},
+        lambda a: (
+            a | {"packed": layer.pack("peephole", narrow(make_layer("peephole", [], I=3)[1]))}
+        ),
         lambda a: a | {"weights": a["weights"]._replace(peephole=None)},
         lambda a: a | {"weights": a["weights"]._replace(weight_ih=a["weights"].weight_ih[:1])},
         lambda a: a | {"weights": a["weights"]._replace(bias=a["weights"].bias.double())},
@@ -197,10 +201,10 @@ def test_compiled_code_gets_only_tensors_that_fit(change):
     x, weights, h0, c0, lengths = make_layer("peephole", [3, 2])
     given_ = {"x": x.float(), "weights": narrow(weights), "lengths": lengths}
     given_ |= {"h0": h0.float(), "c0": c0.float()}
-    packed = layer.pack("peephole", narrow(weights))
-    layer.run(packed, **given_)
+    given_["packed"] = layer.pack("peephole", narrow(weights))
+    layer.run(**given_)
     with pytest.raises(ModelError):
-        layer.run(packed, **change(given_))
+        layer.run(**change(given_))
 
 
 # 8 bits
@@ -357,7 +361,7 @@ def test_packed_weights_are_not_used_once_the_weights_have_changed(packed_layer,
 def test_packed_weights_are_used_until_then(packed_layer, monkeypatch):
     x = torch.randn(6, 2, 4)
     expected = out(packed_layer, x)
-    monkeypatch.setattr("asr.nn.recurrent.pack", lambda *_: pytest.fail("packed again"))
+    monkeypatch.setattr("asr.nn.layer.pack", lambda *_: pytest.fail("packed again"))
     assert torch.equal(out(packed_layer, x), expected)
 
 
