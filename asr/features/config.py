@@ -40,6 +40,9 @@ class FeatureConfig:
             ``"speaker"``, the corpus (``"global"``), or ``"none"``.
         silence_db: statistics of CMVN are of the frames down to so many decibels below the loudest
             one of their utterance (or stream, so far); fainter ones are silence. None: of all.
+        range_db: add noise to each filter's energy, so many decibels below the loudest frame of the
+            utterance (or stream, so far). What is fainter, digital silence too, comes out as this
+            noise, and features hardly depend on the level of the recording. None: add nothing.
         style: ``"default"``, or ``"kaldi"`` for Kaldi's window, scale and mel filters.
         backend: ``"torchaudio"``, or ``"librosa"`` for the slow reference.
         preemphasis: coefficient of the high-pass before the window; 0 for none.
@@ -59,6 +62,7 @@ class FeatureConfig:
     subsample: int = 1
     normalisation: str = "utterance"
     silence_db: float | None = None
+    range_db: float | None = None
     style: str = "default"
     backend: str = "torchaudio"
     preemphasis: float = 0.97
@@ -102,6 +106,8 @@ class FeatureConfig:
             )
         if self.silence_db is not None:
             self._check_silence(self.silence_db)
+        if self.range_db is not None:
+            self._check_range(self.range_db)
         if self.style == "kaldi" and self.backend == "librosa":
             raise ConfigError(
                 "librosa has no Kaldi style", remedy="use the torchaudio backend with it"
@@ -117,6 +123,23 @@ class FeatureConfig:
             raise ConfigError(
                 "silence_db asks how loud frames are, which cepstra do not tell",
                 remedy="add energy: true",
+            )
+
+    def _check_range(self, range_db: float) -> None:
+        if not 0 < range_db < math.inf:  # false for NaN too
+            raise ConfigError(
+                f"feature option range_db is {range_db!r}",
+                remedy="give decibels above 0, such as 60, or null",
+            )
+        if self.kind != "fbank" or self.energy or self.deltas:
+            raise ConfigError(
+                "range_db adds noise to mel filters, and there are other values",
+                remedy="use kind: fbank, energy: false and deltas: 0 with it",
+            )
+        if self.normalisation not in ("utterance", "speaker"):
+            raise ConfigError(
+                f"range_db is of the utterance, and normalisation is {self.normalisation!r}",
+                remedy="use normalisation: utterance or speaker with it",
             )
 
     @classmethod

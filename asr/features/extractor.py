@@ -6,6 +6,7 @@ utterance's own edge frames, and statistics are those of the utterance, its spea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -13,8 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from asr.features.config import FeatureConfig
-from asr.features.frontends import KaldiFrontEnd, LibrosaFrontEnd, TorchaudioFrontEnd
-from asr.features.statistics import MIN_STD, Moments, RunningStatistics, speech_weights
+from asr.features.frontends import (
+    KaldiFrontEnd,
+    LibrosaFrontEnd,
+    TorchaudioFrontEnd,
+    power_floor,
+)
+from asr.features.statistics import MIN_STD, Moments, RunningStatistics, speech_weights, with_noise
 from asr.features.voices import voice_changes
 from asr.types import CorpusError
 
@@ -83,7 +89,9 @@ class FeatureExtractor(nn.Module):
         if running and self.has_running_statistics:
             running_statistics = self.running_statistics(len(frames))
             mean, inv_std = running_statistics.add(frames, self.loudness(frames))
+            frames = running_statistics.with_noise(frames)
         else:
+            frames = with_noise(frames, self._loudest(frames, valid), self.config.range_db)
             mean, inv_std = self._statistics(frames, lengths, valid, speakers)
             changing = [b for b, may in enumerate(may_change or ()) if may]
             if changing and self.has_running_statistics:
@@ -151,6 +159,7 @@ class FeatureExtractor(nn.Module):
                 if not length:
                     continue
                 values = frames[b, :length]
+                values = with_noise(values, self.loudness(values).amax(0), self.config.range_db)
                 loudness = self.loudness(values)
                 weights = speech_weights(loudness, loudness.amax(0), self.config.silence_db)
                 values, weights = values.double().cpu(), weights.double().cpu()
@@ -173,8 +182,12 @@ class FeatureExtractor(nn.Module):
     def running_statistics(self, sequences: int) -> RunningStatistics:
         """Those at the beginning of so many streams, seeded by the corpus' if they are known."""
         weight = PRIOR_SECONDS * 1000 / self.config.frame_shift_ms * self.knows_corpus
-        silence_db = self.config.silence_db
-        return RunningStatistics(self.mean, self.inv_std, weight, sequences, silence_db)
+        config = self.config
+        nothing = math.log(config.num_mels * power_floor(config))
+        return RunningStatistics(
+            *(self.mean, self.inv_std, weight, sequences),
+            *(config.silence_db, config.range_db, nothing),
+        )
 
     def _raw(
         self, waveforms: Tensor, lengths: Tensor, warps: Tensor | None = None
@@ -197,10 +210,10 @@ class FeatureExtractor(nn.Module):
         """The natural logarithm of each frame's power, ``(..., T, 1)`` of ``(..., T, F0)``.
 
         It is that in the mel filters, which leave out a constant; of cepstra, the energy. It is 0
-        where statistics are of all frames: nothing asks for it then.
+        where nothing asks for it: statistics are of all frames, and no noise is added.
         """
         config = self.config
-        if config.silence_db is None:
+        if config.silence_db is None and config.range_db is None:
             return frames.new_zeros(*frames.shape[:-1], 1)
         if config.kind == "fbank":
             return frames[..., : config.num_mels].logsumexp(-1, keepdim=True)
@@ -276,10 +289,14 @@ class FeatureExtractor(nn.Module):
         """How much each frame counts in its utterance's statistics, ``(B, T, 1)``."""
         if self.config.silence_db is None:
             return valid.to(frames.dtype)
-        loudness = self.loudness(frames).masked_fill(~valid, -torch.inf)
-        loudest = loudness.amax(1, keepdim=True)
-        weights = speech_weights(loudness, loudest, self.config.silence_db)
+        loudest = self._loudest(frames, valid)
+        weights = speech_weights(self.loudness(frames), loudest, self.config.silence_db)
         return weights.masked_fill(~valid, 0.0)
+
+    def _loudest(self, frames: Tensor, valid: Tensor) -> Tensor:
+        """The loudness of each utterance's loudest frame, ``(B, 1, 1)``; -inf without frames."""
+        loudness = self.loudness(frames).masked_fill(~valid, -torch.inf)
+        return loudness.amax(1, keepdim=True)
 
 
 def _front_end(config: FeatureConfig) -> nn.Module:

@@ -24,10 +24,12 @@ from asr.features.warp import (
 )
 from asr.types import ConfigError
 
-__all__ = ["KaldiFrontEnd", "LibrosaFrontEnd", "TorchaudioFrontEnd"]
+__all__ = ["KaldiFrontEnd", "LibrosaFrontEnd", "TorchaudioFrontEnd", "power_floor"]
 
 POWER_FLOOR = 1e-7  # below the quantisation noise of 16 bits; keeps log finite in digital silence
+RANGE_POWER_FLOOR = 1e-12  # the same where noise is added (``range_db``), which is louder
 KALDI_SCALE = 32768.0  # Kaldi's samples are 16-bit integers
+KALDI_POWER_FLOOR = torch.finfo(torch.float32).eps  # of torchaudio.compliance.kaldi
 
 
 class TorchaudioFrontEnd(nn.Module):
@@ -65,7 +67,7 @@ class TorchaudioFrontEnd(nn.Module):
         )
         power = spectrum.abs().square().transpose(1, 2)  # (B, T, n_fft // 2 + 1)
         filters = self.mel if warps is None else warped_filters(config, warps)
-        features = (power @ filters).clamp(min=POWER_FLOOR).log()  # (B, T, num_mels)
+        features = (power @ filters).clamp(min=power_floor(config)).log()  # (B, T, num_mels)
         if config.kind == "mfcc":
             features = features @ self.dct  # (B, T, num_ceps)
         if config.energy:
@@ -73,6 +75,13 @@ class TorchaudioFrontEnd(nn.Module):
             energy = frames.square().sum(2, keepdim=True).clamp(min=POWER_FLOOR).log()
             features = torch.cat([features, energy], dim=2)
         return features
+
+
+def power_floor(config: FeatureConfig) -> float:
+    """The least power of a filter that a logarithm is taken of: that of digital silence."""
+    if config.style == "kaldi":
+        return KALDI_POWER_FLOOR
+    return POWER_FLOOR if config.range_db is None else RANGE_POWER_FLOOR
 
 
 def _dct(config: FeatureConfig) -> Tensor:
@@ -135,7 +144,7 @@ class LibrosaFrontEnd(nn.Module):
             norm=None,
             dtype=np.float64,
         )  # (num_mels, T)
-        features = np.log(np.maximum(power, POWER_FLOOR))
+        features = np.log(np.maximum(power, power_floor(config)))
         if config.kind == "mfcc":
             features = librosa.feature.mfcc(S=features, n_mfcc=config.num_ceps + 1, norm="ortho")
             features = features[1:]

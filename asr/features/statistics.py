@@ -8,10 +8,12 @@ from copy import copy
 import torch
 from torch import Tensor
 
-__all__ = ["MIN_STD", "Moments", "RunningStatistics", "speech_weights"]
+__all__ = ["MIN_STD", "Moments", "RunningStatistics", "speech_weights", "with_noise"]
 
 MIN_STD = 1e-3  # of log energies; digital silence has none at all
 FADE_DB = 10.0  # by which the loudest frame fades where the past is forgotten
+LOUD = 2.0  # deviations above the mean that loud frames are in each filter
+ROUNDING = 1e-3  # of the logarithm of a sum
 EDGE_DB = 6.0  # over which a frame's weight falls: a step would let rounding errors decide
 DECIBELS = 10 / math.log(10)  # of a natural logarithm of power
 
@@ -29,6 +31,17 @@ def speech_weights(loudness: Tensor, loudest: Tensor, silence_db: float | None) 
     return (1 - (below - silence_db) / EDGE_DB).clamp(0.0, 1.0)
 
 
+def with_noise(frames: Tensor, loudest: Tensor, range_db: float | None) -> Tensor:
+    """Log energies ``(..., T, F0)`` of mel filters with noise added to each.
+
+    It is ``range_db`` decibels below ``loudest``, the loudest frame, which broadcasts: a natural
+    logarithm of power. With None there is none.
+    """
+    if range_db is None:
+        return frames
+    return torch.logaddexp(frames, loudest - range_db / DECIBELS)
+
+
 class RunningStatistics:
     """Mean and deviation of each of several streams up to each of its frames.
 
@@ -41,6 +54,10 @@ class RunningStatistics:
         weight: of both, in frames.
         sequences: how many streams, B.
         silence_db: see :func:`speech_weights`; the loudest frame is that of the frames so far.
+        range_db: see :func:`with_noise`; the loudest frame is that of all frames taken in, so that
+            frames taken in together have the same noise.
+        nothing: how loud digital silence is. As long as there was nothing else, the loudest frame
+            is one as in the corpus.
     """
 
     def __init__(
@@ -50,13 +67,17 @@ class RunningStatistics:
         weight: float,
         sequences: int,
         silence_db: float | None = None,
+        range_db: float | None = None,
+        nothing: float = -math.inf,
     ) -> None:
         mean, variance = mean.double(), inv_std.double().reciprocal().square()
         prior = torch.stack([mean, variance + mean.square()]) * weight  # (2, F0)
         self.sums = prior.repeat(sequences, 1, 1, 1)  # (B, 1, 2, F0), of values and squares
         self.count = mean.new_full((sequences, 1, 1), weight)  # (B, 1, 1)
         self.loudest = mean.new_full((sequences, 1, 1), -torch.inf, dtype=torch.float32)
-        self.silence_db = silence_db
+        self.silence_db, self.range_db = silence_db, range_db
+        self.nothing = nothing if weight else -math.inf
+        self.usual = (mean + LOUD / inv_std.double()).logsumexp(0).float()  # loudest frame
 
     @property
     def current(self) -> tuple[Tensor, Tensor]:
@@ -82,6 +103,7 @@ class RunningStatistics:
         ``loudness (B, T, 1)`` is that of the frames.
         """
         weights = self._weights(loudness)  # (B, T, 1)
+        frames = self.with_noise(frames)
         values = torch.stack([frames.double(), frames.double().square()], dim=2)  # (B, T, 2, F0)
         values = values * weights.unsqueeze(2)
         sums = torch.cat([self.sums, values], dim=1).cumsum(dim=1)[:, 1:]
@@ -89,6 +111,11 @@ class RunningStatistics:
         if frames.shape[1]:
             self.sums, self.count = sums[:, -1:], counts[:, -1:]
         return _mean_and_inv_std(sums, counts)
+
+    def with_noise(self, frames: Tensor) -> Tensor:
+        """``frames (B, T, F0)`` with the noise that all frames so far ask for."""
+        heard = self.loudest > self.nothing + ROUNDING
+        return with_noise(frames, torch.where(heard, self.loudest, self.usual), self.range_db)
 
     def _weights(self, loudness: Tensor) -> Tensor:
         """How much each of the next frames counts, ``(B, T, 1)``."""

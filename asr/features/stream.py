@@ -80,6 +80,7 @@ class FeatureStream:
             mean, inv_std = self.extractor.fixed_statistics()
         else:
             mean, inv_std = (each[0] for each in self.statistics.current)  # (1, F0)
+            frames = self.statistics.with_noise(frames[None])[0]
         return (frames - mean) * inv_std
 
     def _with_deltas(self, end: int) -> Tensor:

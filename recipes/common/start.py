@@ -24,6 +24,7 @@ from recipes.common.resume import FREE, differences
 
 __all__ = ["BEST", "Start", "freeze", "read_start"]
 
+CMVN = ("normalisation", "silence_db", "range_db")  # of the front end: no weight depends on them
 BEST = "best"  # the best checkpoint of the recipe's own run
 LAYER = re.compile(r"recurrent\.(?:.*\.)?layers\.\d+(?=\.)")
 
@@ -55,8 +56,8 @@ class Start:
     def keeps_statistics(self, module: SpeechModule) -> bool:
         """Whether this model's CMVN statistics of a corpus are those that ``module`` needs."""
         mine, theirs = self.bundle.extractor, module.extractor
-        same = mine.config.normalisation == theirs.config.normalisation != "speaker"
-        return same and mine.knows_corpus
+        same = all(getattr(mine.config, name) == getattr(theirs.config, name) for name in CMVN)
+        return same and mine.config.normalisation != "speaker" and mine.knows_corpus
 
     def put_into(self, module: SpeechModule) -> str:
         """Copy weights and statistics into ``module``; returns a line that says what was known.
@@ -87,7 +88,7 @@ class Start:
             pair
             for before, now in (features, models)
             for pair in differences(before, now)
-            if pair[0] not in ("normalisation", "vocab_size")
+            if pair[0] not in (*CMVN, "vocab_size")
         ]
         if pairs:
             raise TrainingError(

@@ -21,6 +21,7 @@ FRONTS = {
     "corpus": {"normalisation": "global", "preemphasis": 0.0},
     "unnormalised": {"normalisation": "none"},
     "kaldi": {"style": "kaldi"},
+    "range": {"range_db": 50.0},
 }
 NETS = {
     "layers": {},
@@ -97,7 +98,7 @@ def run(streamer, pieces):
     return torch.cat(found)
 
 
-@pytest.mark.parametrize("name", FRONTS)
+@pytest.mark.parametrize("name", [name for name in FRONTS if name != "range"])
 @pytest.mark.parametrize("seconds", [0.05, 0.2, 1.3])
 def test_features_in_pieces_are_those_of_the_whole(name, seconds):
     extractor, samples = extractor_of(**FRONTS[name]), speech(seconds)
@@ -154,9 +155,39 @@ def test_one_long_chunk_is_the_whole_network(net):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("range_db", [None, 50.0])
+def test_one_long_chunk_has_the_statistics_of_the_whole(range_db):
+    """Without a corpus to begin with, and with the noise that the loudest frame asks for."""
+    extractor, samples = extractor_of(range_db=range_db), speech(1.5)
+    extractor.mean.zero_()
+    features, lengths = extractor(samples[None], torch.tensor([len(samples)]))
+    model = model_of(extractor)
+    with torch.inference_mode():
+        expected = model(features, lengths)[0]
+    found = run(Streamer(extractor, model, Chunking(500, 0)), [samples])
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_noise_in_a_stream_follows_the_loudest_frame_so_far():
+    extractor, samples = extractor_of(range_db=30.0), speech(0.5)
+    stream = FeatureStream(extractor)
+    stream.push(torch.cat([0.01 * samples, samples]))
+    faint = stream.take(40)
+    first = stream.normalised(faint)
+    alone = FeatureStream(extractor)
+    alone.push(samples)
+    alone.take(40)
+    loudest = stream.statistics.loudest.clone()
+    assert float(alone.statistics.loudest - loudest) == pytest.approx(math.log(1e4), abs=0.01)
+    stream.take(50)
+    later = stream.normalised(faint)
+    assert float(first.std(0).mean()) > 5 * float(later.std(0).mean())  # it is noise now
+
+
 @pytest.mark.parametrize("net", ["front", "pyramid"])
-def test_pieces_of_any_size_change_no_bit(net):
-    extractor = extractor_of(**FRONTS["deltas"])
+@pytest.mark.parametrize("front", ["deltas", "range"])
+def test_pieces_of_any_size_change_no_bit(net, front):
+    extractor = extractor_of(**FRONTS[front])
     streamer = Streamer(extractor, model_of(extractor, **NETS[net]), Chunking(4, 3))
     samples = speech(0.9)
     expected = run(streamer, [samples])

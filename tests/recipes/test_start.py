@@ -155,6 +155,9 @@ def test_statistics_are_the_models_unless_asked_for_anew(toy, toy_data, trained,
     assert not torch.equal(new, bundle.extractor.mean)
     other = ["--model.features.normalisation", "utterance"]
     assert begin(toy, louder, tmp_path / "other", trained / "bundle", *train, *other) == 0
+    other += ["--model.features.silence_db", "30"]
+    assert begin(toy, louder, tmp_path / "speech", trained / "bundle", *train, *other) == 0
+    assert not torch.equal(weights(tmp_path / "speech")["extractor.mean"], bundle.extractor.mean)
 
 
 @pytest.mark.parametrize(
