@@ -10,9 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 import yaml
 
-from asr.bundle import load_bundle, save_bundle
+from asr.bundle import Bundle, load_bundle, save_bundle
 from asr.bundle.contents import CONFIG, LEXICON, LM_FILES
 from asr.cli.recognition import add_decoding, add_language, chosen_options
 from asr.decoding import BeamOptions
@@ -44,6 +45,12 @@ class Ship:
         part.add_argument("--run", dest="run_dir", type=Path, help="default: exp/english/run")
         part.add_argument("--checkpoint", type=Path, help="default: the best one of the run")
         part.add_argument("--data", type=Path, help="prepared folder (default: exp/english/data)")
+        part.add_argument(
+            "--mean-with",
+            metavar="BUNDLE",
+            type=Path,
+            help="take the mean of the run's weights and those of the model that it began from",
+        )
         part.add_argument("--output", type=Path, default=MODEL, help=f"default: {MODEL}")
         add_decoding(part, TUNED.name)
         add_language(part)
@@ -69,6 +76,8 @@ class Ship:
             draft = Path(folder, "bundle")
             export(checkpoint, draft, recipe.name, options, language, half=True)
             bundle = load_bundle(draft)
+            if arguments.mean_with is not None:
+                bundle = _mean(bundle, arguments.mean_with)
             measured = measure(recipe, bundle, data)
             calibrations = {bundle.decoder.name: measured.calibration}
             metadata = {**bundle.metadata, "language": LANGUAGE}
@@ -83,6 +92,30 @@ class Ship:
             )
             _assemble(draft, arguments.output, facts, _for_others(trained))
         print(f"{checkpoint} -> {arguments.output}: ECE {measured.ece:.3f}")
+
+
+def _mean(bundle: Bundle, other: Path) -> Bundle:
+    """``bundle`` with the mean of its weights and those of the one in ``other``.
+
+    What further training gains on new speech is kept for the most part, and what it loses on the
+    old speech is won back (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+
+    Raises:
+        BundleError: the other one cannot be read, or has another network or other tokens.
+    """
+    start = load_bundle(other)
+    shapes = [{k: v.shape for k, v in each.model.state_dict().items()} for each in (start, bundle)]
+    if shapes[0] != shapes[1] or start.tokenizer.tokens != bundle.tokenizer.tokens:
+        raise BundleError(
+            "this model has another network or other tokens than the run",
+            where=str(other),
+            remedy="give the bundle that the run began from",
+        )
+    weights = start.model.state_dict()
+    with torch.no_grad():
+        for name, tensor in bundle.model.state_dict().items():
+            tensor.copy_(tensor.lerp(weights[name], 0.5).half())  # as the bundle will have them
+    return bundle
 
 
 def _check_place(output: Path) -> None:

@@ -7,8 +7,9 @@ import json
 import shutil
 
 import pytest
+import torch
 
-from asr.bundle import load_bundle
+from asr.bundle import load_bundle, save_bundle
 from asr.recognizer import Recognizer
 from asr.scoring import ErrorCounts, word_errors
 from recipes.common.audio import load_samples
@@ -120,3 +121,22 @@ def test_a_folder_of_something_else_is_left_alone(shipped, data, tmp_path, capsy
     assert ship(data, tmp_path / "letters") == 2
     assert "something other than a model" in capsys.readouterr().err
     assert (tmp_path / "letters" / "a.txt").read_text() == "dear"
+
+
+def test_weights_may_be_the_mean_of_two_models(shipped, data, tmp_path):
+    start = load_bundle(shipped)
+    with torch.no_grad():
+        start.model.output.bias += 1.0
+    save_bundle(start, tmp_path / "start")
+    assert ship(data, tmp_path / "mean", "--mean-with", str(tmp_path / "start")) == 0
+    before, found = (load_bundle(path).model for path in (shipped, tmp_path / "mean"))
+    moved = found.output.bias - before.output.bias
+    torch.testing.assert_close(moved, torch.full_like(moved, 0.5), rtol=0, atol=2e-3)
+    assert torch.equal(found.output.weight, before.output.weight)
+
+
+def test_the_mean_with_another_network_is_refused(data, tmp_path, capsys):
+    assert ship(data, tmp_path / "mean", "--mean-with", "models/english") == 2
+    error = capsys.readouterr().err
+    assert "models/english: this model has another network or other tokens" in error
+    assert not (tmp_path / "mean").exists()
