@@ -67,7 +67,7 @@ def test_changes_that_cannot_be_made_are_said_in_one_line(
 def test_evaluate_counts_it_as_deleted_and_goes_on(toy, damaged, tmp_path, capsys, small_run):
     options = ["--run", str(small_run), "--data", str(damaged), "--split", "train"]
     assert cli.main(toy.recipe(), ["evaluate", *options, "--output", str(tmp_path / "o")]) == 0
-    assert "train3.wav" in capsys.readouterr().err
+    assert "train3.wav" in capsys.readouterr().err.replace("\n", "")  # a long path is wrapped
     assert len((tmp_path / "o").read_text().splitlines()) == 24
 
 
