@@ -23,6 +23,8 @@ from recipes.common.fit_cli import SpeechCLI
 from recipes.common.metric import WER
 from recipes.common.outcomes import Outcome, Seeds, difference, gap_closed, read_outcome
 from recipes.common.record import read_record
+from recipes.english.__main__ import RECIPE as ENGLISH
+from recipes.librispeech.__main__ import RECIPE as LIBRISPEECH
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*")  # Lightning's advice
 
@@ -276,6 +278,27 @@ def test_plans_of_an4_do_not_follow_the_recipe_when_its_defaults_change(name, to
     assert config.model.network.front is None
     assert not config.model.objective.intermediate
     assert config.data.augment is None
+
+
+SMALL = [(LIBRISPEECH, "dual-mode"), (LIBRISPEECH, "units"), (ENGLISH, "corpora")]
+
+
+@pytest.mark.parametrize(("recipe", "name"), SMALL, ids=[name for _, name in SMALL])
+def test_plans_of_books_train_a_small_network_whatever_the_defaults_are(
+    recipe, name, toy_data, tmp_path
+):
+    plan = read_plan(recipe.config.parent / f"{name}.yaml")
+    corpora = ("librispeech", "an4", "speechocean", "fsdd", "synthetic")
+    places = dict.fromkeys([*corpora, "lm", "words"], "somewhere")
+    made = {job.row: job for job in jobs(replace(plan, seeds=(0,)), tmp_path, places)}
+    sizes = {}
+    for row, job in made.items():
+        where = {"data.data_dir": str(toy_data), "run_dir": str(tmp_path / "run")}
+        cli = SpeechCLI(recipe, arguments({**where, **job.fit}, yaml_values=True))
+        sizes[row] = sum(weight.numel() for weight in cli.model.model.parameters())
+        assert cli.config.model.network.front is None
+        assert (cli.model.dual_mode is not None) == row.startswith("dual-mode")
+    assert max(sizes.values()) < 1.01 * min(sizes.values())
 
 
 def test_fine_tuning_on_an4_has_the_network_of_the_model_that_ships(toy_data, tmp_path):
