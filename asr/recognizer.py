@@ -164,8 +164,14 @@ class Recognizer:
         return CalibratedDecoder(decoder, calibration)
 
     def _uncalibrated(self, options: DecoderOptions, phrases: Sequence[Phrase]) -> Decoder:
+        bundle = self.bundle
         make = partial(
-            make_decoder, options, self.tokenizer, self.seconds_per_frame, self.bundle.language
+            make_decoder,
+            options,
+            self.tokenizer,
+            self.seconds_per_frame,
+            bundle.language,
+            priors=bundle.priors,
         )
         try:
             return make(phrases)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from asr.bundle.streaming import Streaming, chunks_for
 from asr.calibration import Calibration
-from asr.decoding import DecoderOptions
+from asr.decoding import DecoderOptions, Priors
 from asr.features import FeatureExtractor
 from asr.nn.chunks import LONGEST_SECONDS, Chunking
 from asr.nn.model import AcousticModel
@@ -38,6 +38,7 @@ __all__ = [
     "LANGUAGE",
     "LEXICON",
     "LM_FILES",
+    "PRIORS",
     "SECTIONS",
     "STREAMING",
     "TOKENS",
@@ -55,6 +56,7 @@ CONFIG, WEIGHTS, TOKENS = "config.json", "model.safetensors", "tokens.txt"
 LM_FILES, LEXICON = ("lm.arpa.gz", "lm.arpa", "lm.compact"), "lexicon.txt"
 LANGUAGE = "language"  # the key that bundles with a language model or a lexicon have
 CALIBRATION = "calibration"  # the key that calibrated bundles have
+PRIORS = "priors"  # the key of bundles that know the priors of their tokens
 STREAMING = "streaming"  # the key of bundles whose model was trained for streams
 SECTIONS = ("features", "model", "decoder", "versions", "metadata", "checksums", "golden")
 
@@ -68,6 +70,7 @@ class Bundle:
     ``calibrations`` straighten the confidences of the decoders they are named after. ``half``: the
     model's weights are kept in 16 bits (IEEE half precision), which halves the bundle; all is
     computed in 32. ``streaming`` says what chunks the model was trained with; None for none.
+    ``priors`` are for decoders with a ``prior_weight``.
     """
 
     extractor: FeatureExtractor
@@ -80,6 +83,7 @@ class Bundle:
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     half: bool = False
     streaming: Streaming | None = None
+    priors: Priors | None = None
 
     def chunking(self, latency: str = "medium") -> Chunking:
         """The chunks that streams are read by, for one of :data:`asr.bundle.streaming.LATENCIES`.
@@ -125,6 +129,13 @@ def check_sizes(bundle: Bundle, where: str) -> None:
             f"the model has {config.vocab_size} outputs, {TOKENS} has {bundle.tokenizer.size}",
             where=where,
             remedy="use the vocabulary the model was trained with",
+        )
+    if bundle.priors is not None and len(bundle.priors.log_priors) != config.vocab_size:
+        raise BundleError(
+            f"the model has {config.vocab_size} outputs, and there are "
+            f"{len(bundle.priors.log_priors)} priors",
+            where=where,
+            remedy="use the priors of this model",
         )
 
 

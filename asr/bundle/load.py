@@ -22,6 +22,7 @@ from asr.bundle.contents import (
     LANGUAGE,
     LEXICON,
     LM_FILES,
+    PRIORS,
     SECTIONS,
     STREAMING,
     TOKENS,
@@ -35,12 +36,13 @@ from asr.bundle.contents import (
 from asr.bundle.golden import compute_golden, find_difference
 from asr.bundle.streaming import read_streaming
 from asr.calibration import read_calibrations
-from asr.decoding import DecoderOptions, read_options
+from asr.decoding import DecoderOptions, Priors, read_options
 from asr.device import select_device
 from asr.features import FeatureConfig, FeatureExtractor
 from asr.nn.model import AcousticModel, AcousticModelConfig
+from asr.options import from_values
 from asr.tokens import Tokenizer
-from asr.types import AsrError, BundleError, MissingPackageError
+from asr.types import AsrError, BundleError, ConfigError, MissingPackageError
 
 if TYPE_CHECKING:
     from asr.decoding.beam.language import Language
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["load_bundle"]
 
 KEYS = ("format", "format_version", "name", *SECTIONS)
-OPTIONAL = (LANGUAGE, CALIBRATION, STREAMING)
+OPTIONAL = (LANGUAGE, CALIBRATION, STREAMING, PRIORS)
 RENEW = "copy the bundle again from its source, or export it anew"
 
 T = TypeVar("T")
@@ -90,6 +92,7 @@ def load_bundle(
         streaming=_build(read_streaming, config[STREAMING], where, STREAMING)
         if STREAMING in config
         else None,
+        priors=_build(_priors, config[PRIORS], where, PRIORS) if PRIORS in config else None,
         calibrations=_build(read_calibrations, config.get(CALIBRATION, {}), where, "calibration"),
     )
     check_sizes(bundle, where=str(folder))
@@ -171,6 +174,10 @@ def _model(values: dict[str, Any]) -> AcousticModel:
     config = AcousticModelConfig.from_dict(values)
     with torch.device("meta"):
         return AcousticModel(config).eval()
+
+
+def _priors(values: dict[str, Any]) -> Priors:
+    return from_values(Priors, values, "priors", ConfigError)
 
 
 def _build(make: Callable[[dict[str, Any]], T], values: dict[str, Any], where: str, key: str) -> T:

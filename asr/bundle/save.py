@@ -23,6 +23,7 @@ from asr.bundle.contents import (
     LANGUAGE,
     LEXICON,
     LM_FILES,
+    PRIORS,
     STREAMING,
     TOKENS,
     WEIGHTS,
@@ -94,6 +95,9 @@ def _write_files(bundle: Bundle, weights: dict[str, Tensor], folder: Path) -> No
     }
     if bundle.streaming is not None:
         config[STREAMING] = asdict(bundle.streaming)
+    if bundle.priors is not None:
+        logs = [round(value, 5) for value in bundle.priors.log_priors]
+        config[PRIORS] = {"log_priors": logs}
     if bundle.calibrations:
         config[CALIBRATION] = {name: asdict(own) for name, own in bundle.calibrations.items()}
     sections = [f"{json.dumps(key)}: {_to_json(key, value)}" for key, value in config.items()]

@@ -63,6 +63,7 @@ def _describe(bundle: Bundle, path: Path) -> dict[str, Any]:
         "decoder": plain_values(bundle.decoder),
         "language_model": language is not None and language.lm is not None,
         "lexicon": language is not None and language.lexicon is not None,
+        "priors": bundle.priors is not None,
         "calibrated": sorted(bundle.calibrations),
         "streaming": _streaming(bundle),
         "latencies": _latencies(bundle),

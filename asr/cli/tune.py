@@ -24,10 +24,11 @@ __all__ = ["add_tune"]
 def add_tune(parser: argparse.ArgumentParser) -> None:
     """Give ``parser`` the options and its function as the default ``run``."""
     parser.description = (
-        "Find the weight of the language model, the score added for words and the width of the "
-        "beam that make the fewest errors on recordings whose texts are known, and write them "
-        "into the bundle, with the language model. Use recordings that the model was not trained "
-        "on, and others to measure the result."
+        "Find the weights of the language model and of the tokens' priors, the score added for "
+        "words and the width of the beam that make the fewest errors on recordings whose texts are "
+        "known, and write them into the bundle, with the language model. Where the bundle has no "
+        "priors, they are taken from these recordings. Use recordings that the model was not "
+        "trained on, and others to measure the result."
     )
     parser.set_defaults(run=_tune)
     add_known_texts(parser, "the error rate over the weights")
@@ -35,6 +36,7 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
     add("--lm-weights", type=float, nargs="+", metavar="W")
     add("--scores", type=float, nargs="+", metavar="X", help="added for each word (or phone)")
     add("--bonuses", dest="scores", type=float, nargs="+", help=argparse.SUPPRESS)
+    add("--prior-weights", type=float, nargs="+", metavar="W", help="0 alone: without priors")
     add("--beam-widths", type=int, nargs="+", metavar="K")
     add("--unk-score", type=float, metavar="X", help="as in transcribe; not tried, but used")
     add(
@@ -59,16 +61,18 @@ def _tune(options: argparse.Namespace) -> int:
     recognizer = load_recognizer(options)
     base = _base(recognizer.bundle.decoder, options.unk_score)
     check_grid(base, grid)
-    trials = _try_all(_development(recognizer, segments, options.batch_seconds), base, grid)
+    development = _development(recognizer, segments, options.batch_seconds)
+    trials = _try_all(development, base, grid)
     _print(trials)
+    best = best_trial(trials).decoder
     if options.picture is not None:
-        pairs = len(grid.lm_weights) * len(grid.scores)
-        rates = [trial.errors.rate for trial in trials[:pairs]]
+        first = grid.prior_weights.index(best.prior_weight) * grid.pairs
+        rates = [trial.errors.rate for trial in trials[first : first + grid.pairs]]
         save_picture(draw_surface(grid.lm_weights, grid.scores, rates), options.picture)
     if not options.dry_run:
-        best = best_trial(trials).decoder
         best = replace(best, nbest=min(base.nbest, best.beam_width))
-        save_bundle(replace(recognizer.bundle, decoder=best), output_bundle(options))
+        bundle = replace(recognizer.bundle, decoder=best, priors=development.priors)
+        save_bundle(bundle, output_bundle(options))
     return 0
 
 
@@ -93,7 +97,7 @@ def _try_all(development: Development, base: BeamOptions, grid: Grid) -> list[Tr
 def _grid(options: argparse.Namespace) -> Grid:
     from asr.decoding.tuning import Grid
 
-    names = ("lm_weights", "scores", "beam_widths")
+    names = ("lm_weights", "scores", "beam_widths", "prior_weights")
     given = {name: tuple(getattr(options, name)) for name in names if getattr(options, name)}
     return Grid(**given)
 
@@ -110,6 +114,7 @@ def _development(
 ) -> Development:
     """Log-probabilities of all recordings."""
     from asr.audio import probe, read_audio
+    from asr.decoding import Priors
     from asr.decoding.tuning import Development
     from asr.transcribe import plan_batches
 
@@ -127,6 +132,7 @@ def _development(
             references += [segments[i].text or "" for i in indices]
             advance(len(indices))
     return Development(
+        priors=recognizer.bundle.priors or Priors.of_speech(batches),
         batches=tuple(batches),
         references=tuple(references),
         tokenizer=recognizer.tokenizer,
@@ -141,10 +147,11 @@ def _print(trials: Sequence[Trial]) -> None:
     best = best_trial(trials)
     config = best.decoder
     print(
-        f"error rate   {best.errors.rate:.2%} ({best.errors.total} of "
+        f"error rate    {best.errors.rate:.2%} ({best.errors.total} of "
         f"{best.errors.reference_length})\n"
-        f"lm_weight    {config.lm_weight:g}\n"
-        f"word_score   {config.word_score:g}\n"
-        f"token_score  {config.token_score:g}\n"
-        f"beam_width   {config.beam_width}"
+        f"lm_weight     {config.lm_weight:g}\n"
+        f"prior_weight  {config.prior_weight:g}\n"
+        f"word_score    {config.word_score:g}\n"
+        f"token_score   {config.token_score:g}\n"
+        f"beam_width    {config.beam_width}"
     )

@@ -21,6 +21,7 @@ from asr.decoding.config import (
 )
 from asr.decoding.greedy import GreedyDecoder
 from asr.decoding.prefix import PrefixDecoder
+from asr.decoding.priors import PriorDecoder, Priors
 from asr.decoding.stopping import Stop, StoppedError
 from asr.decoding.stream import DecoderStream, Partial
 from asr.decoding.wfst.decoder import WfstDecoder
@@ -42,6 +43,7 @@ __all__ = [
     "Partial",
     "Phrase",
     "PrefixOptions",
+    "Priors",
     "Stop",
     "StoppedError",
     "WfstOptions",
@@ -85,16 +87,48 @@ def make_decoder(
     seconds_per_frame: float,
     language: Language | None = None,
     phrases: Sequence[Phrase] = (),
+    priors: Priors | None = None,
 ) -> Decoder:
     """Return the decoder that ``options`` are for, ready for one vocabulary and frame rate.
 
-    Only beam search uses ``language`` and ``phrases``. Whatever cannot be used is refused here,
-    before there is audio to decode. Any number of threads may decode at once.
+    Only beam search uses ``language`` and ``phrases``; ``priors`` are for a ``prior_weight`` above
+    0. Whatever cannot be used is refused here, before there is audio to decode. Any number of
+    threads may decode at once.
 
     Raises:
         DecodingError: there are phrases, and the decoder is another; one cannot be spelled, or has
-            words that the lexicon refuses; or an option does not fit the vocabulary.
+            words that the lexicon refuses; there is a weight for priors, and there are none; or an
+            option does not fit the vocabulary.
         ConfigError, GraphError: the decoding graph cannot be used.
+    """
+    decoder = _searching(options, tokenizer, seconds_per_frame, language, phrases)
+    weight = getattr(options, "prior_weight", 0.0)
+    if not weight:
+        return decoder
+    if priors is None:
+        raise DecodingError(
+            f"prior_weight is {weight:g}, and the model knows no priors of its tokens",
+            remedy="leave it out, or let `asr tune` find priors and the weight",
+        )
+    if len(priors.log_priors) != tokenizer.size:
+        raise DecodingError(
+            f"there are {len(priors.log_priors)} priors, and {tokenizer.size} tokens",
+            remedy="give those of this model",
+        )
+    return PriorDecoder(decoder, priors, weight)
+
+
+def _searching(
+    options: DecoderOptions,
+    tokenizer: Tokenizer,
+    seconds_per_frame: float,
+    language: Language | None,
+    phrases: Sequence[Phrase],
+) -> Decoder:
+    """The decoder of ``options``, for log-probabilities as they are to be used.
+
+    Raises:
+        DecodingError, ConfigError, GraphError: see :func:`make_decoder`.
     """
     if isinstance(options, BeamOptions) and language is not None and language.says_words:
         return WordDecoder(options, tokenizer, seconds_per_frame, language, tuple(phrases))

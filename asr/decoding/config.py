@@ -30,6 +30,7 @@ MAX_BEAM_WIDTH = 1024
 MAX_EXPANSIONS = 100_000
 MAX_ACTIVE = 30_000  # more would make frames so long that a search could not be stopped at once
 MAX_WEIGHT = 100.0
+MAX_PRIOR_WEIGHT = 2.0
 
 
 def _option(default: Any, metavar: str, text: str) -> Any:
@@ -39,6 +40,12 @@ def _option(default: Any, metavar: str, text: str) -> Any:
 
 
 NBEST = "hypotheses to give at most"
+
+
+def _prior_weight() -> Any:
+    return _option(
+        0.0, "W", "how far each token's prior, which the bundle has, is divided out; 0 leaves it in"
+    )
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,7 @@ class BeamOptions:
         "X",
         "added for each word outside the lexicon, 0 or less; -inf, the default: there are none",
     )
+    prior_weight: float = _prior_weight()
 
     def __post_init__(self) -> None:
         for name, endless in (("beam_threshold", math.inf), ("unk_score", -math.inf)):
@@ -91,6 +99,7 @@ class BeamOptions:
             "a natural logarithm of a probability, 0 or less",
         )
         _check_number(self, "lm_weight", 0.0, MAX_WEIGHT, f"a number from 0 to {MAX_WEIGHT:g}")
+        _check_prior_weight(self)
         for name in ("word_score", "token_score"):
             what = f"a number from -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}"
             _check_number(self, name, -MAX_WEIGHT, MAX_WEIGHT, what)
@@ -112,12 +121,14 @@ class PrefixOptions:
     max_expansions: int = _option(
         1000, "N", "prefixes extended in a section at most, each at a cost of the section's frames"
     )
+    prior_weight: float = _prior_weight()
 
     def __post_init__(self) -> None:
         _check_integer(self, "nbest", MAX_BEAM_WIDTH)
         _check_integer(self, "max_expansions", MAX_EXPANSIONS)
         what = "a probability from 0.5 to 1.0; 1.0 makes no sections"
         _check_number(self, "blank_threshold", 0.5, 1.0, what)
+        _check_prior_weight(self)
 
 
 @dataclass(frozen=True)
@@ -130,6 +141,7 @@ class WfstOptions:
     acoustic_scale: float = _option(1.0, "A", "weight of the audio against the words")
     search_beam: float = _option(16.0, "X", "leave states that are this much less probable")
     max_active: int = _option(7000, "N", "states kept after each frame")
+    prior_weight: float = _prior_weight()
 
     def __post_init__(self) -> None:
         if not isinstance(self.graph, str) or not self.graph:
@@ -139,6 +151,7 @@ class WfstOptions:
         _check_number(self, "acoustic_scale", 0.01, 100.0, "a number from 0.01 to 100")
         _check_number(self, "search_beam", 0.1, 1000.0, "a number from 0.1 to 1000")
         _check_integer(self, "max_active", MAX_ACTIVE, least=2)
+        _check_prior_weight(self)
 
 
 DecoderOptions: TypeAlias = GreedyOptions | BeamOptions | PrefixOptions | WfstOptions
@@ -209,3 +222,8 @@ def _check_number(options: DecoderOptions, name: str, least: float, most: float,
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not least <= value <= most:
         raise DecodingError(f"{name} is {value!r}", remedy=f"give {what}")
+
+
+def _check_prior_weight(options: DecoderOptions) -> None:
+    what = f"a number from 0 to {MAX_PRIOR_WEIGHT:g}"
+    _check_number(options, "prior_weight", 0.0, MAX_PRIOR_WEIGHT, what)

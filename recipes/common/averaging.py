@@ -11,10 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from asr.decoding import Priors
 from asr.files.write import write_bytes
 from asr.types import ConfigError, TrainingError
 from recipes.common.checkpoints import RunCheckpoint
 from recipes.common.export import read_checkpoint
+from recipes.common.module import CHECKPOINT_KEY
+from recipes.common.priors import LOG_PRIORS
 
 __all__ = ["AverageOptions", "Parts", "mean_checkpoint", "write_mean"]
 
@@ -78,8 +81,10 @@ class Parts(RunCheckpoint):
         return sorted(found, key=lambda path: int(path.stem.partition("=")[2]))
 
 
-def mean_checkpoint(paths: Iterable[Path]) -> dict[str, Any]:
+def mean_checkpoint(paths: Iterable[Path], priors: Priors | None = None) -> dict[str, Any]:
     """The newest of the checkpoints, with the mean of all their weights; ``paths`` oldest first.
+
+    ``priors`` are those of the mean, where they are known: those of the newest are near them.
 
     Raises:
         TrainingError: there is none, or one is damaged.
@@ -95,16 +100,19 @@ def mean_checkpoint(paths: Iterable[Path]) -> dict[str, Any]:
         raise TrainingError("there are no checkpoints to average", remedy="train for longer")
     last = checkpoint["state_dict"]
     mean = {name: (total / count).to(last[name].dtype) for name, total in sums.items()}
-    return {**checkpoint, "state_dict": mean}
+    plain = checkpoint[CHECKPOINT_KEY]
+    if priors is not None:
+        plain = {**plain, LOG_PRIORS: list(priors.log_priors)}
+    return {**checkpoint, "state_dict": mean, CHECKPOINT_KEY: plain}
 
 
-def write_mean(parts: Parts) -> None:
-    """Write the mean of ``parts`` as a checkpoint.
+def write_mean(parts: Parts, priors: Priors | None = None) -> None:
+    """Write the mean of ``parts`` as a checkpoint, with its ``priors`` if they are known.
 
     Raises:
         TrainingError: a checkpoint is damaged.
         OSError: the disk is full.
     """
     buffer = BytesIO()
-    torch.save(mean_checkpoint(parts.paths), buffer)
+    torch.save(mean_checkpoint(parts.paths, priors), buffer)
     write_bytes(parts.target, buffer.getvalue())

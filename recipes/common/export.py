@@ -17,6 +17,7 @@ from asr.nn.model import AcousticModel, AcousticModelConfig
 from asr.tokens import Tokenizer
 from asr.types import TrainingError
 from recipes.common.module import CHECKPOINT_KEY
+from recipes.common.priors import priors_of
 from recipes.common.speakers import for_unknown_speakers
 
 __all__ = [
@@ -69,6 +70,7 @@ def bundle_from_checkpoint(path: Path, name: str) -> Bundle:
             **({"text": plain["text"]} if "text" in plain else {}),
         },
         streaming=_streaming_of(plain),
+        priors=priors_of(plain),
     )
 
 
@@ -156,5 +158,11 @@ def export(
     if language is not None:
         bundle = language.add_to(bundle)
     options = decoder or bundle.decoder
-    make_decoder(options, bundle.tokenizer, bundle.seconds_per_frame, bundle.language)
+    make_decoder(
+        options,
+        bundle.tokenizer,
+        bundle.seconds_per_frame,
+        bundle.language,
+        priors=bundle.priors,
+    )
     save_bundle(replace(bundle, decoder=options, half=half), output)

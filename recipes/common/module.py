@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from asr.augment import SpecAugment, SpecAugmentConfig
-from asr.decoding import GreedyOptions, make_decoder
+from asr.decoding import GreedyOptions, Priors, make_decoder
 from asr.features import FeatureConfig, FeatureExtractor
 from asr.nn.ctc import CTCLoss, consistency_loss
 from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
@@ -26,6 +26,7 @@ from recipes.common.normaliser import TextOptions
 from recipes.common.objective import DualMode, ObjectiveOptions
 from recipes.common.optimizer import parameter_groups, regroup
 from recipes.common.plateau import AllBlankDetector
+from recipes.common.priors import LOG_PRIORS, PriorSums, priors_of
 from recipes.common.schedule import ScheduleOptions
 
 __all__ = ["CHECKPOINT_KEY", "SpeechModule"]
@@ -87,6 +88,8 @@ class SpeechModule(pl.LightningModule):
         self.seconds_per_frame = features.seconds_per_frame * network.reduction
         self.greedy = make_decoder(GreedyOptions(), self.tokenizer, self.seconds_per_frame)
         self.all_blank = AllBlankDetector()
+        self.priors: Priors | None = None  # of the last development pass
+        self._prior_sums = PriorSums()
         self._errors = ErrorCounts()
         self._token_errors = ErrorCounts()
 
@@ -147,6 +150,7 @@ class SpeechModule(pl.LightningModule):
         loss = self._loss(batch, log_probs, lengths)
         self._log_loss("dev/loss", loss, batch)
         self.all_blank.update(log_probs, lengths)
+        self._prior_sums.update(log_probs, lengths)
         for text, hypotheses in zip(
             batch.texts, self.greedy.decode(log_probs, lengths), strict=True
         ):
@@ -161,6 +165,7 @@ class SpeechModule(pl.LightningModule):
         self.log("dev/token_error_rate", self._errors_of_all(self._token_errors).rate)
         self._errors = ErrorCounts()
         self._token_errors = ErrorCounts()
+        self.priors = self._prior_sums.finish_pass(self.over_processes)
         warning = self.all_blank.finish_pass(self.over_processes)
         if warning and not self.trainer.sanity_checking:
             self.print(f"warning: {warning}")
@@ -246,11 +251,13 @@ class SpeechModule(pl.LightningModule):
             "token_scores": list(self.tokenizer.scores),
             "text": self.text.to_dict(),
             "dual_mode": None if self.dual_mode is None else asdict(self.dual_mode),
+            LOG_PRIORS: None if self.priors is None else list(self.priors.log_priors),
         }
         checkpoint[MEANS_KEY] = self.means.over(self.over_processes)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with means of an epoch, and with a run that an earlier version began."""
+        """Go on with means of an epoch and priors, and with a run that an earlier version began."""
+        self.priors = priors_of(checkpoint[CHECKPOINT_KEY])
         if self.trainer.is_global_zero:  # it speaks for all
             self.means.sums = dict(checkpoint.get(MEANS_KEY, {}))
         for state in checkpoint.get("optimizer_states", []):

@@ -43,6 +43,8 @@ def evaluate_average(trainer: pl.Trainer, module: SpeechModule, monitor: Monitor
     trainer.strategy.barrier()
     module.load_state_dict(read_checkpoint(parts.target)["state_dict"])
     (values,) = trainer.validate(module, trainer.datamodule, verbose=False)
+    if trainer.is_global_zero:
+        write_mean(parts, module.priors)
     return Average(parts.target, len(parts.paths), values[monitor.key])
 
 

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lhotse.cut import Cut
+from rich.progress import track
 
 from asr.bundle import Bundle
 from asr.calibration import Calibration, fit_calibration
+from asr.decoding import Priors
 from asr.recognizer import Recognizer
 from asr.scoring import ReliabilityBin, calibration_error, reliability
 from asr.types import CorpusError
 from recipes.common.data import manifest_path
-from recipes.common.evaluate.evaluation import score_cuts
+from recipes.common.evaluate.recognition import recordings, score_cuts
 from recipes.common.evaluate.scored import Scored
 from recipes.common.evaluate.totals import Totals, total_scores
 from recipes.common.evaluate.units import choose_scoring
@@ -23,7 +25,7 @@ from recipes.common.manifests import read_manifest
 from recipes.common.recipe import Recipe
 from recipes.english.corpus import DEV
 
-__all__ = ["CHILD", "Domain", "Measured", "held_out_splits", "measure"]
+__all__ = ["CHILD", "Domain", "Measured", "held_out_splits", "measure", "priors_of"]
 
 BATCH_SECONDS = 40.0
 CHILD = 16  # years from which a speaker counts as grown up
@@ -76,6 +78,18 @@ def held_out_splits(data: Path) -> dict[str, list[Cut]]:
         name.removeprefix(f"{DEV}-"): list(read_manifest(manifest_path(data, name)))
         for name in names
     }
+
+
+def priors_of(bundle: Bundle, data: Path) -> Priors:
+    """The priors of the model's tokens over the split that chooses checkpoints, as in training.
+
+    Raises:
+        CorpusError: ``data`` has no such split, or it is damaged.
+    """
+    recognizer = Recognizer(bundle)
+    cuts = list(read_manifest(manifest_path(data, DEV)))
+    read = recordings(track(cuts, description="priors", transient=True))
+    return Priors.of_speech(recognizer.log_probs([waveform]) for waveform, _ in read)
 
 
 def measure(recipe: Recipe, bundle: Bundle, data: Path) -> Measured:

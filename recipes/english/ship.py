@@ -24,7 +24,7 @@ from recipes.common.export import LanguageFiles, best_checkpoint, export
 from recipes.common.recipe import Recipe
 from recipes.common.record import read_record
 from recipes.english.card import Facts, card
-from recipes.english.measure import measure
+from recipes.english.measure import measure, priors_of
 
 __all__ = ["MODEL", "TUNED", "Ship"]
 
@@ -74,10 +74,11 @@ class Ship:
         options = chosen_options(arguments, TUNED)
         with TemporaryDirectory() as folder:
             draft = Path(folder, "bundle")
-            export(checkpoint, draft, recipe.name, options, language, half=True)
+            export(checkpoint, draft, recipe.name, language=language, half=True)
             bundle = load_bundle(draft)
             if arguments.mean_with is not None:
                 bundle = _mean(bundle, arguments.mean_with)
+            bundle = replace(bundle, decoder=options, priors=priors_of(bundle, data))
             measured = measure(recipe, bundle, data)
             calibrations = {bundle.decoder.name: measured.calibration}
             metadata = {**bundle.metadata, "language": LANGUAGE}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -44,7 +44,7 @@ def require_room(results: TextIO, path: Path, cuts: Sequence[Cut]) -> None:
 
 
 def recordings(
-    cuts: Sequence[Cut], condition: Condition | None = None
+    cuts: Iterable[Cut], condition: Condition | None = None
 ) -> Iterator[tuple[Waveform, str | None]]:
     """What can be read of ``cuts``, and who speaks; recognition names what cannot be."""
     for cut in cuts:
