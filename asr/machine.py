@@ -16,7 +16,8 @@ def describe_machine(device: torch.device) -> str:
     if device.type == "cuda":
         where = torch.cuda.get_device_name(device)
     else:
-        where = f"{_processor()}, {torch.get_num_threads()} threads"
+        count = torch.get_num_threads()
+        where = f"{_processor()}, {count} {'thread' if count == 1 else 'threads'}"
         where += f", {torch.backends.cpu.get_cpu_capability()}"
     return f"{where}; torch {torch.__version__}, Python {platform.python_version()}"
 

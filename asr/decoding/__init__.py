@@ -21,7 +21,8 @@ from asr.decoding.config import (
 )
 from asr.decoding.greedy import GreedyDecoder
 from asr.decoding.prefix import PrefixDecoder
-from asr.decoding.priors import PriorDecoder, Priors
+from asr.decoding.priors import Division, PriorDecoder, Priors
+from asr.decoding.spans import quiet_tokens
 from asr.decoding.stopping import Stop, StoppedError
 from asr.decoding.stream import DecoderStream, Partial
 from asr.decoding.wfst.decoder import WfstDecoder
@@ -115,7 +116,8 @@ def make_decoder(
             f"there are {len(priors.log_priors)} priors, and {tokenizer.size} tokens",
             remedy="give those of this model",
         )
-    return PriorDecoder(decoder, priors, weight)
+    quiet = tuple(quiet_tokens(tokenizer))
+    return PriorDecoder(decoder, Division(priors, weight, quiet, seconds_per_frame))
 
 
 def _searching(

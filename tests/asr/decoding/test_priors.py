@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr.decoding import BeamOptions, PrefixOptions, Priors, make_decoder
+from asr.decoding.priors import Division
 from asr.tokens import Tokenizer
 from asr.types import ConfigError, DecodingError
 
@@ -25,8 +26,22 @@ OPTIONS = {
 each = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 
 
+SECONDS = 0.02  # a frame
+
+
 def decoder(options, priors=PRIORS):
-    return make_decoder(options, LETTERS, 0.02, priors=priors)
+    return make_decoder(options, LETTERS, SECONDS, priors=priors)
+
+
+def divided(log_probs, weight, quiet=(0, 1)):
+    """In float64: divided from where letters were ahead of blank and space by two nats."""
+    frames, heard = log_probs.double().numpy().copy(), 0.0
+    for row in frames:
+        heard = heard * 0.5 ** (SECONDS / 2.0) + min(10.0, row.max() - row[list(quiet)].max())
+        if heard >= 2.0:
+            row -= weight * np.log(PROBABILITIES)
+            row -= np.logaddexp.reduce(row)
+    return torch.from_numpy(frames).float()
 
 
 def test_what_is_left_with_weight_one_is_how_well_the_sound_fits():
@@ -36,9 +51,36 @@ def test_what_is_left_with_weight_one_is_how_well_the_sound_fits():
     fits = -0.5 * (sounds - means) ** 2  # log p(x | k), but for what is the same for all
     joint = fits + np.log(PROBABILITIES)
     posteriors = joint - np.logaddexp.reduce(joint, axis=1, keepdims=True)
-    found = PRIORS.divided_out(torch.from_numpy(posteriors), 1.0).numpy()
+    divide = Division(PRIORS, 1.0, (), SECONDS)
+    found, _ = divide(torch.from_numpy(posteriors), heard=100.0)
     expected = fits - np.logaddexp.reduce(fits, axis=1, keepdims=True)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_noise_is_heard_as_without_priors_until_somebody_speaks():
+    """And again when they are silent for long."""
+    noise = torch.tensor([0.9, 0.02, 0.05, 0.02, 0.01]).log().repeat(500, 1)
+    speech = torch.tensor([0.1, 0.1, 0.7, 0.05, 0.05]).log().repeat(10, 1)
+    divide = Division(PRIORS, 0.7, (1,), SECONDS)
+    found, _ = divide(torch.cat([noise, speech, noise]))
+    assert torch.equal(found[:500], noise)
+    assert not torch.isclose(found[505:600], torch.cat([noise, speech, noise])[505:600]).any()
+    assert torch.equal(found[-100:], noise[-100:])  # ten seconds later
+    space = torch.tensor([0.1, 0.7, 0.1, 0.05, 0.05]).log().repeat(100, 1)
+    assert torch.equal(divide(space)[0], space)  # says no more than a blank
+
+
+def test_what_a_stream_refuses_it_has_not_heard():
+    speech = torch.tensor([0.1, 0.1, 0.7, 0.05, 0.05]).log().repeat(10, 1)
+    weak = torch.tensor([0.7, 0.02, 0.2, 0.05, 0.03]).log().repeat(10, 1)
+    broken = speech.clone()
+    broken[-1] = math.nan
+    searching = decoder(BeamOptions(prior_weight=0.7))
+    stream = searching.begin()
+    with pytest.raises(DecodingError, match="at frame 9"):
+        stream.push(broken)
+    stream.push(weak)
+    assert stream.finish() == searching.decode(weak[None], torch.tensor([10]))[0]
 
 
 @each
@@ -46,10 +88,9 @@ def test_what_is_left_with_weight_one_is_how_well_the_sound_fits():
 @settings(max_examples=25, deadline=None)
 def test_the_decoder_searches_what_is_left(log_probs_of, options, seed, weight):
     log_probs = log_probs_of(seed, 20, 5)
-    left = log_probs.double().numpy() - weight * np.log(PROBABILITIES)
-    left -= np.logaddexp.reduce(left, axis=1, keepdims=True)
+    left = divided(log_probs, weight)
     lengths = torch.tensor([20])
-    [expected] = decoder(options(0.0)).decode(torch.from_numpy(left).float()[None], lengths)
+    [expected] = decoder(options(0.0)).decode(left[None], lengths)
     [found] = decoder(options(weight)).decode(log_probs[None], lengths)
     assert [h.text for h in found] == [h.text for h in expected]
     for mine, theirs in zip(found, expected, strict=True):
