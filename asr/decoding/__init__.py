@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from asr.decoding.beam.decoder import BeamDecoder
 from asr.decoding.beam.phrases import Phrase
@@ -20,6 +20,7 @@ from asr.decoding.config import (
     read_options,
 )
 from asr.decoding.greedy import GreedyDecoder
+from asr.decoding.interface import Decoder
 from asr.decoding.prefix import PrefixDecoder
 from asr.decoding.priors import Division, PriorDecoder, Priors
 from asr.decoding.spans import quiet_tokens
@@ -27,11 +28,9 @@ from asr.decoding.stopping import Stop, StoppedError
 from asr.decoding.stream import DecoderStream, Partial
 from asr.decoding.wfst.decoder import WfstDecoder
 from asr.tokens import Tokenizer
-from asr.types import DecodingError, Hypothesis
+from asr.types import DecodingError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from asr.decoding.beam.language import Language
 
 __all__ = [
@@ -53,33 +52,6 @@ __all__ = [
     "plain_values",
     "read_options",
 ]
-
-
-class Decoder(Protocol):
-    """What every decoder does. It is made once, and used for any number of utterances."""
-
-    @property
-    def options(self) -> DecoderOptions:
-        """What it was made with."""
-        ...
-
-    def begin(self, stop: Stop | None = None, *, first_frame: int = 0) -> DecoderStream:
-        """Return a stream for one utterance that is decoded while it goes on.
-
-        A decoder has any number of streams at once. ``first_frame`` is the number of the
-        utterance's first frame among all that were heard: times count from frame 0.
-        """
-        ...
-
-    def decode(
-        self, log_probs: Tensor, lengths: Tensor, stop: Stop | None = None
-    ) -> list[list[Hypothesis]]:
-        """Return hypotheses, best first, for each utterance of ``log_probs (B, T, V)``.
-
-        Raises:
-            StoppedError: another thread asked for it by ``stop``.
-        """
-        ...
 
 
 def make_decoder(

@@ -15,7 +15,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from asr.decoding.config import DecoderOptions
 from asr.decoding.inputs import check_piece, fitting_lengths
+from asr.decoding.interface import Decoder
 from asr.decoding.stopping import Stop
 from asr.decoding.stream import DecoderStream, Partial
 from asr.tokens import BLANK_ID
@@ -23,8 +25,6 @@ from asr.types import ConfigError, Hypothesis
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from asr.decoding import Decoder, DecoderOptions
 
 __all__ = ["HALF_LIFE", "HEARD", "Division", "PriorDecoder", "Priors", "sum_of_probabilities"]
 

@@ -75,7 +75,7 @@ def test_what_is_tuned_is_carried_by_the_bundle(place, capsys):
     decoder = load_bundle("tuned").decoder
     assert isinstance(decoder, BeamOptions)
     assert decoder.token_score == 0  # words are what is weighed
-    assert f"word_score   {decoder.word_score:g}" in out
+    assert f"word_score    {decoder.word_score:g}" in out
     options = ("--lm-weight", decoder.lm_weight, "--word-score", decoder.word_score)
     options += ("--beam-width", decoder.beam_width)
     expected = run(capsys, "transcribe", "bundle", "1.wav", "2.wav", *language, *options)

@@ -139,15 +139,15 @@ def test_tuning_writes_what_was_best_and_the_model_into_the_bundle(
     output, picture = tmp_path / "tuned", tmp_path / "surface.png"
     status, out, err = run(
         capsys,
-        *("tune", tiny_bundle_path, "--pairs", pairs, "--lm", lm, *GRID),
+        *("tune", tiny_bundle_path, "--pairs", pairs, "--lm", lm, *GRID, "--prior-weights", 0),
         *("--output", output, "--picture", picture),
     )
     assert (status, err) == (0, "")
     assert picture.read_bytes().startswith(b"\x89PNG")
     bundle = load_bundle(output)
     assert bundle.decoder.name == "beam"
-    assert f"lm_weight    {bundle.decoder.lm_weight:g}\n" in out
-    assert f"beam_width   {bundle.decoder.beam_width}\n" in out
+    assert f"lm_weight     {bundle.decoder.lm_weight:g}\n" in out
+    assert f"beam_width    {bundle.decoder.beam_width}\n" in out
     decoder = bundle.decoder
     options = ["--lm-weight", decoder.lm_weight, "--word-score", decoder.word_score]
     options += ["--beam-width", decoder.beam_width]
@@ -169,8 +169,8 @@ def test_the_best_is_the_one_with_the_fewest_errors(
     monkeypatch.setattr(asr.decoding.tuning, "count_errors", noted)
     output = tmp_path / "tuned"
     call = ("tune", tiny_bundle_path, "--pairs", pairs, "--lm", lm, *GRID, "--output", output)
-    assert run(capsys, *call)[0] == 0
-    assert len(counts) == 3 * 3 + 2
+    assert run(capsys, *call, "--prior-weights", 0, 0.5)[0] == 0
+    assert len(counts) == 2 * 3 * 3 + 2
     chosen = load_bundle(output).decoder
     assert dict(counts)[chosen] == min(count for _, count in counts)
 
@@ -196,7 +196,13 @@ def test_an_interruption_writes_nothing_and_says_how_far_it_came(
 
 
 @pytest.mark.parametrize(
-    "impossible", [("--lm-weights", 1, 101), ("--scores", 0, -101), ("--beam-widths", 4, 1025)]
+    "impossible",
+    [
+        ("--lm-weights", 1, 101),
+        ("--scores", 0, -101),
+        ("--prior-weights", 0, 2.5),
+        ("--beam-widths", 4, 1025),
+    ],
 )
 def test_an_impossible_value_is_refused_before_any_audio_is_read(
     capsys, tiny_bundle_path, lm, pairs, monkeypatch, impossible
