@@ -211,12 +211,12 @@ def test_the_language_is_checked_and_told(english):
 def test_boosted_words_are_heard_at_any_boost_that_riva_recommends(english, boost):
     """And what is not said is not heard, though it is boosted too."""
     asr, path = english
-    audio = (path / "samples" / "4406-16882-0023.flac").read_bytes()
+    audio = (path / "samples" / "4406-16882-0057.flac").read_bytes()
     plain = asr.offline_recognize(audio, riva.RecognitionConfig()).results[0]
-    assert "SICK CHILD" not in plain.alternatives[0].transcript
+    assert "THIS RIVER" not in plain.alternatives[0].transcript
     config = riva.RecognitionConfig()
-    riva.add_word_boosting_to_config(config, ["MY SICK CHILD", "MELBOURNE"], boost)
+    riva.add_word_boosting_to_config(config, ["THIS RIVER", "MELBOURNE"], boost)
     heard = asr.offline_recognize(audio, config).results[0].alternatives[0].transcript
-    assert "MY SICK CHILD" in heard
+    assert "THIS RIVER" in heard
     assert "MELBOURNE" not in heard
-    assert "LITTLE FIRE" in heard
+    assert "WE CAME TO" in heard
