@@ -4,7 +4,7 @@ A network trained with CTC gives the probability of a token in a frame, ``p(k | 
 learnt how frequent the token is, the blank above all, and a language model says so a second time.
 Divided by the prior, ``p(k | x) / p(k)`` is in proportion to ``p(x | k)``, how well the sound fits:
 what a language model is made to be joined with (Bourlard & Morgan 1994, "Connectionist speech
-recognition"; for CTC: Miao, Gowayyed & Metze 2015, "EESEN", section 4). The blank is by far the
+recognition"; for CTC: Miao, Gowayyed & Metze 2015, "EESEN"). The blank is by far the
 most frequent token, so that above all fewer words are passed over.
 """
 
