@@ -11,7 +11,6 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from asr.types import ConfigError
 from recipes.common.fit_cli import SpeechCLI
-from recipes.common.memory import keep_freed
 from recipes.common.recipe import Recipe
 from recipes.common.results import evaluate_average, print_results
 from recipes.common.trainer_options import one_line
@@ -28,7 +27,6 @@ def fit(recipe: Recipe, argv: Sequence[str]) -> None:
         OSError: the run's folder cannot be written.
     """
     quieten()
-    keep_freed()
     cli = SpeechCLI(recipe, list(argv))
     started = time.monotonic()
     cli.preflight()

@@ -24,7 +24,6 @@ from recipes.common.cli import run_guarded
 from recipes.common.data import Batch
 from recipes.common.fit import quieten
 from recipes.common.fit_cli import SpeechCLI
-from recipes.common.memory import keep_freed
 from recipes.common.module import SpeechModule
 from recipes.common.recipe import Recipe
 
@@ -227,7 +226,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if own.steps < 1:
             raise ConfigError(f"--steps is {own.steps}", remedy="give 1 or more")
         quieten()
-        keep_freed()
         table = profile(_recipe(own.recipe), rest, own.steps)
         Console().print(table)
 
