@@ -75,7 +75,7 @@ def make_decoder(
         ConfigError, GraphError: the decoding graph cannot be used.
     """
     decoder = _searching(options, tokenizer, seconds_per_frame, language, phrases)
-    weight = getattr(options, "prior_weight", 0.0)
+    weight = options.prior_weight
     if not weight:
         return decoder
     if priors is None:

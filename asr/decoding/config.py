@@ -54,6 +54,7 @@ class GreedyOptions:
 
     name: ClassVar[str] = "greedy"
     nbest: ClassVar[int] = 1
+    prior_weight: ClassVar[float] = 0.0
 
 
 @dataclass(frozen=True)

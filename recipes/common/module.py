@@ -89,7 +89,7 @@ class SpeechModule(pl.LightningModule):
         self.greedy = make_decoder(GreedyOptions(), self.tokenizer, self.seconds_per_frame)
         self.all_blank = AllBlankDetector()
         self.priors: Priors | None = None  # of the last development pass
-        self._prior_sums = PriorSums()
+        self._prior_sums = PriorSums(self.tokenizer.size)
         self._errors = ErrorCounts()
         self._token_errors = ErrorCounts()
 

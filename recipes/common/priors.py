@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,29 +16,28 @@ __all__ = ["LOG_PRIORS", "PriorSums", "priors_of"]
 LOG_PRIORS = "log_priors"  # among the plain values of a checkpoint
 
 
-@dataclass
 class PriorSums:
-    """Sums the probabilities of tokens over a pass."""
+    """Sums the probabilities of ``size`` tokens over a pass."""
 
-    sums: list[float] = field(default_factory=list)
-    frames: int = 0
+    def __init__(self, size: int) -> None:
+        self.sums = torch.zeros(size, dtype=torch.float64)
+        self.frames = 0
 
     def update(self, log_probs: Tensor, lengths: Tensor) -> None:
         """Count the frames of ``log_probs (B, T, V)`` within ``lengths``."""
-        own = sum_of_probabilities(log_probs, lengths).tolist()
-        self.sums = [a + b for a, b in zip(self.sums or [0.0] * len(own), own, strict=True)]
+        self.sums += sum_of_probabilities(log_probs, lengths).cpu()
         self.frames += int(lengths.sum())
 
     def finish_pass(
         self, over_processes: Callable[[Sequence[float]], Sequence[float]] = lambda sums: sums
     ) -> Priors | None:
-        """End a pass; None where the network gives what is no number.
+        """End a pass; None where it had no frames, or the network gives what is no number.
 
         ``over_processes`` adds up the numbers of all processes that share the pass.
         """
-        frames, *sums = over_processes([float(self.frames), *self.sums])
-        self.sums, self.frames = [], 0
-        if not sums or not all(map(math.isfinite, sums)):
+        frames, *sums = over_processes([float(self.frames), *self.sums.tolist()])
+        self.sums, self.frames = torch.zeros_like(self.sums), 0
+        if not frames or not all(map(math.isfinite, sums)):
             return None
         return Priors.of_sums(torch.tensor(sums, dtype=torch.float64), frames)
 

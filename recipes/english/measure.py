@@ -25,7 +25,7 @@ from recipes.common.manifests import read_manifest
 from recipes.common.recipe import Recipe
 from recipes.english.corpus import DEV
 
-__all__ = ["CHILD", "Domain", "Measured", "held_out_splits", "measure", "priors_of"]
+__all__ = ["CHILD", "Domain", "Measured", "development_priors", "held_out_splits", "measure"]
 
 BATCH_SECONDS = 40.0
 CHILD = 16  # years from which a speaker counts as grown up
@@ -80,7 +80,7 @@ def held_out_splits(data: Path) -> dict[str, list[Cut]]:
     }
 
 
-def priors_of(bundle: Bundle, data: Path) -> Priors:
+def development_priors(bundle: Bundle, data: Path) -> Priors:
     """The priors of the model's tokens over the split that chooses checkpoints, as in training.
 
     Raises:

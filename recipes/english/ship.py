@@ -24,7 +24,7 @@ from recipes.common.export import LanguageFiles, best_checkpoint, export
 from recipes.common.recipe import Recipe
 from recipes.common.record import read_record
 from recipes.english.card import Facts, card
-from recipes.english.measure import measure, priors_of
+from recipes.english.measure import development_priors, measure
 
 __all__ = ["MODEL", "TUNED", "Ship"]
 
@@ -85,7 +85,7 @@ class Ship:
             bundle = load_bundle(draft)
             if arguments.mean_with is not None:
                 bundle = _mean(bundle, arguments.mean_with)
-            bundle = replace(bundle, decoder=options, priors=priors_of(bundle, data))
+            bundle = replace(bundle, decoder=options, priors=development_priors(bundle, data))
             measured = measure(recipe, bundle, data)
             calibrations = {bundle.decoder.name: measured.calibration}
             metadata = {**bundle.metadata, "language": LANGUAGE}

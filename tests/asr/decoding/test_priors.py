@@ -24,8 +24,6 @@ OPTIONS = {
     "prefix": lambda weight: PrefixOptions(nbest=3, max_expansions=50, prior_weight=weight),
 }
 each = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-
-
 SECONDS = 0.02  # a frame
 
 
