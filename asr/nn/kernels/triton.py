@@ -20,9 +20,9 @@ The cell state, its error and all sums are float32. Products are of bfloat16; of
 tensor-core product (tf32) where torch's setting for float32 matrices on the GPU allows it, else in
 three (tf32x3), which are nearly as exact as float32.
 
-Verified with Triton's interpreter against float64, and compiled for compute capability 8.0, the
-least it needs, and 9.0; not yet run or timed on a GPU. The interpreter runs programs one after
-another, so the barrier among several is argued (:mod:`asr.nn.kernels.triton_kernels`), not tested.
+Verified on an H200 against float64, and compiled for compute capability 8.0, the least it needs.
+Without a GPU the tests use Triton's interpreter, which runs programs one after another: a barrier
+among several they do not see.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ TILES = (16, 32, 64)  # 16 is the least that a tensor core multiplies
 WIDTHS = (16, 32, 64, 128)
 MOST_SUMS = 2048  # float32 partial sums of a warp: 64 registers a thread
 MOST_READ = 4096  # bytes of hidden vectors that a warp reads at once: 32 registers a thread
+SLOTS = 4  # columns of a cell that has several gates: a power of two, for `tl.split`
 SPARE = 2048  # bytes of shared memory for the barrier and whatever the compiler adds
 LINE = 32  # int32 between two barriers' counters: a line of the cache each
 
@@ -78,16 +79,16 @@ class Device:
 
 @dataclass(frozen=True)
 class Work:
-    """One pass over a layer: ``products`` matrices ``(inner, cells)`` to multiply by at every step.
+    """One pass over a layer: a matrix ``(inner, slots * cells)`` to multiply by at every step.
 
-    ``element`` is the bytes that a number takes in shared memory.
+    ``slots`` is the columns of a cell, ``element`` the bytes that a number takes in shared memory.
     """
 
     rows: int
     directions: int
     cells: int
     inner: int
-    products: int
+    slots: int
     element: int
 
 
@@ -122,8 +123,8 @@ class Plan:
     def shared_memory(self, work: Work) -> int:
         """Bytes that a program needs at most."""
         read = WARPS * self.rows * self.width * work.element
-        sums = 4 * WARPS * self.rows * self.cells  # of all warps, when they are added
-        chunk = WARPS * self.width * work.products * self.cells * work.element
+        sums = 4 * WARPS * self.rows * self.cells * work.slots  # of all warps, when they are added
+        chunk = WARPS * self.width * work.slots * self.cells * work.element
         return (self.chunks(work) if self.resident else 1) * chunk + max(read, sums) + SPARE
 
     def ticks(self, work: Work, device: Device) -> float:
@@ -134,11 +135,11 @@ class Plan:
             in_turn = _ceil(blocks, self.blocks)
         else:
             in_turn = _ceil(blocks * programs, device.processors)
-        chunks, weights = self.chunks(work), work.products * self.cells
-        read = work.inner * work.element * (self.rows + (0 if self.resident else weights))
-        products = chunks * WARPS * self.width * self.rows * weights * work.element / 2
-        trips = TICKS_OF_BARRIER + chunks * TICKS_OF_TRIP
-        return in_turn * (trips + read / BYTES_PER_TICK + products / PRODUCTS_PER_TICK)
+        chunks, columns = self.chunks(work), work.slots * self.cells
+        read = work.inner * work.element * (self.rows + (0 if self.resident else columns))
+        products = chunks * WARPS * self.width * self.rows * columns * work.element / 2
+        waits = TICKS_OF_BARRIER + chunks * TICKS_OF_TRIP
+        return in_turn * (waits + read / BYTES_PER_TICK + products / PRODUCTS_PER_TICK)
 
 
 @lru_cache(maxsize=256)
@@ -168,9 +169,7 @@ def _plans(work: Work, device: Device, persistent: bool) -> list[Plan]:
         if persistent:
             at_once = device.processors // (work.directions * _ceil(work.cells, cells))
             blocks = min(blocks, at_once)
-        too_much = (
-            rows * cells * work.products > MOST_SUMS or rows * width * work.element > MOST_READ
-        )
+        too_much = rows * cells * work.slots > MOST_SUMS or rows * width * work.element > MOST_READ
         if blocks == 0 or too_much:
             continue
         for resident in (True, False) if persistent else (False,):
@@ -215,7 +214,7 @@ def forward(
     tensors = (
         gates, weight_hh, outputs.c_n if peephole is None else peephole, lengths, state, *outputs,
     )  # fmt: skip
-    work = Work(B, D, H, H, G, _element(gates.dtype))
+    work = Work(B, D, H, H, SLOTS if G > 1 else 1, _element(gates.dtype))
     _run("forward_steps", arguments, T, work, tensors, persistent, {"KEEP": training})
     return outputs
 
@@ -303,6 +302,7 @@ def _constants(cell: str, work: Work, division: Plan, precision: str) -> dict[st
     return {
         "H": work.cells,
         "GATES": len(CELLS[cell].gates),
+        "SLOTS": work.slots,
         "PEEPHOLES": len(CELLS[cell].peepholes),
         "CELL": cell,
         "PERSISTENT": division.persistent,

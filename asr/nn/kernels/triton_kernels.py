@@ -38,13 +38,12 @@ def _add(left, right, COUNT: tl.constexpr):
     return tiles
 
 
-# Matrix products. The inner dimension K is cut in chunks of PARTS * WIDTH, and of each chunk every
-# warp multiplies its own WIDTH columns by the whole slice: the batch dimension of `tl.dot` goes
-# over warps. A few rows by one slice is too little to share between warps in any other way, and so
-# no two of them read the same operand. Their PARTS partial sums are added at the end.
-#
-# Forward, K = H and each gate is a product of its own; on the way back (BACK) K = G * H, and there
-# is one product.
+# Matrix products. Forward the inner dimension K is H, and the gates of a cell are columns beside
+# each other, SLOTS of them; on the way back (BACK) K is G * H, and a cell is one column. K is cut
+# in chunks of PARTS * WIDTH, and of each chunk every warp multiplies its own WIDTH columns by the
+# whole slice: the batch dimension of `tl.dot` goes over warps. A few rows by one slice is too
+# little to share between warps in any other way, and so no two of them read the same operand. Their
+# PARTS partial sums are added at the end.
 
 
 @jit
@@ -56,68 +55,60 @@ def _inner(chunk, PARTS: tl.constexpr, WIDTH: tl.constexpr):
 
 @jit
 def _weight(
-    weight, product, chunk, cell, H: tl.constexpr, GATES: tl.constexpr, BACK: tl.constexpr,
-    PARTS: tl.constexpr, WIDTH: tl.constexpr,
+    weight, chunk, first, H: tl.constexpr, GATES: tl.constexpr, SLOTS: tl.constexpr,
+    BACK: tl.constexpr, SLICE: tl.constexpr, PARTS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """One chunk of the slice's weights for one product, ``(PARTS, WIDTH, SLICE)``."""
+    """One chunk of the slice's weights, ``(PARTS, WIDTH, SLICE * SLOTS)``."""
     k = _inner(chunk, PARTS, WIDTH)[:, :, None]
-    n = cell[None, None, :]
     if BACK:
+        n = (first + tl.arange(0, SLICE))[None, None, :]
         pointer = weight + k * H + n
-        inside = k < GATES * H
+        inside = (k < GATES * H) & (n < H)
     else:
-        pointer = weight + product * H * H + n * H + k
-        inside = k < H
-    return tl.load(pointer, mask=inside & (n < H), other=0.0)
+        column = tl.arange(0, SLICE * SLOTS)[None, None, :]
+        gate, n = column % SLOTS, first + column // SLOTS
+        pointer = weight + gate * H * H + n * H + k
+        inside = (k < H) & (n < H) & (gate < GATES)
+    return tl.load(pointer, mask=inside, other=0.0)
 
 
 @jit
 def _weights(
-    weight, cell, H: tl.constexpr, GATES: tl.constexpr, BACK: tl.constexpr,
-    PARTS: tl.constexpr, WIDTH: tl.constexpr,
+    weight, first, H: tl.constexpr, GATES: tl.constexpr, SLOTS: tl.constexpr, BACK: tl.constexpr,
+    SLICE: tl.constexpr, PARTS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """All chunks for all products; read before the loop, they stay in shared memory."""
-    PRODUCTS: tl.constexpr = 1 if BACK else GATES
+    """All chunks; read before the loop, they stay in shared memory."""
     K: tl.constexpr = GATES * H if BACK else H
     tiles = ()
     for chunk in tl.static_range((K + PARTS * WIDTH - 1) // (PARTS * WIDTH)):
-        for n in tl.static_range(PRODUCTS):
-            tiles = tiles + (_weight(weight, n, chunk, cell, H, GATES, BACK, PARTS, WIDTH),)
+        w = _weight(weight, chunk, first, H, GATES, SLOTS, BACK, SLICE, PARTS, WIDTH)
+        tiles = tiles + (w,)
     return tiles
 
 
 @jit
 def _products(
-    x, stride, row, rows, weights, weight, cell, H: tl.constexpr, GATES: tl.constexpr,
-    BACK: tl.constexpr, RESIDENT: tl.constexpr, PRECISION: tl.constexpr, ROWS: tl.constexpr,
-    SLICE: tl.constexpr, PARTS: tl.constexpr, WIDTH: tl.constexpr,
+    x, stride, row, rows, weights, weight, first, H: tl.constexpr, GATES: tl.constexpr,
+    SLOTS: tl.constexpr, BACK: tl.constexpr, RESIDENT: tl.constexpr, PRECISION: tl.constexpr,
+    ROWS: tl.constexpr, SLICE: tl.constexpr, PARTS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """The first ``rows`` rows of ``x``, ``stride`` apart, by the slice's weights: a tile a product.
+    """The first ``rows`` rows of ``x``, ``stride`` apart, by the slice's weights: a tile a slot.
 
     ``x`` is read past L1, which does not see what other programs write.
     """
-    PRODUCTS: tl.constexpr = 1 if BACK else GATES
     K: tl.constexpr = GATES * H if BACK else H
-    sums = ()
-    for _ in tl.static_range(PRODUCTS):
-        sums = sums + (tl.full((PARTS, ROWS, SLICE), 0.0, tl.float32),)
     b = row[None, :, None]
+    sums = tl.full((PARTS, ROWS, SLICE * SLOTS), 0.0, tl.float32)
     for chunk in tl.static_range((K + PARTS * WIDTH - 1) // (PARTS * WIDTH)):
         k = _inner(chunk, PARTS, WIDTH)[:, None, :]
         inside = (k < K) & (b < rows)
         x_k = tl.load(x + b * stride + k, mask=inside, other=0.0, cache_modifier=".cg")
-        more = ()
-        for n in tl.static_range(PRODUCTS):
-            if RESIDENT:
-                w = weights[chunk * PRODUCTS + n]
-            else:
-                w = _weight(weight, n, chunk, cell, H, GATES, BACK, PARTS, WIDTH)
-            more = more + (_multiply(x_k, w, sums[n], PRECISION),)
-        sums = more
-    tiles = ()
-    for n in tl.static_range(PRODUCTS):
-        tiles = tiles + (tl.sum(sums[n], axis=0),)
-    return tiles
+        if RESIDENT:
+            w = weights[chunk]
+        else:
+            w = _weight(weight, chunk, first, H, GATES, SLOTS, BACK, SLICE, PARTS, WIDTH)
+        sums = _multiply(x_k, w, sums, PRECISION)
+    return _slots(_sum_of_parts(sums, PARTS, ROWS, SLICE * SLOTS), ROWS, SLICE, SLOTS)
 
 
 @jit
@@ -127,6 +118,35 @@ def _multiply(x, w, accumulator, PRECISION: tl.constexpr):
     else:
         accumulator = tl.dot(x, w, accumulator, input_precision=PRECISION)
     return accumulator
+
+
+@jit
+def _sum_of_parts(sums, PARTS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """``(PARTS, ROWS, COLUMNS)`` added to ``(ROWS, COLUMNS)``, by halves.
+
+    All parts of a number are brought to one thread in one exchange. `tl.sum` would reduce across
+    warps in several, which take longer than the products.
+    """
+    tl.static_assert(PARTS == 8)
+    parts = tl.reshape(tl.permute(sums, (1, 2, 0)), (ROWS, COLUMNS, 2, 2, 2))
+    left, right = tl.split(parts)
+    left, right = tl.split(left + right)
+    left, right = tl.split(left + right)
+    return left + right
+
+
+@jit
+def _slots(columns, ROWS: tl.constexpr, SLICE: tl.constexpr, SLOTS: tl.constexpr):
+    """``(ROWS, SLICE * SLOTS)`` as a tile ``(ROWS, SLICE)`` a slot."""
+    tl.static_assert(SLOTS == 1 or SLOTS == 4)
+    if SLOTS == 1:
+        tiles = (columns,)
+    else:
+        even, odd = tl.split(tl.reshape(columns, (ROWS, SLICE, 2, 2)))
+        slot_0, slot_2 = tl.split(even)
+        slot_1, slot_3 = tl.split(odd)
+        tiles = (slot_0, slot_1, slot_2, slot_3)
+    return tiles
 
 
 # The barrier between steps, among the programs of one direction and one block of rows. They are all
@@ -162,10 +182,10 @@ def _nets(gates, T, s, stop, d, D, B, here, cell, ok, length, H: tl.constexpr, G
 @launched
 def forward_steps(
     gates, weight, peephole, lengths, state, hidden, c_n, act, cells, arrived, T, B, start, stop,
-    first_row, H: tl.constexpr, GATES: tl.constexpr, PEEPHOLES: tl.constexpr, CELL: tl.constexpr,
-    KEEP: tl.constexpr, PERSISTENT: tl.constexpr, RESIDENT: tl.constexpr, PRECISION: tl.constexpr,
-    ROWS: tl.constexpr, SLICE: tl.constexpr, PARTS: tl.constexpr, WIDTH: tl.constexpr,
-    LINE: tl.constexpr,
+    first_row, H: tl.constexpr, GATES: tl.constexpr, SLOTS: tl.constexpr, PEEPHOLES: tl.constexpr,
+    CELL: tl.constexpr, KEEP: tl.constexpr, PERSISTENT: tl.constexpr, RESIDENT: tl.constexpr,
+    PRECISION: tl.constexpr, ROWS: tl.constexpr, SLICE: tl.constexpr, PARTS: tl.constexpr,
+    WIDTH: tl.constexpr, LINE: tl.constexpr,
 ):  # fmt: skip
     """Steps ``start`` to ``stop`` of the T, from and to ``state (2, D, B, H)`` and ``c_n``.
 
@@ -174,7 +194,8 @@ def forward_steps(
     """
     d, D = tl.program_id(1), tl.num_programs(1)
     row = first_row + tl.program_id(2) * ROWS + tl.arange(0, ROWS)
-    cell = tl.program_id(0) * SLICE + tl.arange(0, SLICE)
+    first = tl.program_id(0) * SLICE
+    cell = first + tl.arange(0, SLICE)
     ok = (row < B)[:, None] & (cell < H)[None, :]
     length = tl.load(lengths + row, mask=row < B, other=0).to(tl.int32)
     own = (d * B + row)[:, None] * H + cell[None, :]  # in (D, B, H)
@@ -189,7 +210,7 @@ def forward_steps(
     w_c = _load(peephole + d * PEEPHOLES * H + cell[None, :], H, PEEPHOLES, (cell < H)[None, :])
     weights = ()
     if RESIDENT:
-        weights = _weights(weight, cell, H, GATES, False, PARTS, WIDTH)
+        weights = _weights(weight, first, H, GATES, SLOTS, False, SLICE, PARTS, WIDTH)
     nets = _nets(gates, T, start, stop, d, D, B, here, cell, ok, length, H, GATES)
     s = start
     while s < stop:
@@ -199,8 +220,8 @@ def forward_steps(
         if PERSISTENT:
             _wait(arrived, (s - start) * tl.num_programs(0))
         recurrent = _products(
-            state + (s % 2) * half + d * B * H, H, row, B, weights, weight, cell, H, GATES, False,
-            RESIDENT, PRECISION, ROWS, SLICE, PARTS, WIDTH,
+            state + (s % 2) * half + d * B * H, H, row, B, weights, weight, first, H, GATES, SLOTS,
+            False, RESIDENT, PRECISION, ROWS, SLICE, PARTS, WIDTH,
         )  # fmt: skip
         m, c_after, acts = step(_add(nets, recurrent, GATES), c, w_c, CELL)
         h = tl.where(valid, m.to(element), h)
@@ -247,9 +268,9 @@ def _kept(
 def backward_steps(
     act, cells, weight, peephole, lengths, c0, grad_hidden, errors, grad_h, grad_c, grad_peephole,
     arrived, T, B, start, stop, first_row, H: tl.constexpr, GATES: tl.constexpr,
-    PEEPHOLES: tl.constexpr, CELL: tl.constexpr, PERSISTENT: tl.constexpr, RESIDENT: tl.constexpr,
-    PRECISION: tl.constexpr, ROWS: tl.constexpr, SLICE: tl.constexpr, PARTS: tl.constexpr,
-    WIDTH: tl.constexpr, LINE: tl.constexpr,
+    SLOTS: tl.constexpr, PEEPHOLES: tl.constexpr, CELL: tl.constexpr, PERSISTENT: tl.constexpr,
+    RESIDENT: tl.constexpr, PRECISION: tl.constexpr, ROWS: tl.constexpr, SLICE: tl.constexpr,
+    PARTS: tl.constexpr, WIDTH: tl.constexpr, LINE: tl.constexpr,
 ):  # fmt: skip
     """Steps ``start`` to ``stop`` of the T on the way back.
 
@@ -261,7 +282,8 @@ def backward_steps(
     d, D = tl.program_id(1), tl.num_programs(1)
     block = first_row // ROWS + tl.program_id(2)
     row = block * ROWS + tl.arange(0, ROWS)
-    cell = tl.program_id(0) * SLICE + tl.arange(0, SLICE)
+    first = tl.program_id(0) * SLICE
+    cell = first + tl.arange(0, SLICE)
     ok = (row < B)[:, None] & (cell < H)[None, :]
     length = tl.load(lengths + row, mask=row < B, other=0).to(tl.int32)
     own = (d * B + row)[:, None] * H + cell[None, :]  # in (D, B, H)
@@ -278,7 +300,7 @@ def backward_steps(
         grads_w = grads_w + (tl.full((ROWS, SLICE), 0.0, tl.float32),)
     weights = ()
     if RESIDENT:
-        weights = _weights(weight, cell, H, GATES, True, PARTS, WIDTH)
+        weights = _weights(weight, first, H, GATES, SLOTS, True, SLICE, PARTS, WIDTH)
     acts, grad, before = _kept(
         act, cells, c0, grad_hidden, T, start, stop, d, D, B, here, cell, own, ok,
         length, H, GATES, CELL,
@@ -298,8 +320,8 @@ def backward_steps(
             _wait(arrived, (s - start) * tl.num_programs(0))
         flowed = _products(
             errors + (after.to(tl.int64) * B * D + d) * GATES * H, D * GATES * H, row,
-            tl.where(s > 0, B, 0), weights, weight, cell, H, GATES, True,
-            RESIDENT, PRECISION, ROWS, SLICE, PARTS, WIDTH,
+            tl.where(s > 0, B, 0), weights, weight, first, H, GATES, SLOTS, True, RESIDENT,
+            PRECISION, ROWS, SLICE, PARTS, WIDTH,
         )  # fmt: skip
         carried = tl.where((s > 0) & (after < length)[:, None], flowed[0], carried)
         d_net, before_c, terms = back(acts, before, c, carried + grad, carried_c, w_c, CELL)

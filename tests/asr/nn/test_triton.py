@@ -30,6 +30,7 @@ OPERATORS = {
     )
     for name, persistent in (("one_launch", True), ("a_launch_a_step", False))
 }
+needs_gpu = pytest.mark.skipif(DEVICE != "cuda", reason="there is no GPU")
 BF16 = 2**-8  # from 1 to the next bfloat16
 
 
@@ -66,6 +67,26 @@ def test_float32_values_and_gradients_equal_the_float64_reference(
     operator, cell, lengths, padding, D, H, seed, arguments_of, agrees_with_float64
 ):
     agrees_with_float64(operator, arguments_of(cell, lengths, D=D, H=H, padding=padding, seed=seed))
+
+
+@needs_triton
+@needs_gpu
+@pytest.mark.parametrize(("cell", "H"), [("peephole", 320), ("coupled", 250), ("rnn", 320)])
+def test_many_programs_that_wait_for_each_other_agree_with_float64(
+    cell, H, arguments_of, agrees_with_float64, differentiate
+):
+    """Twenty slices of cells and two blocks of rows; a race would also move bits between runs."""
+    lengths = [100, *range(1, 96, 5)]
+    arguments = arguments_of(cell, lengths, H=H)
+
+    def run(*values):
+        there = (x.to(DEVICE) if isinstance(x, torch.Tensor) else x for x in values)
+        return [y.cpu() for y in triton.operator(*there)]
+
+    agrees_with_float64(run, arguments)
+    narrow = arguments.map(torch.Tensor.float)
+    once, again = (differentiate(lambda a: run(*a, True), narrow) for _ in range(2))
+    assert all(torch.equal(once[name], again[name]) for name in once)
 
 
 @needs_triton
@@ -190,8 +211,8 @@ SMALL = Device(processors=20, shared_memory=99 * 1024)
 
 
 def work(B, D, H, *, gates=4, element=2, back=False):
-    inner, products = (gates * H, 1) if back else (H, gates)
-    return Work(B, D, H, inner, products, element)
+    inner, slots = (gates * H, 1) if back else (H, 1 if gates == 1 else triton.SLOTS)
+    return Work(B, D, H, inner, slots, element)
 
 
 @given(
@@ -257,7 +278,8 @@ from asr.nn.kernels import triton as ours, triton_kernels
 
 def compile(kernel, cell, element, H, capability, back):
     gates = len(ours.CELLS[cell].gates)
-    work = ours.Work(32, 2, H, gates * H if back else H, 1 if back else gates, element)
+    slots = 1 if back or gates == 1 else ours.SLOTS
+    work = ours.Work(32, 2, H, gates * H if back else H, slots, element)
     plan = ours.plan(work, ours.Device(100, 160 * 1024))
     precision = {2: "tf32", 4: "tf32", 8: "tf32x3"}[element]
     constants = ours._constants(cell, work, plan, precision) | {"KEEP": True}
