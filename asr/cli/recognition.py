@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr.cli.starting import load_compiler, starting
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from asr.decoding import Decoder, DecoderOptions, Phrase
     from asr.gate import Gate
     from asr.recognizer import Recognizer
+    from asr.tokens import Tokenizer
 
 __all__ = [
     "add_decoding",
@@ -103,7 +106,8 @@ def add_language(parser: argparse.ArgumentParser) -> None:
     add(
         "--lexicon",
         metavar="FILE",
-        help="the words that may be said, one a line (default: the language model's)",
+        help="the words that may be said, one a line (default: the language model's; with phones, "
+        "the bundle's)",
     )
 
 
@@ -129,6 +133,8 @@ def load_recognizer(
 ) -> Recognizer:
     """The bundle's recogniser, with the language model and lexicon of the command line if given.
 
+    Where a language model of words is given alone, words are said as the bundle's lexicon says.
+
     ``gate`` says which audio holds no words, ``limits`` what audio is accepted. ``uses_language``
     is told the bundle's decoder; where it says no, the bundle's own language is not read.
 
@@ -148,9 +154,20 @@ def load_recognizer(
     if other:
         from asr.decoding.beam.language import Language
 
-        language = Language.load(bundle.tokenizer, options.lm, options.lexicon, options.lm_units)
+        lexicon = options.lexicon
+        if lexicon is None and options.lm_units == "words":
+            lexicon = pronunciations(options.bundle, bundle.tokenizer)
+        language = Language.load(bundle.tokenizer, options.lm, lexicon, options.lm_units)
         bundle = replace(bundle, language=language)
     return Recognizer(bundle, options.device, backend=options.backend, limits=limits, gate=gate)
+
+
+def pronunciations(bundle: str | os.PathLike[str], tokenizer: Tokenizer) -> Path | None:
+    """The bundle's lexicon, if words cannot be had without one: if its tokens are phones."""
+    from asr.bundle.contents import LEXICON
+
+    lexicon = Path(bundle, LEXICON)
+    return lexicon if tokenizer.kind == "phones" and lexicon.is_file() else None
 
 
 def load_to_decode(

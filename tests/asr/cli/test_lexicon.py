@@ -85,6 +85,20 @@ def test_what_is_tuned_is_carried_by_the_bundle(place, capsys):
         assert (Path("again") / file.name).read_bytes() == file.read_bytes()
 
 
+def test_another_language_model_keeps_the_bundles_pronunciations(place, capsys):
+    both = ("--lm", "lm.arpa", "--lexicon", "lexicon.txt")
+    grid = ("--lm-weights", 0.5, "--scores", 0, "--beam-widths", 8)
+    assert run(capsys, "tune", "bundle", "--pairs", "pairs", *both, *grid)[0] == 0
+    Path("other").write_text("ODD EBB\nEBB A ODD\nA CAB\n")
+    train = ("lm", "train", "other", "--order", 2, "--output", "other.arpa", "--discount-fallback")
+    assert run(capsys, *train)[0] == 0
+    alone = best(capsys, "bundle", "1.wav", "--lm", "other.arpa")
+    given = best(capsys, "bundle", "1.wav", "--lm", "other.arpa", "--lexicon", "lexicon.txt")
+    assert alone["text"]
+    assert alone == given
+    assert alone["lm_score"] != best(capsys, "bundle", "1.wav")["lm_score"]
+
+
 def test_the_recogniser_takes_phrases_with_the_bundles_words(place, capsys, waveform_of):
     grid = ("--lm-weights", 0.5, "--scores", 0, "--beam-widths", 8)
     language = ("--lm", "lm.arpa", "--lexicon", "lexicon.txt")
