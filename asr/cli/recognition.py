@@ -133,7 +133,7 @@ def load_recognizer(
 ) -> Recognizer:
     """The bundle's recogniser, with the language model and lexicon of the command line if given.
 
-    Where a language model of words is given alone, words are said as the bundle's lexicon says.
+    A bundle of phones keeps its lexicon where a language model of words is given alone.
 
     ``gate`` says which audio holds no words, ``limits`` what audio is accepted. ``uses_language``
     is told the bundle's decoder; where it says no, the bundle's own language is not read.
@@ -156,13 +156,13 @@ def load_recognizer(
 
         lexicon = options.lexicon
         if lexicon is None and options.lm_units == "words":
-            lexicon = pronunciations(options.bundle, bundle.tokenizer)
+            lexicon = _pronunciations(options.bundle, bundle.tokenizer)
         language = Language.load(bundle.tokenizer, options.lm, lexicon, options.lm_units)
         bundle = replace(bundle, language=language)
     return Recognizer(bundle, options.device, backend=options.backend, limits=limits, gate=gate)
 
 
-def pronunciations(bundle: str | os.PathLike[str], tokenizer: Tokenizer) -> Path | None:
+def _pronunciations(bundle: str | os.PathLike[str], tokenizer: Tokenizer) -> Path | None:
     """The bundle's lexicon, if words cannot be had without one: if its tokens are phones."""
     from asr.bundle.contents import LEXICON
 

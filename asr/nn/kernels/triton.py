@@ -91,6 +91,16 @@ class Work:
     slots: int
     element: int
 
+    @classmethod
+    def forward(cls, rows: int, directions: int, cells: int, gates: int, element: int) -> Work:
+        """The gates of a cell are columns beside each other."""
+        return cls(rows, directions, cells, cells, SLOTS if gates > 1 else 1, element)
+
+    @classmethod
+    def back(cls, rows: int, directions: int, cells: int, gates: int, element: int) -> Work:
+        """The errors of all gates are read, and a cell is one column."""
+        return cls(rows, directions, cells, gates * cells, 1, element)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -214,7 +224,7 @@ def forward(
     tensors = (
         gates, weight_hh, outputs.c_n if peephole is None else peephole, lengths, state, *outputs,
     )  # fmt: skip
-    work = Work(B, D, H, H, SLOTS if G > 1 else 1, _element(gates.dtype))
+    work = Work.forward(B, D, H, G, _element(gates.dtype))
     _run("forward_steps", arguments, T, work, tensors, persistent, {"KEEP": training})
     return outputs
 
@@ -242,7 +252,7 @@ def backward(
         act, cells, weight_hh, c0 if peephole is None else peephole, lengths, c0, grad_hidden,
         errors, grad_h, grad_c, grad_peephole,
     )  # fmt: skip
-    work = Work(B, D, H, G * H, 1, _element(act.dtype))
+    work = Work.back(B, D, H, G, _element(act.dtype))
     _run("backward_steps", arguments, T, work, tensors, persistent, {})
     nothing = act.new_empty(0)
     return Gradients(

@@ -211,8 +211,7 @@ SMALL = Device(processors=20, shared_memory=99 * 1024)
 
 
 def work(B, D, H, *, gates=4, element=2, back=False):
-    inner, slots = (gates * H, 1) if back else (H, 1 if gates == 1 else triton.SLOTS)
-    return Work(B, D, H, inner, slots, element)
+    return (Work.back if back else Work.forward)(B, D, H, gates, element)
 
 
 @given(
@@ -278,8 +277,7 @@ from asr.nn.kernels import triton as ours, triton_kernels
 
 def compile(kernel, cell, element, H, capability, back):
     gates = len(ours.CELLS[cell].gates)
-    slots = 1 if back or gates == 1 else ours.SLOTS
-    work = ours.Work(32, 2, H, gates * H if back else H, slots, element)
+    work = (ours.Work.back if back else ours.Work.forward)(32, 2, H, gates, element)
     plan = ours.plan(work, ours.Device(100, 160 * 1024))
     precision = {2: "tf32", 4: "tf32", 8: "tf32x3"}[element]
     constants = ours._constants(cell, work, plan, precision) | {"KEEP": True}
