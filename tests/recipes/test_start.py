@@ -43,6 +43,7 @@ def begin(toy, data, run, init, *options):
     quiet = ["--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
     plain = ["--model.network.dropout", "0", "--model.spec_augment", "null", "--ema", "0"]
     plain += ["--model.objective.consistency", "0", "--model.objective.intermediate", "[]"]
+    plain += ["--data.augment", "null"]
     options = [*toy.where(data, run), *quiet, *plain, *options]
     return main(toy.recipe(), ["fit", "--init", str(init), *options])
 
@@ -314,7 +315,7 @@ def test_minutes_of_a_new_speaker_improve_on_the_model_they_began_from(
     others, new = ("jackson", "nicolas", "yweweler"), ("george",)
     quick = ["--trainer.enable_progress_bar", "false", "--model.network.dropout", "0.1"]
     quick += ["--model.spec_augment", "null", "--model.schedule.warmup_steps", "30"]
-    quick += ["--model.objective.consistency", "0", "--ema", "0"]
+    quick += ["--model.objective.consistency", "0", "--ema", "0", "--data.augment", "null"]
     small = ["--model.network.hidden_size", "64", "--model.network.num_layers", "2"]
     rate = ["--model.features.sample_rate", "8000", "--model.learning_rate", "5e-3"]
     first = recipe(others, range(5, 20), range(5), others)
