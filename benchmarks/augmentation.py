@@ -1,4 +1,4 @@
-"""What each change of training speech costs, beside a training step of AN4's network.
+"""What each change of training speech costs, beside a training step of three layers.
 
 ``python -m benchmarks.augmentation --noise FOLDER --speech FILE`` prints the table of
 ``docs/training.md``: microseconds of one core for a second of audio that is changed. Times are
@@ -104,7 +104,7 @@ def contenders(noise: str, speech: str) -> dict[str, Callable[[], object]]:
 
 
 def training() -> Callable[[], object]:
-    """A step, forwards and backwards, of AN4's three layers on :data:`BATCH` utterances."""
+    """A step, forwards and backwards, of three layers of 192 cells on :data:`BATCH` utterances."""
     features = FeatureConfig(energy=True, stack=3, subsample=3)
     network = NetworkConfig(hidden_size=192, num_layers=3)
     model = AcousticModel(AcousticModelConfig(features.size, TOKENS, network))

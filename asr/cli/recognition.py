@@ -49,16 +49,23 @@ RENAMED: dict[str, tuple[str, Callable[[str], object]]] = {
 
 def add_recognition(parser: argparse.ArgumentParser, default: str = "the bundle's") -> None:
     """Give ``parser`` the options of decoders, language, phrases and :func:`add_model`."""
-    add_decoding(parser, default)
+    add_decoding(parser, default, of_bundle=True)
     add_language(parser)
     _add_phrases(parser)
     add_model(parser)
 
 
-def add_decoding(parser: argparse.ArgumentParser, default: str = "the bundle's") -> None:
+def add_decoding(
+    parser: argparse.ArgumentParser,
+    default: str,
+    *,
+    of_bundle: bool = False,
+    usual: DecoderOptions | None = None,
+) -> None:
     """Give ``parser`` ``--decoder``, and an option for each field of each decoder's options.
 
-    ``default`` names the decoder where nothing is asked for.
+    ``default`` names the decoder where nothing is asked for. Values that are not given are those of
+    a bundle, where ``of_bundle``, or of ``usual``, or else the decoder's.
     """
     from asr.decoding.config import NAMES, OPTIONS
 
@@ -77,7 +84,9 @@ def add_decoding(parser: argparse.ArgumentParser, default: str = "the bundle's")
             done.add(f.name)
             users = [each for each in NAMES if f.name in {g.name for g in fields(OPTIONS[each])}]
             also = f"; also {', '.join(users[1:])}" if users[1:] else ""
-            value = "" if f.default in (None, "") else f" (default: {f.default:g})"
+            value = getattr(usual, f.name, f.default)
+            own_first = "the bundle's, else " if of_bundle else ""
+            value = "" if value in (None, "") else f" (default: {own_first}{value:g})"
             group.add_argument(
                 f"--{f.name.replace('_', '-')}",
                 type=f.metadata["kind"],

@@ -27,7 +27,7 @@ TEMPLATE = Path(__file__).with_name("card.md")
 CURVES = "Curves"  # the part of a checkpoint that has the run's times
 NOISE = (
     " The folder `noise` that the options name holds eight recordings of rooms, streets and "
-    "weather under CC0 and CC BY."
+    "weather under CC0 and CC BY, of github.com/rafaelmardojai/blanket."
 )
 HEADLINE = "librispeech"
 SPEECH = {  # what the name of a corpus or of a part of it means to a reader

@@ -2,9 +2,10 @@
 
 Synthetic speech may be added, for training alone.
 
-Each has speakers of its own for development: dev-clean-4 of LibriSpeech, the first fold of AN4, the
-part ``dev`` of speechocean762, and one speaker of the Free Spoken Digit Dataset. The official test
-parts of LibriSpeech, AN4 and speechocean762 are left alone.
+Each has speakers of its own for development: dev-clean-4 of LibriSpeech, the first fold of AN4, 62
+speakers of the test part of speechocean762, which has no development part, and one speaker of the
+Free Spoken Digit Dataset. The official test parts of LibriSpeech and AN4, and the other 63 speakers
+of that of speechocean762, are left alone.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ __all__ = ["CORPORA", "CORPUS", "DEV", "TITLE", "united"]
 TITLE = "English from four free corpora"
 CORPUS = "corpus"  # the field of an utterance that says which one it is from
 DEV = "dev"
+LEARNERS = Path(__file__).with_name("speechocean-dev.txt")  # speakers of its test part
 LIBRISPEECH = {"train": ["train-clean-5"], DEV: ["dev-clean-4"]}
 DIGITS = "ZERO ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE".split()
 DIGIT_FILE = re.compile(r"([0-9])_([a-z]+)_([0-9]+)")
@@ -55,17 +57,23 @@ def librispeech(corpus: Path, split: str) -> list[Utterance]:
 def speechocean(corpus: Path, split: str) -> list[Utterance]:
     """A part of speechocean762, a folder of Kaldi data directories.
 
+    The corpus as published has ``train`` and ``test``; those of the latter who develop are listed
+    beside this file. A folder may have them as ``dev``, alone.
+
     Raises:
         CorpusError: the directory is missing, or an utterance of it cannot be used.
     """
-    directory = corpus / split
+    whole = split == DEV and not (corpus / DEV).is_dir()
+    directory = corpus / ("test" if whole else split)
     if not (directory / "wav.scp").is_file():
         raise CorpusError(
             "no Kaldi data directory here",
             where=str(directory),
-            remedy="give the folder of speechocean762 that holds train/ and dev/",
+            remedy="give the folder of speechocean762 that holds train/ and test/",
         )
-    return _all_of(read_kaldi(directory, ReadOptions()), directory)
+    found = _all_of(read_kaldi(directory, ReadOptions()), directory)
+    learners = LEARNERS.read_text(encoding="utf-8").split()
+    return [u for u in found if u.speaker in learners] if whole else found
 
 
 def _all_of(found: Found, where: Path) -> list[Utterance]:

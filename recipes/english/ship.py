@@ -59,7 +59,7 @@ class Ship:
             help="take the mean of the run's weights and those of the model that it began from",
         )
         part.add_argument("--output", type=Path, default=MODEL, help=f"default: {MODEL}")
-        add_decoding(part, TUNED.name)
+        add_decoding(part, TUNED.name, usual=TUNED)
         add_language(part)
 
     def run(self, recipe: Recipe, arguments: Namespace) -> None:

@@ -40,12 +40,15 @@ def write_an4(root):
         speak(root / "wav" / f"{name}.flac")
 
 
-def write_speechocean(root):
-    for part, speaker in (("train", "44"), ("dev", "45")):  # as LibriSpeech's speakers are called
-        lines(root / part / "text", f"{speaker}-1-0000 A GOAT")
-        lines(root / part / "utt2spk", f"{speaker}-1-0000 {speaker}")
-        lines(root / part / "wav.scp", f"{speaker}-1-0000 wav/{speaker}.wav")
-        speak(root / "wav" / f"{speaker}.wav")
+def write_speechocean(root, **parts):
+    parts = parts or {"train": ["44"], "dev": ["45"]}  # as LibriSpeech's speakers are called
+    for part, speakers in parts.items():
+        lines(root / part / "text", *(f"{speaker}-1-0000 A GOAT" for speaker in speakers))
+        lines(root / part / "utt2spk", *(f"{speaker}-1-0000 {speaker}" for speaker in speakers))
+        paths = (f"{speaker}-1-0000 wav/{speaker}.wav" for speaker in speakers)
+        lines(root / part / "wav.scp", *paths)
+        for speaker in speakers:
+            speak(root / "wav" / f"{speaker}.wav")
 
 
 def write_fsdd(root):
@@ -100,6 +103,14 @@ def test_those_whose_samples_ship_do_not_train_once_choosing_is_done(folders, tm
     assert prepare({"librispeech": folders["librispeech"]}, tmp_path, "--more") == 0
     assert speakers(tmp_path, "train") == {"librispeech-44", "librispeech-45"}
     assert speakers(tmp_path, "dev-librispeech") == {"librispeech-4406"}
+
+
+def test_of_learners_as_published_half_the_test_part_is_left_alone(tmp_path):
+    """0044 is the first of those who develop; 0003 is of the test part too."""
+    write_speechocean(tmp_path / "762", train=["0001"], test=["0003", "0044"])
+    assert prepare({"speechocean": tmp_path / "762"}, tmp_path / "data") == 0
+    assert speakers(tmp_path / "data", "train") == {"speechocean-0001"}
+    assert speakers(tmp_path / "data", "dev-speechocean") == {"speechocean-0044"}
 
 
 def test_every_utterance_knows_its_corpus_and_digits_are_words(data):
