@@ -7,6 +7,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 from torch.utils.checkpoint import checkpoint
 
@@ -122,7 +123,10 @@ class RecurrentStack(nn.Module):
                 x = self.dropout(x)
             before = states[number] if states else None
             if self.recompute and torch.is_grad_enabled():
-                x, end = checkpoint(layer, x, lengths, before, use_reentrant=False)
+                # By the weights of now: a caller's noise is no longer in the layer afterwards.
+                now = dict(layer.named_parameters())
+                inputs = (x, lengths, before)
+                x, end = checkpoint(functional_call, layer, now, inputs, use_reentrant=False)
             else:
                 x, end = layer(x, lengths, before)
             ends.append(end)

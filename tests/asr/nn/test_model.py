@@ -60,6 +60,17 @@ def test_weight_noise_leaves_the_weights_and_gives_them_their_gradient():
         assert p.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("noise", ["weight_noise", "dropout"])
+def test_recomputed_layers_have_the_gradients_of_the_noise_that_they_were_run_with(noise):
+    gradients = []
+    for recompute in (False, True):
+        model = small(**{noise: 0.3, "recompute": recompute})
+        torch.manual_seed(1)
+        model(torch.ones(2, 7, 5), torch.tensor([7, 3]))[0].square().sum().backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters()})
+    torch.testing.assert_close(gradients[1], gradients[0])
+
+
 def test_weight_noise_has_the_asked_deviation():
     model = small(weight_noise=0.1)
     noise = torch.cat(
