@@ -91,14 +91,10 @@ def _read(cut: Cut, source: AudioSource, channel: int | None) -> Waveform:
     if source.type == SHARD:
         part = Part.of(source.source)
         path = Path(part.place)
-        whole = _decoded(part)
-        span = Waveform(whole.samples[: round(cut.duration * whole.sample_rate)], whole.sample_rate)
+        span = _span(_decoded(part), cut)
     elif path.suffix == RAW:
         order = (cut.supervisions[0].custom or {}).get("byte_order", "little")
-        whole = read_raw(path, cut.recording.sampling_rate, order)
-        first = round(cut.start * whole.sample_rate)
-        last = first + round(cut.duration * whole.sample_rate)
-        span = Waveform(whole.samples[first:last], whole.sample_rate)
+        span = _span(read_raw(path, cut.recording.sampling_rate, order), cut)
     else:
         span = read_file(path, cut.start, cut.duration, limits=LIMITS, channel=channel)
     if cut.duration - span.duration > SLACK:
@@ -108,6 +104,13 @@ def _read(cut: Cut, source: AudioSource, channel: int | None) -> Waveform:
             remedy="restore the file, or run `prepare` again",
         )
     return span
+
+
+def _span(whole: Waveform, cut: Cut) -> Waveform:
+    """What the cut has of the whole recording."""
+    first = round(cut.start * whole.sample_rate)
+    last = first + round(cut.duration * whole.sample_rate)
+    return Waveform(whole.samples[first:last], whole.sample_rate)
 
 
 def _decoded(part: Part) -> Waveform:

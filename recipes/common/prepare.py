@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from rich.text import Text
 
 from asr.types import CorpusError
 from recipes.common.corpus import Corpus, LeftOut, save_left_out, save_split_note
-from recipes.common.data import manifest_path
+from recipes.common.data import manifest_path, tokens_path
 from recipes.common.manifests import (
     Broken,
     Utterance,
@@ -25,9 +26,9 @@ from recipes.common.manifests import (
     save_cuts,
 )
 from recipes.common.normaliser import TextOptions
-from recipes.common.prepared_texts import check_lexicons, prepare_texts
+from recipes.common.prepared_texts import PreparedTexts, check_lexicons, prepare_texts
 from recipes.common.recipe import Recipe
-from recipes.common.shards import Sharding, write_shards
+from recipes.common.shards import Sharding, writing_shards
 from recipes.common.units.options import UnitOptions
 
 __all__ = ["PrepareOptions", "prepare", "prepare_corpus", "read_split"]
@@ -86,12 +87,7 @@ def prepare_corpus(recipe: Recipe, corpus: Corpus, data: Path, options: PrepareO
     texts = prepare_texts(recipe, corpus, options.text or recipe.text, options.units)
     corpus = replace(corpus, splits=texts.splits)
     cuts, left_out = _usable(corpus, skip_bad=options.skip_bad)
-    for split in corpus.splits:
-        placed = cuts[split]
-        if options.sharding is not None:
-            placed = write_shards(placed, data, split, options.sharding)
-        save_cuts(manifest_path(data, split), placed)
-    texts.save(data)
+    _save(data, cuts, texts, options.sharding)
     note = "\n".join(filter(None, (corpus.split_note, recipe.note(cuts)))) or None
     list_of_left_out = _save_notes(data, note, left_out)
     _print_table(f"{recipe.title} -> {data}", cuts, note)
@@ -171,6 +167,22 @@ def _left_out(broken: Broken) -> LeftOut:
     error = broken.error.at(str(broken.utterance.audio))
     why = f"{error.what} ({error.remedy})" if error.remedy else error.what
     return LeftOut(broken.utterance.id, str(error.where), why)
+
+
+def _save(
+    data: Path, cuts: dict[str, list[Cut]], texts: PreparedTexts, sharding: Sharding | None
+) -> None:
+    """Write the shards, if any, and only when all of them are there what speaks of them.
+
+    The token list of an earlier preparation goes first and that of this one comes last, so that
+    nobody trains on what an interruption has left of both.
+    """
+    shards = nullcontext(cuts) if sharding is None else writing_shards(cuts, data, sharding)
+    with shards as placed:
+        tokens_path(data).unlink(missing_ok=True)
+    for split, mine in placed.items():
+        save_cuts(manifest_path(data, split), mine)
+    texts.save(data)
 
 
 def _save_notes(data: Path, note: str | None, left_out: Sequence[LeftOut]) -> Path | None:

@@ -14,7 +14,8 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from asr.types import ConfigError, CorpusError
 from recipes.common.audio import SHARD, load_samples
 from recipes.common.parts import Part, is_url
 
-__all__ = ["FOLDER", "Sharding", "write_shards"]
+__all__ = ["FOLDER", "Sharding", "writing_shards"]
 
 FOLDER = "shards"
 KEPT = {".flac", ".ogg", ".oga", ".opus"}  # packed already: their bytes go into the shards
@@ -73,37 +74,53 @@ class Sharding:
         return cls(number or None, size or None, url)
 
 
-def write_shards(cuts: Sequence[Cut], data: Path, split: str, sharding: Sharding) -> list[Cut]:
-    """Write the audio of ``cuts`` to ``data/shards/SPLIT``, which appears whole or not at all.
+@contextmanager
+def writing_shards(
+    cuts: Mapping[str, Sequence[Cut]], data: Path, sharding: Sharding
+) -> Iterator[dict[str, list[Cut]]]:
+    """Write the audio of each split of ``cuts`` beside the folder ``data/shards/SPLIT``.
 
     FLAC and Opus files go in as they are; all else becomes FLAC of one channel, in 16 bits where
     these hold every sample, else in 24. The utterances' sequence is mixed.
 
-    Returns:
-        For each cut one whose audio is in the shards.
+    Yields:
+        For each cut of each split one whose audio is in the shards. When the context ends without
+        an exception, all of them come to their places; else what stood there is as it was.
 
     Raises:
-        ConfigError: there are fewer utterances than shards.
+        ConfigError: a split has fewer utterances than there shall be shards.
         AudioError: audio cannot be read.
         CorpusError: the disk refuses.
     """
-    if sharding.count is not None and sharding.count > len(cuts):
-        raise ConfigError(
-            f"{sharding.count} shards for the {len(cuts)} utterances of {split}",
-            remedy="give fewer, or a size",
-        )
+    for split, mine in cuts.items():
+        if sharding.count is not None and sharding.count > len(mine):
+            raise ConfigError(
+                f"{sharding.count} shards for the {len(mine)} utterances of {split}",
+                remedy="give fewer, or a size",
+            )
+    with ExitStack() as stack:
+        yield {
+            split: stack.enter_context(_writing(mine, data, split, sharding))
+            for split, mine in cuts.items()
+        }
+
+
+@contextmanager
+def _writing(
+    cuts: Sequence[Cut], data: Path, split: str, sharding: Sharding
+) -> Iterator[list[Cut]]:
     folder = data / FOLDER / split
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with replace_folder(folder) as draft:
             found = _write(cuts, draft, sharding, f"{FOLDER}/{split}")
+            yield [found[cut.id] for cut in cuts]
     except OSError as error:
         raise CorpusError(
             f"cannot write the shards: {error.strerror or error}",
             where=str(error.filename or folder),
             remedy="check the folder and the space left",
         ) from None
-    return [found[cut.id] for cut in cuts]
 
 
 def _write(cuts: Sequence[Cut], draft: Path, sharding: Sharding, name: str) -> dict[str, Cut]:

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import torch
 from lhotse import CutSet
+from lhotse.audio.backend import audio_backend
 
 from asr.tokens import Tokenizer
 from asr.types import AudioError, ConfigError, CorpusError
@@ -20,7 +21,7 @@ from recipes.common.batches import BatchLimits, BatchSampler
 from recipes.common.cli import main
 from recipes.common.data import SpeechDataModule, manifest_path, tokens_path
 from recipes.common.manifests import Utterance, read_manifest, save_cuts, usable_cuts
-from recipes.common.shards import Sharding, write_shards
+from recipes.common.shards import Sharding, writing_shards
 from tests.recipes import toy
 
 RATE = 16_000
@@ -60,6 +61,11 @@ def cuts(utterances):
     return usable_cuts(utterances)
 
 
+def write_shards(cuts, data, split, sharding):
+    with writing_shards({split: cuts}, data, sharding) as placed:
+        return placed[split]
+
+
 @pytest.fixture(scope="module")
 def folders(cuts, tmp_path_factory):
     """A data folder with single files, and one with shards."""
@@ -93,6 +99,18 @@ def test_the_audio_is_that_of_the_files(folders):
         assert other.supervisions[0].text == cut.supervisions[0].text
         assert other.supervisions[0].speaker == cut.supervisions[0].speaker
         assert other.duration == cut.duration
+
+
+def test_a_cut_of_a_manifest_of_ones_own_is_a_span_of_a_shard(folders):
+    for plain, sharded in zip(
+        *(read_manifest(manifest_path(data, "train")) for data in folders), strict=True
+    ):
+        mine, theirs = (
+            cut.truncate(offset=0.1, duration=0.125, preserve_id=True) for cut in (sharded, plain)
+        )
+        assert len(samples_of(mine)) == round(0.125 * RATE)
+        np.testing.assert_allclose(samples_of(mine), samples_of(sharded)[1600:3600], atol=1e-7)
+        assert largest_difference(mine, theirs) <= 2.0**-24 or sharded.id.startswith("span.")
 
 
 def batches(data, *, workers, rank=0, world_size=1, skip=0):
@@ -143,7 +161,9 @@ def test_lhotse_reads_the_shards_from_their_beginning_to_their_end(folders):
     assert [cut.id for cut in theirs] != list(mine)  # they are mixed
     for cut in theirs:
         assert cut.supervisions[0].text == mine[cut.id].supervisions[0].text
-        np.testing.assert_array_equal(cut.load_audio()[0], samples_of(mine[cut.id]))
+        with audio_backend("LibsndfileBackend"):  # its other ones depend on what is installed
+            read = cut.load_audio()[0]
+        np.testing.assert_array_equal(read, samples_of(mine[cut.id]))
 
 
 def tar_sizes(data):
@@ -271,6 +291,27 @@ def test_what_is_no_number_or_size_is_refused():
     with pytest.raises(ConfigError, match="is no URL"):
         Sharding.of("2", "bucket/x")
     assert Sharding.of("1.5GB") == Sharding(None, 1_500_000_000)
+
+
+@pytest.mark.filterwarnings("ignore:.*")  # Lightning's advice
+def test_a_preparation_that_fails_leaves_what_was_there_or_nothing_to_train_on(
+    tmp_path, monkeypatch, capsys
+):
+    data = tmp_path / "data"
+    arguments = ["prepare", "--corpus", str(tmp_path / "corpus"), "--data", str(data)]
+    assert main(toy.recipe(), arguments) == 0
+    before = {path.name: path.read_bytes() for path in data.iterdir()}
+    assert main(toy.recipe(), [*arguments, "--case", "upper", "--shards", "8"]) == 2
+    assert "8 shards for the 6 utterances of dev" in capsys.readouterr().err
+    assert {p.name: p.read_bytes() for p in data.iterdir() if p.is_file()} == before
+
+    def full(path, cuts):
+        raise CorpusError("cannot write: No space left on device", where=str(path))
+
+    monkeypatch.setattr("recipes.common.prepare.save_cuts", full)
+    assert main(toy.recipe(), [*arguments, "--case", "upper", "--shards", "2"]) == 2
+    assert toy.fit(data, tmp_path / "run") == 2
+    assert "tokens.txt" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore:.*")  # Lightning's advice
