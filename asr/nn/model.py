@@ -268,13 +268,8 @@ class AcousticModel(nn.Module):
         """
         if layers and chunking is not None:
             raise ConfigError("lower layers have no output by chunks", remedy="ask for none")
-        recurrent = [m for m in self.recurrent.modules() if isinstance(m, RecurrentLayer)]
-        for layer in layers:
-            if not 1 <= layer < len(recurrent):
-                raise ConfigError(
-                    f"no output can be had behind layer {layer}",
-                    remedy=f"give layers from 1 to {len(recurrent) - 1}, of a cell of ours",
-                )
+        self.check_lower(layers)
+        recurrent = self._recurrent_layers()
         found: dict[int, tuple[Tensor, Tensor]] = {}
 
         def keep(number: int, inputs: tuple[Tensor, ...], output: tuple[Tensor, State]) -> None:
@@ -290,6 +285,26 @@ class AcousticModel(nn.Module):
             for hook in hooks:
                 hook.remove()
         return [*((self._log_probs(found[n][0]), found[n][1]) for n in layers), last]
+
+    def check_lower(self, layers: Sequence[int]) -> None:
+        """Refuse layers, counted from 1, behind which no output can be had beside the last one's.
+
+        Raises:
+            ConfigError: there is no such layer below the last, or the cell is torch's own.
+        """
+        count = len(self._recurrent_layers())
+        for layer in layers:
+            if not 1 <= layer < count:
+                raise ConfigError(
+                    f"no output can be had behind layer {layer}",
+                    remedy=f"give layers from 1 to {count - 1}"
+                    if count > 1
+                    else "give none, or two layers at least of a cell of ours",
+                )
+
+    def _recurrent_layers(self) -> list[RecurrentLayer]:
+        """Our own, the lowest first; none where the cell is torch's."""
+        return [m for m in self.recurrent.modules() if isinstance(m, RecurrentLayer)]
 
     def num_frames(self, lengths: Tensor) -> Tensor:
         """Frames of log-probabilities for ``lengths (B,)`` frames of features: rounded up."""

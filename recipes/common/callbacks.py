@@ -93,23 +93,45 @@ class StopAtLastStep(Callback):
 class OptimizerOptions(Callback):
     """Gives a resumed run the learning rate and weight decay asked for now.
 
-    Lightning restores those of the run's beginning with the optimiser's state.
+    Lightning restores those of the run's beginning with the optimiser's state. A rate is changed as
+    far as what is asked for has changed: one that the training itself has lowered stays low.
     """
+
+    def __init__(self) -> None:
+        self.before: list[float] = []  # peaks asked for when the checkpoint was written
+        self.asked: list[tuple[float, dict[str, Any]]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """The learning rates asked for."""
+        return {"peaks": [peak for peak, _ in self.asked]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what was asked for before."""
+        self.before = state_dict["peaks"]
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remember what the options say, before the state is restored."""
-        self.asked = [(_peak(group), group["weight_decay"]) for group in _groups(trainer)]
+        self.asked = [
+            (_peak(group), {name: group[name] for name in ("weight_decay",) if name in group})
+            for group in _groups(trainer)
+        ]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put it in the place of what was restored."""
-        for group, (peak, weight_decay) in zip(_groups(trainer), self.asked, strict=True):
-            group["weight_decay"] = weight_decay
-            if peak != _peak(group):
-                group["lr"] *= peak / _peak(group)
-                group["initial_lr"] = peak
+        groups = _groups(trainer)
+        # Runs of earlier versions do not say what was asked for: their schedules do, or none can.
+        before = self.before or [_peak(group) for group in groups]
+        for group, (peak, others), was in zip(groups, self.asked, before, strict=True):
+            group.update(others)
+            if peak != was and (self.before or "initial_lr" in group):
+                group["lr"] *= peak / was
+                if "initial_lr" in group:
+                    group["initial_lr"] = peak
         for config in trainer.lr_scheduler_configs:
-            groups = config.scheduler.optimizer.param_groups
-            config.scheduler.base_lrs = [_peak(group) for group in groups]
+            if hasattr(config.scheduler, "base_lrs"):
+                config.scheduler.base_lrs = [
+                    _peak(group) for group in config.scheduler.optimizer.param_groups
+                ]
 
 
 def _groups(trainer: pl.Trainer) -> list[dict[str, Any]]:

@@ -50,6 +50,7 @@ from recipes.common.unknown import check_names
 
 __all__ = ["SpeechCLI"]
 
+MAX_SEED = 2**32 - 1  # NumPy's
 SEED_HOURS = 1.0  # of audio, for statistics that a stream begins with
 
 
@@ -106,6 +107,11 @@ class SpeechCLI(LightningCLI):
         """
         try:
             super().parse_arguments(parser, args)
+            if not 0 <= self.config["seed_everything"] <= MAX_SEED:
+                raise ConfigError(
+                    f"--seed_everything is {self.config['seed_everything']}",
+                    remedy=f"give a number from 0 to {MAX_SEED}",
+                )
             run_dir, resume = Path(self.config["run_dir"]), self.config["resume"]
             self.checkpoint = checkpoint_to_resume(run_dir, resume=resume)
             if self.checkpoint is not None:

@@ -15,7 +15,7 @@ from asr.augment import SpecAugment, SpecAugmentConfig
 from asr.decoding import GreedyOptions, Priors, make_decoder
 from asr.features import FeatureConfig, FeatureExtractor
 from asr.nn.ctc import CTCLoss, consistency_loss
-from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
+from asr.nn.model import PEER, AcousticModel, AcousticModelConfig, NetworkConfig
 from asr.scoring import ErrorCounts, token_errors
 from asr.tokens import Tokenizer
 from asr.types import ConfigError
@@ -77,6 +77,12 @@ class SpeechModule(pl.LightningModule):
         self.dual_mode = dual_mode
         if objective.consistency and self.augment is None:
             raise ConfigError("consistency needs masks", remedy="give spec_augment as well")
+        self.model.check_lower(objective.intermediate)
+        if dual_mode is not None and network.cell == PEER:
+            raise ConfigError(
+                f"{PEER} cannot be run by chunks",
+                remedy="leave out dual_mode, or take a cell of ours",
+            )
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.schedule = schedule

@@ -71,12 +71,15 @@ def _renamed(path: Path) -> str | None:
     if not moved:
         return None
     for name in IGNORED if "network" in moved else ():
-        (values.get("trainer") or {}).pop(name, None)
+        if isinstance(values.get("trainer"), dict):
+            values["trainer"].pop(name, None)
     return yaml.safe_dump(values)
 
 
 def _move(model: dict[str, Any], section: str, names: Sequence[str]) -> bool:
     """Move options of these names into a section of ``model``; says whether there were any."""
+    if not isinstance(model.get(section) or {}, dict):
+        return False  # the parser has the words for it
     old = {name: model.pop(name) for name in names if name in model}
     if old:
         model[section] = {**old, **(model.get(section) or {})}

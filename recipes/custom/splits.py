@@ -50,6 +50,8 @@ class SplitOptions:
             raise ConfigError(
                 f"lists of splits, and --split-by {self.by}", remedy="give one of the two"
             )
+        if self.seed < 0:
+            raise ConfigError(f"the seed of the choice is {self.seed}", remedy="give 0 or more")
 
 
 @dataclass(frozen=True)

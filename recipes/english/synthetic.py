@@ -11,6 +11,7 @@ pitch that is changed by resampling, with the vocal tract: a voice then is sever
 from __future__ import annotations
 
 import lzma
+import math
 import random
 import shutil
 import subprocess
@@ -84,6 +85,8 @@ class Synthesise:
             raise ConfigError(
                 "this is there already", where=str(folder), remedy="give a new folder"
             )
+        if not 0.0 < hours < math.inf:
+            raise ConfigError(f"--hours is {hours}", remedy="give a number above 0")
         voices = {name: _voice(name) for name in arguments.voices}
         count = int(hours * 3600 / (SECONDS_A_WORD * WORDS[0]))
         found = sentences(arguments.texts, count, arguments.seed)

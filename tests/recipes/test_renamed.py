@@ -45,7 +45,13 @@ def test_old_names_in_a_configuration_mean_the_new(form, tmp_path):
     }
 
 
-@pytest.mark.parametrize("content", ["model:\n  network: {cell: lstm}\n", "a: [", None])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("model:\n  network: {cell: lstm}\n", "a: [", None),
+        *("model: {hidden_size: 5, network: abc}\n", "model: {warmup_steps: 5, schedule: [1]}\n"),
+    ],
+)
 def test_other_configurations_are_left_to_the_parser(content, tmp_path):
     path = tmp_path / "config.yaml"
     if content is not None:

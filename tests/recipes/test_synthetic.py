@@ -104,6 +104,9 @@ def test_what_cannot_be_is_refused(flite, text, tmp_path, capsys, monkeypatch):
     assert "this is there" in capsys.readouterr().err
     assert synthesise(tmp_path / "none.txt", tmp_path / "a") == 2
     assert "none.txt: cannot be read" in capsys.readouterr().err
+    for hours in ("0", "-1", "nan", "inf"):
+        assert synthesise(text, tmp_path / "a", "--hours", hours) == 2
+        assert "--hours is" in capsys.readouterr().err
     few = tmp_path / "few.txt"
     few.write_text("A SENTENCE OF FIVE WORDS\n")
     assert synthesise(few, tmp_path / "b") == 2

@@ -119,6 +119,16 @@ def test_what_was_dropped_takes_effect(toy, toy_data, tmp_path, capsys):
     assert not (run / "tensorboard").exists()
 
 
+@pytest.mark.parametrize(
+    "optimizer",
+    [["Rprop"], ["LBFGS", "--optimizer.max_iter", "2"], ["SGD", "--optimizer.lr", "0.01"]],
+    ids=" ".join,
+)
+def test_an_optimiser_without_weight_decay_trains(toy, toy_data, tmp_path, capsys, optimizer):
+    code, _, error = attempt(toy, toy_data, tmp_path / "run", capsys, "--optimizer", *optimizer)
+    assert code == 0, error
+
+
 @pytest.mark.parametrize("name", OPTIONS)
 def test_what_cannot_work_is_refused_in_one_line(toy, toy_data, tmp_path, capsys, name):
     if name == "accelerator" and torch.cuda.is_available():
@@ -166,6 +176,10 @@ def test_what_cannot_work_is_refused_in_one_line(toy, toy_data, tmp_path, capsys
         ["--model.schedule.kind", "sine"],
         ["--model.objective.normalisation", "per_frame"],
         ["--seed_everything", "chance"],
+        ["--seed_everything", "-1"],
+        ["--seed_everything", "4294967296"],
+        ["--model.objective.intermediate", "[1]"],  # there is one layer
+        ["--model.network.cell", "torch-lstm", "--model.dual_mode.probability", "0.1"],
         ["--lr_scheduler", "ExponentialLR", "--lr_scheduler.gamma", "0.9"],
     ],
     ids=" ".join,

@@ -148,6 +148,8 @@ def test_what_cannot_be_divided_is_said_with_the_remedy():
     most = SplitOptions(amounts={"dev": Amount(seconds=90.0), "test": Amount(share=0.5)})
     with pytest.raises(CorpusError, match="nothing to train on"):
         split_up(utterances, {}, measure, most)
+    with pytest.raises(ConfigError, match="seed"):
+        SplitOptions(seed=-1)
     with pytest.raises(ConfigError, match="--dev"):
         split_up(utterances, {}, measure, SplitOptions(amounts={"dev": Amount(share=0.0)}))
     with pytest.raises(CorpusError, match="nothing to train on"):
