@@ -15,6 +15,7 @@ from asr.tokens import Tokenizer
 from asr.types import ConfigError, Waveform
 from recipes.an4.__main__ import RECIPE as AN4
 from recipes.common.ablation.command import Ablation
+from recipes.common.ablation.drive import result_of
 from recipes.common.ablation.plan import arguments, jobs, read_plan
 from recipes.common.cli import main
 from recipes.common.compare import compare
@@ -127,15 +128,68 @@ def test_all_rows_are_trained_once_and_what_failed_is_done_later(toy, tmp_path, 
     assert "other options of fit" in capsys.readouterr().err
 
 
+def test_options_that_cannot_be_may_be_mended(toy, tmp_path, capsys):
+    """A row that has not begun to train is bound to nothing."""
+    plan = "seeds: [0]\nrows: {base: {fit: {%s: 8}}}\nfit: {trainer.max_epochs: 1}\n"
+    assert ablation(Commands(toy), tmp_path, plan % "model.netwrok.hidden_size") == 2
+    assert "base, seed 0: fit failed" in capsys.readouterr().err
+    assert ablation(Commands(toy), tmp_path, plan % "model.network.hidden_size") == 0
+
+
+def test_an_error_rate_is_of_the_speech_as_it_is_once_all_is_evaluated(toy, tmp_path):
+    """Not of a condition beside it, nor of what an evaluation has left that was ended."""
+    plan = """
+seeds: [0]
+fit: {trainer.max_epochs: 1}
+evaluate: {conditions: "8khz,gain", lm: null, nist: false}
+rows: {base: }
+"""
+    broken = Commands(toy, lambda words: words[0] == "evaluate")
+    assert ablation(broken, tmp_path, plan) == 2
+    results = tmp_path / "root" / "base" / "seed-0" / "ablation"
+    results.mkdir()
+    (results / "dev.greedy.jsonl").write_text("")
+    (results / "dev.greedy.json").write_text('{"options": {"split": "dev"}}')
+    (job,) = jobs(read_plan(tmp_path / "plan.yaml"), tmp_path / "root", {})
+    assert result_of(job) is None
+    rest = Commands(toy)
+    assert ablation(rest, tmp_path, plan) == 0
+    assert steps(rest) == {"evaluate": 1}
+    assert sorted(path.name for path in results.glob("*.jsonl")) == [
+        *("dev.greedy.8khz.jsonl", "dev.greedy.gain.jsonl", "dev.greedy.jsonl")
+    ]
+    assert result_of(job) == results / "dev.greedy.jsonl"
+    (job.run / "ablation.json").write_text("[1]")  # damaged: there is still a result
+    assert ablation(Commands(toy), tmp_path, plan) == 0
+
+
 def test_options_reach_the_commands_as_they_read_them():
     fit = {"a.b": [2, 1], "c": None, "d": True, "e": {"folder": "x"}, "f": "torch-lstm"}
     words = arguments(fit, yaml_values=True)
     assert words[:6] == ["--a.b", "[2, 1]", "--c", "null", "--d", "true"]
     assert words[6:] == ["--e", '{"folder": "x"}', "--f", "torch-lstm"]
     prepare = {"units": "phones", "lexicon": ["a.txt", "cmudict"], "skip-bad": True}
+    prepare |= {"words": None, "keep-sa": False}
     assert arguments(prepare) == [
         *("--units", "phones", "--lexicon", "a.txt", "cmudict", "--skip-bad")
     ]
+
+
+def test_each_preparation_has_a_folder_of_its_own_that_a_disk_can_name(tmp_path):
+    path = tmp_path / "plan.yaml"
+    long = {name: f"/somewhere/{'far/' * 15}away/{name}" for name in "abcdefgh"}
+    path.write_text(f"""
+seeds: [0]
+rows:
+  base:
+  slash: {{prepare: {{lexicon: d/l.txt}}}}
+  hyphen: {{prepare: {{lexicon: d-l.txt}}}}
+  long: {{prepare: {json.dumps(long)}}}
+""")
+    folders = [job.data for job in jobs(read_plan(path), tmp_path / "root", {})]
+    assert len(set(folders)) == 4
+    for folder in folders:
+        folder.mkdir(parents=True)
 
 
 def test_rows_with_the_same_data_share_a_folder(tmp_path):
@@ -174,6 +228,13 @@ rows:
         ("seeds: [0]\nrows: {}", "no rows"),
         ("seeds: []\nrows: {a: }", r"seeds are \[\]"),
         ("seeds: [0, 0]\nrows: {a: }", "seeds are"),
+        ("seeds: [[0]]\nrows: {a: }", "seeds are"),
+        ("seeds: [true]\nrows: {a: }", "seeds are"),
+        ("seeds: [0]\nrows: {a: {says: 0.2}}", "says of a is 0.2.*in quotes"),
+        ("seeds: [0]\nrows: {a: , b: {of: [a]}}", r"of of b is \['a'\]"),
+        ("seeds: [0]\nrows: {a: {fit: {x: 2024-01-01}}}", "x of fit for a is"),
+        ("seeds: [0]\nrows: {a: {fit: {1: 2}}}", "options of fit for a"),
+        ("seeds: [0]\ngap: [[a], [b]]\nrows: {a: , b: }", "the gap is"),
         ("seeds: [0]\nrows: {a: {fitt: {}}}", "unknown a's options fitt"),
         ("seeds: [0]\nrows: {a: {fit: [1]}}", "options of fit for a"),
         ("seeds: [0]\nrows: {a/b: }", "'a/b' cannot name a row"),

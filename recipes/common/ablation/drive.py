@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -35,9 +36,18 @@ def in_a_process(recipe: str) -> Command:
 
 
 def result_of(job: Job) -> Path | None:
-    """The rows of a finished run; None of any other."""
-    found = sorted((job.run / RESULTS).glob("*.jsonl"))
-    return found[0] if found else None
+    """The rows of a finished run, of the first split that is evaluated; None of any other.
+
+    What was evaluated in a condition (``evaluate: {conditions: ...}``) is beside it.
+    """
+    if not _read(job.run / STATE).get("evaluated", True):  # earlier versions do not say
+        return None
+    split = str(job.evaluate.get("split", "dev")).partition(",")[0]
+    for rows in sorted((job.run / RESULTS).glob("*.jsonl")):
+        told = _read(rows.with_suffix(".json")).get("options", {})
+        if told.get("split") == split and not told.get("condition"):
+            return rows
+    return None
 
 
 @dataclass(frozen=True)
@@ -59,14 +69,15 @@ class Driver:
             ConfigError: it was.
         """
         before = _read(job.run / STATE)
-        if not before:
-            return
-        made = {"prepare": job.run, "fit": job.run}
-        if result_of(job) is not None:
+        made: dict[str, Path] = {}
+        is_evaluated = result_of(job) is not None
+        if is_evaluated or _has_begun(job.run):
+            made |= {"prepare": job.run, "fit": job.run}
+        if is_evaluated:
             made["evaluate"] = job.run / RESULTS
         for part, folder in made.items():
             now = _plain(getattr(job, part))
-            if before[part] != now:
+            if before.get(part, now) != now:
                 raise ConfigError(
                     f"this was made with other options of {part}: {before[part]}, now {now}",
                     where=str(folder),
@@ -108,13 +119,13 @@ class Driver:
     def _fit(self, job: Job) -> int:
         if _is_trained(job.run):
             return 0
-        _write_state(job, trained=False)
+        _write_state(job)
         given = {
             "data.data_dir": str(job.data),
             "run_dir": str(job.run),
             "seed_everything": job.seed,
             "trainer.enable_progress_bar": False,
-            "resume": (job.run / "checkpoints" / "last.ckpt").exists(),
+            "resume": _has_begun(job.run),
         }
         words = ["fit", *arguments({**given, **job.fit}, yaml_values=True)]
         code = self.command(words, job.run / LOG)
@@ -123,20 +134,30 @@ class Driver:
         return code
 
     def _evaluate(self, job: Job) -> int:
+        results = job.run / RESULTS
+        if results.is_dir():
+            shutil.rmtree(results)  # of an evaluation that did not come to its end
         _write_state(job, trained=True)
-        places = ["--run", str(job.trained), "--data", str(job.data)]
-        places += ["--results", str(job.run / RESULTS)]
-        return self.command(["evaluate", *places, *arguments(job.evaluate)], job.run / LOG)
+        places = ["--run", str(job.trained), "--data", str(job.data), "--results", str(results)]
+        code = self.command(["evaluate", *places, *arguments(job.evaluate)], job.run / LOG)
+        if not code:
+            _write_state(job, trained=True, evaluated=True)
+        return code
 
 
 def _is_trained(run: Path) -> bool:
-    return bool((_read(run / STATE) or {}).get("trained"))
+    return bool(_read(run / STATE).get("trained"))
 
 
-def _write_state(job: Job, *, trained: bool) -> None:
+def _has_begun(run: Path) -> bool:
+    """Whether there is a checkpoint to go on from."""
+    return any((run / "checkpoints").glob("*.ckpt"))
+
+
+def _write_state(job: Job, *, trained: bool = False, evaluated: bool = False) -> None:
     """Keep what the run was made with beside it."""
     options = {part: getattr(job, part) for part in ("prepare", "fit", "evaluate")}
-    state = {**options, "trained": trained}
+    state = {**options, "trained": trained, "evaluated": evaluated}
     write_text(job.run / STATE, json.dumps(state, indent=2) + "\n")
 
 
@@ -145,9 +166,10 @@ def _plain(values: Any) -> Any:
     return json.loads(json.dumps(values))
 
 
-def _read(path: Path) -> Any:
-    """What is in a file of state; None where there is none."""
+def _read(path: Path) -> dict[str, Any]:
+    """What is in a file of state; nothing where there is none, or no such file."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
+        return {}
+    return found if isinstance(found, dict) else {}

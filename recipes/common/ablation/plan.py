@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from asr.types import ConfigError
 
 __all__ = ["Job", "Plan", "Row", "arguments", "jobs", "read_plan"]
 
+MAX_LABEL = 100  # characters of a folder's name
 PLACE = re.compile(r"\{(\w+)\}")
 NAME = re.compile(r"[\w.-]+")
 
@@ -110,6 +112,11 @@ def read_plan(path: Path) -> Plan:
                 raise ConfigError(
                     f"{name!r} cannot name a row", remedy="use letters, digits, hyphens and dots"
                 )
+            for part in ("says", "of"):
+                if not isinstance(text := getattr(row, part), str):
+                    raise ConfigError(
+                        f"{part} of {name} is {text!r}", remedy="give text, in quotes"
+                    )
             _check_options(name, row)
         _check_names(plan, rows)
     except ConfigError as error:
@@ -122,8 +129,8 @@ def _are_seeds(values: object) -> bool:
     return (
         isinstance(values, Sequence)
         and bool(values)
+        and all(type(seed) is int for seed in values)
         and len(set(values)) == len(values)
-        and all(isinstance(seed, int) for seed in values)
     )
 
 
@@ -134,11 +141,18 @@ def _check_options(name: str, part: Plan | Row) -> None:
         ConfigError: there are some.
     """
     for command in ("prepare", "fit", "evaluate"):
-        if not isinstance(getattr(part, command), Mapping):
+        values = getattr(part, command)
+        if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
             raise ConfigError(
-                f"options of {command} for {name} are {getattr(part, command)!r}",
-                remedy="give values by name",
+                f"options of {command} for {name} are {values!r}", remedy="give values by name"
             )
+        for key, value in values.items():
+            try:
+                json.dumps(value)
+            except TypeError:
+                raise ConfigError(
+                    f"{key} of {command} for {name} is {value!r}", remedy="give it in quotes"
+                ) from None
 
 
 def _check_names(plan: Plan, rows: Mapping[str, Row]) -> None:
@@ -163,7 +177,7 @@ def _check_names(plan: Plan, rows: Mapping[str, Row]) -> None:
             )
     gap = plan.gap
     is_pair = isinstance(gap, Sequence) and len(gap) == 2 and gap[0] != gap[1]
-    if gap is not None and not (is_pair and all(name in rows for name in gap)):
+    if gap is not None and not (is_pair and all(name in list(rows) for name in gap)):
         raise ConfigError(
             f"the gap is {gap!r}", remedy="name two rows in a list, the worse one first"
         )
@@ -199,9 +213,13 @@ def _job(plan: Plan, root: Path, places: Mapping[str, str], name: str, seed: int
 
 
 def _label(options: Values) -> str:
-    """A folder's name that tells the options."""
+    """A folder's name that tells the options, with a digest of them where it cannot tell all."""
     told = "-".join(f"{name}-{value}" for name, value in options.items())
-    return re.sub(r"[^\w.]+", "-", told).strip("-")
+    label = re.sub(r"[^\w.]+", "-", told).strip("-")
+    if label == told and len(label) <= MAX_LABEL:
+        return label
+    digest = hashlib.sha256(told.encode()).hexdigest()[:8]
+    return f"{label[:MAX_LABEL]}-{digest}"
 
 
 def _filled(value: Any, places: Mapping[str, str], row: str) -> Any:
@@ -223,11 +241,13 @@ def _filled(value: Any, places: Mapping[str, str], row: str) -> Any:
 def arguments(options: Values, *, yaml_values: bool = False) -> list[str]:
     """Options as words of a command line.
 
-    A list is several words, and ``true`` is the name alone; with ``yaml_values`` every value is one
-    word, as `fit` reads it.
+    A list is several words, ``true`` is the name alone, and ``false`` and null are nothing; with
+    ``yaml_values`` every value is one word, as `fit` reads it.
     """
     words: list[str] = []
     for name, value in options.items():
+        if not yaml_values and (value is None or value is False):
+            continue
         words.append(f"--{name}")
         if yaml_values:
             words.append(value if isinstance(value, str) else json.dumps(value))
