@@ -13,6 +13,8 @@ from asr.types import CorpusError
 from recipes.common.manifests import Utterance
 
 __all__ = [
+    "LEFT_OUT_FILE",
+    "NOTE_FILE",
     "Corpus",
     "LeftOut",
     "add_corpus_option",
@@ -20,6 +22,8 @@ __all__ = [
     "save_split_note",
     "split_note",
 ]
+
+LEFT_OUT_FILE, NOTE_FILE = "left_out.tsv", "split.json"
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Corpus:
             None: no speaker may be.
         unions: splits that hold the speakers of others, though never those of train.
         tokens: all tokens, where they are known; none for those of the training texts.
+        inputs: files and folders that it was read from, beside the audio.
     """
 
     where: str
@@ -54,6 +59,7 @@ class Corpus:
     split_note: str | None = None
     unions: Sequence[str] = ()
     tokens: Sequence[str] = ()
+    inputs: Sequence[Path] = ()
 
 
 def save_left_out(data: Path, left_out: Sequence[LeftOut]) -> Path | None:
@@ -62,7 +68,7 @@ def save_left_out(data: Path, left_out: Sequence[LeftOut]) -> Path | None:
     Raises:
         OSError: it cannot be written.
     """
-    path = data / "left_out.tsv"
+    path = data / LEFT_OUT_FILE
     if not left_out:
         path.unlink(missing_ok=True)
         return None
@@ -73,7 +79,7 @@ def save_left_out(data: Path, left_out: Sequence[LeftOut]) -> Path | None:
 
 
 def _note_path(data: Path) -> Path:
-    return data / "split.json"
+    return data / NOTE_FILE
 
 
 def save_split_note(data: Path, note: str | None) -> None:

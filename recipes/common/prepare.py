@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,8 +13,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from asr.files.write import Guard
 from asr.types import CorpusError
-from recipes.common.corpus import Corpus, LeftOut, save_left_out, save_split_note
+from recipes.common.corpus import (
+    LEFT_OUT_FILE,
+    NOTE_FILE,
+    Corpus,
+    LeftOut,
+    save_left_out,
+    save_split_note,
+)
 from recipes.common.data import manifest_path, tokens_path
 from recipes.common.manifests import (
     Broken,
@@ -23,13 +31,14 @@ from recipes.common.manifests import (
     check_ids,
     describe,
     refuse,
-    save_cuts,
+    writing_cuts,
 )
 from recipes.common.normaliser import TextOptions
-from recipes.common.prepared_texts import PreparedTexts, check_lexicons, prepare_texts
+from recipes.common.prepared_texts import FILES, PreparedTexts, prepare_texts
 from recipes.common.recipe import Recipe
+from recipes.common.shards import FOLDER as SHARDS
 from recipes.common.shards import Sharding, writing_shards
-from recipes.common.units.options import UnitOptions
+from recipes.common.units.options import OF_LEXICONS, UnitOptions
 
 __all__ = ["PrepareOptions", "prepare", "prepare_corpus", "read_split"]
 
@@ -63,7 +72,7 @@ def prepare(
         CorpusError: the corpus is not laid out as published, or see there.
     """
     splits = {split: read_split(recipe, corpus, split) for split in recipe.splits}
-    prepare_corpus(recipe, Corpus(str(corpus), splits), data, options)
+    prepare_corpus(recipe, Corpus(str(corpus), splits, inputs=(corpus,)), data, options)
 
 
 def prepare_corpus(recipe: Recipe, corpus: Corpus, data: Path, options: PrepareOptions) -> None:
@@ -75,15 +84,15 @@ def prepare_corpus(recipe: Recipe, corpus: Corpus, data: Path, options: PrepareO
     Raises:
         CorpusError: a text is missing, a speaker is in two splits, words have no pronunciation, or
             recordings cannot be used (the message names them all); or the disk refuses.
-        ConfigError: the units cannot be made.
+        ConfigError: the units cannot be made, or something would be written over what is read.
         MissingPackageError: they need a package that is not installed.
     """
     _refuse_stale(data, corpus.splits)
+    _check_targets(data, corpus, options.units)
     for split, utterances in corpus.splits.items():
         check_ids(manifest_path(data, split), utterances)
     if corpus.split_note is None:
         _check_speakers(corpus.splits, corpus.unions)
-    check_lexicons(data, options.units)
     texts = prepare_texts(recipe, corpus, options.text or recipe.text, options.units)
     corpus = replace(corpus, splits=texts.splits)
     cuts, left_out = _usable(corpus, skip_bad=options.skip_bad)
@@ -124,6 +133,22 @@ def _refuse_stale(data: Path, splits: Iterable[str]) -> None:
                 where=str(path),
                 remedy="remove it, or give another folder by --data",
             )
+
+
+def _check_targets(data: Path, corpus: Corpus, units: UnitOptions | None) -> None:
+    """Refuse to write over what is read: the corpus, its audio, lexicons.
+
+    Raises:
+        ConfigError: something would be lost.
+    """
+    audio = {utterance.audio for split in corpus.splits.values() for utterance in split}
+    lexicons = [] if units is None else [*units.lexicons, units.words]
+    guard = Guard([*corpus.inputs, *audio, *(name for name in lexicons if name != OF_LEXICONS)])
+    for split in corpus.splits:
+        guard.check(manifest_path(data, split))
+        guard.check(data / SHARDS / split)
+    for name in (*FILES, LEFT_OUT_FILE, NOTE_FILE, tokens_path(data).name):
+        guard.check(data / name)
 
 
 def _check_speakers(splits: Mapping[str, Sequence[Utterance]], unions: Sequence[str]) -> None:
@@ -172,16 +197,18 @@ def _left_out(broken: Broken) -> LeftOut:
 def _save(
     data: Path, cuts: dict[str, list[Cut]], texts: PreparedTexts, sharding: Sharding | None
 ) -> None:
-    """Write the shards, if any, and only when all of them are there what speaks of them.
+    """Write shards, if any, and manifests, which come to their places together, then the texts'.
 
     The token list of an earlier preparation goes first and that of this one comes last, so that
     nobody trains on what an interruption has left of both.
     """
-    shards = nullcontext(cuts) if sharding is None else writing_shards(cuts, data, sharding)
-    with shards as placed:
+    with ExitStack() as stack:
+        placed: Mapping[str, Sequence[Cut]] = cuts
+        if sharding is not None:
+            placed = stack.enter_context(writing_shards(cuts, data, sharding))
+        for split, mine in placed.items():
+            stack.enter_context(writing_cuts(manifest_path(data, split), mine))
         tokens_path(data).unlink(missing_ok=True)
-    for split, mine in placed.items():
-        save_cuts(manifest_path(data, split), mine)
     texts.save(data)
 
 

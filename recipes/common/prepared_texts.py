@@ -8,7 +8,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from asr.files.write import Guard
 from asr.tokens import BLANK, Tokenizer
 from asr.types import CorpusError
 from recipes.common.characters import (
@@ -31,14 +30,17 @@ from recipes.common.dropped import (
     save_dropped,
 )
 from recipes.common.manifests import Utterance
+from recipes.common.normaliser import FILE as TEXT_FILE
 from recipes.common.normaliser import TextOptions, save_text_options
 from recipes.common.recipe import Recipe
 from recipes.common.units.choice import Units, choose_units
 from recipes.common.units.lexicon import GUESSED_FILE, LEXICON_FILE, save_lexicon
-from recipes.common.units.options import OF_LEXICONS, UnitOptions
+from recipes.common.units.options import UnitOptions
 
-__all__ = ["PreparedTexts", "check_lexicons", "prepare_texts"]
+__all__ = ["FILES", "PreparedTexts", "prepare_texts"]
 
+# What is written beside the manifests, or removed.
+FILES = (TEXT_FILE, DROPPED_FILE, CHARACTERS_FILE, LEXICON_FILE, GUESSED_FILE)
 TOKENS_SHOWN = 100
 FEW = 10  # guessed words in a line
 
@@ -114,18 +116,6 @@ class PreparedTexts:
         if self.units.only_in_words:
             phones = " ".join(self.units.only_in_words)
             print(f"phones of the words asked for that no training text has: {phones}")
-
-
-def check_lexicons(data: Path, units: UnitOptions | None) -> None:
-    """Refuse to write the lexicons of ``data`` over those that are read.
-
-    Raises:
-        ConfigError: one would be lost.
-    """
-    if units is not None and units.kind == "phones":
-        guard = Guard([name for name in (*units.lexicons, units.words) if name != OF_LEXICONS])
-        for name in (LEXICON_FILE, GUESSED_FILE):
-            guard.check(data / name)
 
 
 def prepare_texts(

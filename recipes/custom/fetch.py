@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 from rich.console import Console
@@ -23,7 +24,8 @@ FOLDER = "audio"
 def fetched(entries: Sequence[Entry], data: Path) -> tuple[list[Entry], list[LeftOut]]:
     """Entries whose recordings are files, and those whose recordings cannot be made.
 
-    A recording of several entries is made once.
+    A recording of several entries is made once. Nothing is overwritten: a file of the same name
+    with other content stays, since it may be what the recording is made from.
 
     Raises:
         CorpusError: the disk refuses.
@@ -34,9 +36,7 @@ def fetched(entries: Sequence[Entry], data: Path) -> tuple[list[Entry], list[Lef
     for where, audio in track(
         wanted.items(), description="fetching", console=Console(stderr=True), transient=True
     ):
-        name = _free_name(audio.name, names)
-        names.add(name)
-        made[where] = _make(audio, data / FOLDER / name)
+        made[where] = _make(audio, data / FOLDER, names)
     found, bad = [], []
     for entry in entries:
         audio = made[entry.audio.where] if isinstance(entry.audio, Made) else entry.audio
@@ -48,24 +48,30 @@ def fetched(entries: Sequence[Entry], data: Path) -> tuple[list[Entry], list[Lef
     return found, bad
 
 
-def _free_name(name: str, taken: set[str]) -> str:
-    """A name for a file; recordings of several corpora may be called alike."""
+def _names(name: str) -> Iterator[str]:
+    """Names for a file; recordings of several corpora may be called alike."""
     path = Path(re.sub(r"[^\w.-]", "_", name))
-    number, free = 1, path.name
-    while free in taken:
-        number += 1
-        free = f"{path.stem}-{number}{path.suffix}"
-    return free
+    yield path.name
+    for number in count(2):
+        yield f"{path.stem}-{number}{path.suffix}"
 
 
-def _make(audio: Made, path: Path) -> Path | AsrError:
+def _make(audio: Made, folder: Path, taken: set[str]) -> Path | AsrError:
+    """Write a recording to a name that is not ``taken``, which it then is."""
     try:
         data = audio.make()
     except AsrError as error:
         return error
+    path = folder
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, data)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in _names(audio.name):
+            path = folder / name
+            if name not in taken and (not path.exists() or _has(path, data)):
+                break
+        taken.add(path.name)
+        if not path.exists():
+            write_bytes(path, data)
     except OSError as error:
         raise CorpusError(
             f"cannot write: {error.strerror}",
@@ -73,3 +79,8 @@ def _make(audio: Made, path: Path) -> Path | AsrError:
             remedy="check the folder and the space left",
         ) from None
     return path
+
+
+def _has(path: Path, data: bytes) -> bool:
+    """Whether a file holds ``data``."""
+    return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data

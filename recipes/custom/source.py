@@ -38,7 +38,7 @@ class Source:
             AsrError: options that cannot work; a corpus that is not of a known form, or broken.
         """
         splitting = _split_options(arguments)
-        found = [part for word in arguments.sources for part in _read(word, arguments)]
+        found, places = _read_all(arguments)
         entries, unmade = fetched([e for part in found for e in part.entries], arguments.data)
         if splitting.lists or splitting.by not in (None, "given"):
             entries = [replace(entry, split=None) for entry in entries]
@@ -49,7 +49,8 @@ class Source:
             raise _nothing(where, bad)
         divided = split_up(utterances, given, durations, splitting)
         print(f"splits {divided.how}")
-        return Corpus(where, divided.splits, bad, divided.note)
+        inputs = [*places, *splitting.lists.values()]
+        return Corpus(where, divided.splits, bad, divided.note, inputs=inputs)
 
 
 NO_SPLIT = (
@@ -86,9 +87,20 @@ def _nothing(where: str, bad: Sequence[LeftOut]) -> CorpusError:
     )
 
 
-def _read(word: str, arguments: Namespace) -> list[Found]:
-    """What one word of ``--from`` names, each entry with its split or none."""
-    split, path = _place(word)
+def _read_all(arguments: Namespace) -> tuple[list[Found], list[Path]]:
+    """What ``--from`` names, each entry with its split or none; and the files and folders read."""
+    found: list[Found] = []
+    places: list[Path] = []
+    for word in arguments.sources:
+        split, path = _place(word)
+        parts = [(arguments.form, path)] if arguments.form else recognise(path)
+        found += [_read(form, place, split, arguments) for form, place in parts]
+        places += [path, *(place for _, place in parts)]
+    return found, places
+
+
+def _read(form: str, place: Path, split: str | None, arguments: Namespace) -> Found:
+    """What is at one place."""
     options = ReadOptions(
         _pairs("--columns", arguments.columns, KINDS),
         arguments.delimiter,
@@ -96,20 +108,16 @@ def _read(word: str, arguments: Namespace) -> list[Found]:
         arguments.run_commands,
     )
     pattern = NamePattern(arguments.name_pattern) if arguments.name_pattern else None
-    parts = [(arguments.form, path)] if arguments.form else recognise(path)
-    result = []
-    for form, place in parts:
-        found = FORMS[form].read(place, options)
-        print(f"{place}: {FORMS[form].title}, {len(found.entries)} utterances")
-        for remark in found.remarks:
-            print(f"  {remark}")
-        if pattern is not None:
-            told_by_names(found, pattern)
-        found.entries = [
-            replace(entry, split=split or _split(entry, form, place)) for entry in found.entries
-        ]
-        result.append(found)
-    return result
+    found = FORMS[form].read(place, options)
+    print(f"{place}: {FORMS[form].title}, {len(found.entries)} utterances")
+    for remark in found.remarks:
+        print(f"  {remark}")
+    if pattern is not None:
+        told_by_names(found, pattern)
+    found.entries = [
+        replace(entry, split=split or _split(entry, form, place)) for entry in found.entries
+    ]
+    return found
 
 
 def _place(word: str) -> tuple[str | None, Path]:

@@ -96,6 +96,14 @@ def test_an_output_is_all_that_is_written(evaluated, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["x.jsonl"]
 
 
+def test_an_output_does_not_replace_the_manifest_whose_part_is_evaluated(evaluated, data):
+    manifest = manifest_path(data, "dev")
+    before = manifest.read_bytes()
+    error = evaluated("--split", "dev-south", "--output", manifest, code=2)
+    assert "would be written over" in error
+    assert manifest.read_bytes() == before
+
+
 def test_results_have_names_of_their_own_and_all_options_beside(evaluated, tmp_path):
     evaluated()
     evaluated("--decoder", "beam", "--beam-width", "4")

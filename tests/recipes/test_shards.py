@@ -305,10 +305,10 @@ def test_a_preparation_that_fails_leaves_what_was_there_or_nothing_to_train_on(
     assert "8 shards for the 6 utterances of dev" in capsys.readouterr().err
     assert {p.name: p.read_bytes() for p in data.iterdir() if p.is_file()} == before
 
-    def full(path, cuts):
-        raise CorpusError("cannot write: No space left on device", where=str(path))
+    def full(*_):
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("recipes.common.prepare.save_cuts", full)
+    monkeypatch.setattr("recipes.common.prepared_texts.save_characters", full)
     assert main(toy.recipe(), [*arguments, "--case", "upper", "--shards", "2"]) == 2
     assert toy.fit(data, tmp_path / "run") == 2
     assert "tokens.txt" in capsys.readouterr().err

@@ -19,7 +19,6 @@ from asr.plots import check_picture_path, draw_reliability, save_picture
 from asr.recognizer import Recognizer
 from asr.types import ConfigError
 from recipes.common.corpus import split_note
-from recipes.common.data import manifest_path
 from recipes.common.evaluate.conditions import Condition, make_conditions
 from recipes.common.evaluate.costs import costs_of
 from recipes.common.evaluate.no_words import hear_no_words
@@ -34,7 +33,7 @@ from recipes.common.evaluate.results import (
     write_facts,
 )
 from recipes.common.evaluate.scored import Scored, Scoring
-from recipes.common.evaluate.splits import SUBSET, check_fields, find_splits
+from recipes.common.evaluate.splits import SUBSET, check_fields, find_splits, manifests_in
 from recipes.common.evaluate.tables import (
     group_rates,
     print_conditions,
@@ -264,7 +263,9 @@ def _inputs(options: EvaluateOptions, name: str, cuts: Sequence[Cut]) -> list[Pa
     """What is read for a split."""
     return [
         options.model,
-        manifest_path(options.data, name),
+        options.noise,
+        options.corpus,
+        *manifests_in(options.data),  # one of them may have the split as a part
         *_language_files(options),
         *(source.source for cut in cuts for source in cut.recording.sources),
     ]

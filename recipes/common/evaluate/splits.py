@@ -16,7 +16,7 @@ from recipes.common.normaliser import TextOptions, load_text_options
 from recipes.common.prepare import read_split
 from recipes.common.recipe import Recipe
 
-__all__ = ["SUBSET", "check_fields", "find_splits", "names_in"]
+__all__ = ["SUBSET", "check_fields", "find_splits", "manifests_in", "names_in"]
 
 SUBSET = "subset"  # the field of a manifest's utterances that names a part of the corpus
 ENDING = manifest_path(Path(), "").name
@@ -65,9 +65,14 @@ def _from_corpus(recipe: Recipe, corpus: Path, name: str, form: TextOptions) -> 
     return usable_cuts(utterances)
 
 
+def manifests_in(data: Path) -> list[Path]:
+    """The manifests of a data folder."""
+    return sorted(data.glob(f"*{ENDING}"))
+
+
 def _from_data(data: Path, name: str) -> list[Cut]:
     path = manifest_path(data, name)
-    others = [] if path.exists() else sorted(data.glob(f"*{ENDING}"))
+    others = [] if path.exists() else manifests_in(data)
     subsets: set[str] = set()
     for other in others:
         cuts = list(read_manifest(other))

@@ -106,6 +106,27 @@ def test_a_file_that_is_no_corpus_is_named(tmp_path, prepare, name, capsys):
     assert not prepare.data.exists()
 
 
+@pytest.mark.parametrize("name", ["characters.tsv", "left_out.tsv", "train.tsv"])
+def test_a_corpus_is_not_written_over(tmp_path, prepare, write_tone, name, capsys):
+    prepare.data = tmp_path / "data"
+    prepare.data.mkdir()
+    rows = [f"{write_tone(tmp_path / f'{n}.wav')}\tGO\ts{n}" for n in range(4)]
+    path = prepare.data / name
+    path.write_text("\n".join(["path\ttext\tspeaker", *rows]))
+    before = path.read_bytes()
+    done = prepare("--from", path, "--split-by", "utterance", "--test", "0")
+    assert path.read_bytes() == before
+    if name == "train.tsv":  # which `prepare` does not write
+        assert done == 0
+        assert prepare("--from", manifest_path(prepare.data, "train"), "--test", "0") == 2
+        assert "would be written over" in capsys.readouterr().err
+        assert path.read_bytes() == before
+        return
+    assert done == 2
+    assert f"{path}: this would be written over {path}, which is read" in capsys.readouterr().err
+    assert [file.name for file in prepare.data.iterdir()] == [name]
+
+
 def test_a_folder_without_texts_tells_of_the_pattern(tmp_path, prepare, write_tone, capsys):
     write_tone(tmp_path / "r" / "a.wav")
     assert prepare("--from", tmp_path / "r") == 2

@@ -128,6 +128,21 @@ def test_recordings_of_two_corpora_may_be_called_alike(tmp_path, prepare, write_
     assert {c.recording.duration for c in prepare.cuts("dev")} == {2.0}
 
 
+def test_recordings_that_commands_read_are_not_written_over(tmp_path, prepare, write_tone):
+    """Where the folder of the corpus is that of the data as well."""
+    home = tmp_path / "k"
+    paths = [write_tone(home / "audio" / f"a-{n}.wav", 1.0, 200.0 + n) for n in range(4)]
+    before = [path.read_bytes() for path in paths]
+    scp = [f"{path.stem} head -c 8044 {path} |" for path in paths]  # half a second
+    write(home, {"wav.scp": scp, "text": [f"{path.stem} GO" for path in paths]})
+    prepare.data = home
+    options = ["--run-commands", "--split-by", "utterance", "--test", "0", "--skip-bad"]
+    for _ in range(2):
+        prepare("--from", home, *options)
+        assert [path.read_bytes() for path in paths] == before
+        assert len(list((home / "audio").iterdir())) == 8
+
+
 def test_a_command_that_fails_is_named_with_what_it_says(directory, prepare, capsys):
     lines = (directory / "wav.scp").read_text().splitlines()
     lines[0] = "a-0 echo no such tape >&2; exit 3 |"
