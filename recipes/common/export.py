@@ -30,13 +30,16 @@ __all__ = [
 ]
 
 
+BEST_CHECKPOINT = Path("checkpoints", "best.ckpt")  # in a run's folder
+
+
 def best_checkpoint(run: Path) -> Path:
     """Return the best checkpoint of a run folder.
 
     Raises:
         TrainingError: the run has none yet.
     """
-    path = run / "checkpoints" / "best.ckpt"
+    path = run / BEST_CHECKPOINT
     if not path.is_file():
         raise TrainingError(
             "no trained model here", where=str(run), remedy="run the recipe's `fit` first"

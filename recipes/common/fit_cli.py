@@ -18,6 +18,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.types import LRSchedulerTypeUnion
 from torch.optim import Optimizer
 
+from asr.files.write import check_target
 from asr.tokens import Tokenizer
 from asr.types import AsrError, ConfigError, TokenError
 from recipes.common.checkpoints import CheckpointWriter, RunConfig
@@ -33,10 +34,10 @@ from recipes.common.module import SpeechModule
 from recipes.common.monitor import Monitor
 from recipes.common.recipe import Recipe
 from recipes.common.record import RunRecord
-from recipes.common.renamed import with_new_names, with_new_names_in
+from recipes.common.renamed import config_files, with_new_names, with_new_names_in
 from recipes.common.resume import checkpoint_to_resume, is_finished, require_same_model
 from recipes.common.run_options import FIXED, RunOptions
-from recipes.common.start import Start, freeze, read_start
+from recipes.common.start import Start, freeze, is_begun_from, read_start
 from recipes.common.trainer_options import (
     DEFAULTS,
     REFUSED,
@@ -102,7 +103,8 @@ class SpeechCLI(LightningCLI):
         """Parse; to go on with a run, its own configuration stands in for the recipe's.
 
         Raises:
-            ConfigError: an option is unknown or has no such value.
+            ConfigError: an option is unknown or has no such value, or a file of options would be
+                written over.
             TrainingError: nothing to resume, or a run is in the way.
         """
         try:
@@ -114,6 +116,8 @@ class SpeechCLI(LightningCLI):
                 )
             run_dir, resume = Path(self.config["run_dir"]), self.config["resume"]
             self.checkpoint = checkpoint_to_resume(run_dir, resume=resume)
+            if self.checkpoint is None:
+                check_target(run_dir / "config.yaml", config_files(self.argv))
             if self.checkpoint is not None:
                 self._parse_to_resume(parser, args)
             elif self.config["init"] is not None:
@@ -131,6 +135,9 @@ class SpeechCLI(LightningCLI):
             parser.default_config_files = [str(config)]
             super().parse_arguments(parser, args)
             own = parser.parse_args([])
+            init, begun = self.config["init"], own["init"]
+            if init and begun and is_begun_from(init, begun, self.recipe.paths.run):
+                self.config["init"] = begun
             for name in FIXED:
                 if self.config.get(name) != own.get(name):
                     raise ConfigError(

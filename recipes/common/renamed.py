@@ -13,7 +13,7 @@ import yaml
 
 from asr.nn.model import NetworkConfig
 
-__all__ = ["CONFIG", "with_new_names", "with_new_names_in"]
+__all__ = ["CONFIG", "config_files", "with_new_names", "with_new_names_in"]
 
 # Where the model's options stand today that once stood among its own.
 SECTIONS = {
@@ -43,6 +43,18 @@ def with_new_names(argv: Sequence[str]) -> list[str]:
             argument = NAMES.get(option, option) + equals + value
         result.append(argument)
     return result
+
+
+def config_files(argv: Sequence[str]) -> list[Path]:
+    """The files of options that ``argv`` names."""
+    found = []
+    for before, argument in zip(["", *argv], argv, strict=False):
+        option, equals, value = argument.partition("=")
+        if option in CONFIG and equals:
+            found.append(Path(value))
+        elif before in CONFIG:
+            found.append(Path(argument))
+    return found
 
 
 @contextmanager

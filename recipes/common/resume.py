@@ -21,16 +21,21 @@ FREE = ("dropout", "input_noise", "weight_noise", "kernel", "recompute")
 def checkpoint_to_resume(run_dir: Path, *, resume: bool) -> Path | None:
     """Return the run's last checkpoint when asked to resume.
 
+    A run that was ended within its first epoch may have the best one alone.
+
     Raises:
         TrainingError: nothing to resume, or a finished or interrupted run is in the way.
     """
-    last = run_dir / "checkpoints" / "last.ckpt"
+    folder = run_dir / "checkpoints"
+    there = [path for name in ("last.ckpt", "best.ckpt") if (path := folder / name).is_file()]
     if resume:
-        if not last.is_file():
-            raise TrainingError("nothing to resume", where=str(last), remedy="leave out --resume")
-        return last
-    if any(last.parent.glob("*.ckpt")):
-        go_on = "add --resume true to go on with it, " if last.exists() else ""
+        if not there:
+            raise TrainingError(
+                "nothing to resume", where=str(folder / "last.ckpt"), remedy="leave out --resume"
+            )
+        return there[0]
+    if any(folder.glob("*.ckpt")):
+        go_on = "add --resume true to go on with it, " if there else ""
         raise TrainingError(
             "this folder holds a run already",
             where=str(run_dir),

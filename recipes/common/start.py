@@ -18,11 +18,11 @@ from asr.bundle import Bundle, load_bundle
 from asr.nn.model import AcousticModel
 from asr.tokens import BLANK, Tokenizer
 from asr.types import ConfigError, TrainingError
-from recipes.common.export import best_checkpoint, bundle_from_checkpoint
+from recipes.common.export import BEST_CHECKPOINT, best_checkpoint, bundle_from_checkpoint
 from recipes.common.module import SpeechModule
 from recipes.common.resume import FREE, differences
 
-__all__ = ["BEST", "Start", "freeze", "read_start"]
+__all__ = ["BEST", "Start", "freeze", "is_begun_from", "read_start"]
 
 CMVN = ("normalisation", "silence_db", "range_db")  # of the front end: no weight depends on them
 BEST = "best"  # the best checkpoint of the recipe's own run
@@ -141,6 +141,12 @@ def read_start(init: str, run: Path) -> Start:
             remedy=f"give --init a bundle's folder, a checkpoint, a run's folder or {BEST!r}",
         )
     return Start(bundle_from_checkpoint(path, path.stem), path)
+
+
+def is_begun_from(init: str, path: str, run: Path) -> bool:
+    """Whether what ``--init`` names is ``path``, which :func:`read_start` found; it may be gone."""
+    place = run if init == BEST else Path(init)
+    return Path(path) in (place.absolute(), (place / BEST_CHECKPOINT).absolute())
 
 
 def freeze(model: AcousticModel, what: int | list[str]) -> str | None:

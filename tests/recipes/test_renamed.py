@@ -59,6 +59,16 @@ def test_other_configurations_are_left_to_the_parser(content, tmp_path):
     assert with_new_names(["--config", str(path)]) == ["--config", str(path)]
 
 
+@pytest.mark.parametrize("form", ["--config {}", "--config={}", "-c {}"])
+def test_a_file_of_options_is_not_written_over(form, toy, toy_data, tmp_path, capsys):
+    """A run keeps its own as config.yaml."""
+    path = tmp_path / "config.yaml"
+    path.write_text("trainer: {max_epochs: 1}\n")
+    assert toy.fit(toy_data, tmp_path, *form.format(path).split()) == 2
+    assert f"{path}: this would be written over {path}" in capsys.readouterr().err
+    assert path.read_text() == "trainer: {max_epochs: 1}\n"
+
+
 def test_an_old_checkpoint_becomes_a_bundle_of_the_same_network(tmp_path):
     torch.manual_seed(0)
     model = AcousticModel(AcousticModelConfig(82, 4, NetworkConfig(8, 2, dropout=0.15)))

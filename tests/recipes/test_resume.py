@@ -102,6 +102,21 @@ def test_each_epoch_of_resumed_runs_is_that_of_one_run(toy, toy_data, tmp_path, 
     assert by_epoch[0] != by_epoch[1] != by_epoch[2]
 
 
+def test_a_run_that_ends_before_its_first_epoch_does_goes_on_from_its_best(
+    toy, toy_data, tmp_path, monkeypatch, capsys
+):
+    often = ["--trainer.val_check_interval", "0.5", *epochs(2)]
+    assert toy.fit(toy_data, tmp_path / "whole", *CHANCE, *often) == 0
+    run = tmp_path / "parts"
+    interrupt(monkeypatch, epoch=0, step=5)
+    assert toy.fit(toy_data, run, *CHANCE, *often) == 130
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["best.ckpt"]
+    assert toy.fit(toy_data, run, *CHANCE, *often) == 2
+    assert "add --resume true" in capsys.readouterr().err
+    assert toy.fit(toy_data, run, *CHANCE, *often, *RESUME) == 0
+    torch.testing.assert_close(state(run), state(tmp_path / "whole"), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("step", [0, 3])
 def test_an_interrupted_run_ends_as_one_never_stopped(
     toy, toy_data, tmp_path, monkeypatch, step, whole

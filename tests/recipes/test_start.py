@@ -1,5 +1,6 @@
 """Training that begins from a model: what is taken over, what is made anew, what stays frozen."""
 
+import os
 import shutil
 
 import pytest
@@ -236,6 +237,16 @@ def test_a_run_that_began_so_goes_on_without_the_model(toy, toy_data, trained, t
         assert torch.equal(value, start[name]) == frozen, name
         assert torch.equal(value, before[name]) == frozen, name
     assert main(toy.recipe(), [*resume, "--init", str(trained / "bundle")]) == 2
+
+
+@pytest.mark.parametrize("what", ["bundle", "run", "run/checkpoints/best.ckpt"])
+def test_the_command_that_began_a_run_goes_on_with_it(toy, toy_data, trained, tmp_path, what):
+    run, init = tmp_path / "run", os.path.relpath(trained / what)
+    assert begin(toy, toy_data, run, init, "--trainer.max_epochs", "1") == 0
+    on = ["--trainer.max_epochs", "2", "--resume", "true"]
+    assert begin(toy, toy_data, run, init, *on) == 0
+    assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_epochs"] == 2
+    assert begin(toy, toy_data, run, trained, *on) == 2  # which is another name
 
 
 # What is frozen.
