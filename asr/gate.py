@@ -64,8 +64,10 @@ def loudest_level(samples: NDArray[np.float32], sample_rate: int) -> float:
     """The level of the loudest 50 ms of ``samples (N,)`` in decibels.
 
     It is the root mean square about the window's mean, where 0 dB is 1: a sine of full scale has
-    -3 dB. Shorter audio is one window.
+    -3 dB. Shorter audio is one window; none is as quiet as can be.
     """
+    if not len(samples):
+        return -math.inf
     size = min(max(round(WINDOW_SECONDS * sample_rate), 1), len(samples))
     whole = len(samples) // size * size
     last = np.var(samples[-size:], dtype=np.float64)

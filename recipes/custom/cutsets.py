@@ -10,6 +10,7 @@ from lhotse.audio import AudioSource
 from lhotse.cut import Cut, MonoCut, MultiCut
 
 from asr.types import AudioError, CorpusError
+from recipes.common.audio import wrong_type
 from recipes.custom.commands import output_of
 from recipes.custom.entries import Entry, Found, Made, ReadOptions
 
@@ -49,7 +50,7 @@ def read_cutset(path: Path, options: ReadOptions) -> Found:
         try:
             _add(found, cut, where, options)
         except AudioError as error:
-            found.leave_out(cut.id, where, error.public_message())
+            found.leave_out(str(cut.id), where, error.public_message())
     return found
 
 
@@ -64,6 +65,8 @@ def _add(found: Found, cut: Cut, where: str, options: ReadOptions) -> None:
             f"a {type(cut).__name__} is no span of one recording",
             remedy="save its audio first, by CutSet.save_audios",
         )
+    if why := wrong_type(cut):
+        raise AudioError(why, remedy="mend the row")
     if not cut.supervisions:
         raise AudioError("it has no supervision", remedy="give it one, with its text")
     audio, channel = _audio(cut, where, found.root, options)

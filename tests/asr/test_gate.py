@@ -70,6 +70,7 @@ def test_levels_are_those_of_the_loudest_moment(gain, offset):
         level = loudest_level((samples + offset).astype(np.float32), RATE)
         assert level == pytest.approx(gain - 3.01, abs=0.1)
     assert loudest_level(np.zeros(5, np.float32), RATE) == -math.inf
+    assert loudest_level(np.zeros(0, np.float32), RATE) == -math.inf
 
 
 def test_what_is_below_the_level_has_no_words(bundle_of, waveform_of):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.types import AsrError, CorpusError
+from asr.types import AsrError, AudioError, CorpusError
 from recipes.an4 import corpus as an4
+from recipes.common.audio import load_samples
 from recipes.common.manifests import Utterance, read_manifest, usable_cuts, write_manifest
 from recipes.librispeech import corpus as librispeech
 from recipes.timit import corpus as timit
@@ -153,6 +154,40 @@ def test_a_manifest_with_any_byte_flipped_is_named_or_still_right(manifest):
             messages.append(str(error))
     assert messages
     assert all(str(manifest) in message for message in messages)
+
+
+def places(value, above=()):
+    """Where each value of a row stands."""
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        yield (*above, key)
+        if isinstance(inner, dict | list):
+            yield from places(inner, (*above, key))
+
+
+ODD = [None, "", -1, 0, 17, 1e9, float("nan"), "x", "\ud800", [], {}, [1], True, "left out"]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_a_row_with_an_odd_value_anywhere_is_refused_or_serves(manifest, odd):
+    """What is read has an id and texts that can be written, and audio as long as it says."""
+    whole = json.loads(gzip.decompress(manifest.read_bytes()))
+    for *above, key in places(whole):
+        row = json.loads(json.dumps(whole))
+        around = row
+        for step in above:
+            around = around[step]
+        around[key] = odd
+        if odd == "left out":
+            del around[key]
+        manifest.write_bytes(gzip.compress(json.dumps(row).encode()))
+        try:
+            (cut,) = read_manifest(manifest)
+            samples = load_samples(cut).samples
+        except (CorpusError, AudioError):
+            continue
+        assert len(samples) == pytest.approx(16_000 * cut.duration, abs=1)
+        told = cut.supervisions[0]
+        assert all(text.encode() or not text for text in (cut.id, told.text, told.speaker or ""))
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def _phones(
         for utterance in utterances
         for word in utterance.text.split()
     }
-    every = make_lexicon({**more, **said}, options)
+    every = make_lexicon({**more, **said}, options, text)
     trained = {word for utterance in splits["train"] for word in utterance.text.split()}
     own = {word: ways for word, ways in every.ways.items() if word in trained or word in more}
     lexicon = Lexicon(own, every.guessed & own.keys())

