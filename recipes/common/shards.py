@@ -37,7 +37,7 @@ __all__ = ["FOLDER", "Sharding", "writing_shards"]
 FOLDER = "shards"
 KEPT = {".flac", ".ogg", ".oga", ".opus"}  # packed already: their bytes go into the shards
 UNITS = {"K": 10**3, "M": 10**6, "G": 10**9}
-SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMG])B?", re.IGNORECASE)
+SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([KMG])B?", re.IGNORECASE)
 SEED = 0  # of the sequence of utterances in the shards
 
 
@@ -64,7 +64,7 @@ class Sharding:
         """
         if url is not None and not is_url(url):
             raise ConfigError(f"{url!r} is no URL", remedy="give https://…")
-        number = int(text) if text.isdecimal() else 0
+        number = int(text) if text.isdecimal() and len(text) < 10 else 0
         match = SIZE.fullmatch(text)
         size = int(float(match[1]) * UNITS[match[2].upper()]) if match else 0
         if number < 1 and size < 1:

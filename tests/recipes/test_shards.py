@@ -285,7 +285,7 @@ def test_shards_that_are_lost_or_cut_are_named(folders, cuts, tmp_path):
 
 
 def test_what_is_no_number_or_size_is_refused():
-    for text in ("0", "0K", "-1", "1.5", "12Q", "G", ""):
+    for text in ("0", "0K", "-1", "1.5", "12Q", "G", "", "9" * 400 + "M", "9" * 5000):
         with pytest.raises(ConfigError, match="no number or size of shards"):
             Sharding.of(text)
     with pytest.raises(ConfigError, match="is no URL"):
