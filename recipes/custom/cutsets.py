@@ -10,7 +10,7 @@ from lhotse.audio import AudioSource
 from lhotse.cut import Cut, MonoCut, MultiCut
 
 from asr.types import AudioError, CorpusError
-from recipes.common.audio import wrong_type
+from recipes.common.rows import wrong_type
 from recipes.custom.commands import output_of
 from recipes.custom.entries import Entry, Found, Made, ReadOptions
 
