@@ -22,6 +22,7 @@ from server.limits import DEFAULT_PORT
 __all__ = ["main"]
 
 VARIABLE = "ASR_PROBE"
+MOST_SECONDS = 10**8  # gRPC's clock ends somewhere behind that
 UNHEALTHY = 1  # what Docker reads as unhealthy; Kubernetes takes anything but 0
 
 
@@ -33,7 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         given = sys.argv[1:] if arguments is None else arguments
-        options = _parser().parse_args([*shlex.split(os.environ.get(VARIABLE, "")), *given])
+        parser = _parser()
+        options = parser.parse_args([*shlex.split(os.environ.get(VARIABLE, "")), *given])
+        if (options.key is None) != (options.certificate is None):
+            parser.error("--certificate and --key go together")
+        if not 0 < options.timeout <= MOST_SECONDS:
+            parser.error(f"--timeout is {options.timeout:g} (give 0 to {MOST_SECONDS})")
         status = _ask(options)
     except (OSError, ValueError) as error:  # a file that cannot be read; quotes that do not close
         return _complain(error)

@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+from asr.files.read import STDIN
 from asr.types import ConfigError
 
 __all__ = [
@@ -36,8 +38,8 @@ StrPath = str | os.PathLike[str]
 class Guard:
     """Knows what is read, so that nothing is written over it.
 
-    A name counts for the file it leads to, by whatever links. Of an input that is a folder, each
-    file in it counts. None is no input.
+    A name counts for the file it leads to, by whatever links, and ``-`` for that of standard input.
+    Of an input that is a folder, each file in it counts. None is no input.
     """
 
     def __init__(self, inputs: Iterable[StrPath | None]) -> None:
@@ -47,6 +49,9 @@ class Guard:
             for file in (place, *_files_in(place)):
                 with suppress(OSError):  # what is not there cannot be lost
                     self._known.setdefault(_identity(file), place)
+        if Path(STDIN) in self._inputs:
+            with suppress(OSError, ValueError, AttributeError):  # it is closed
+                self._known.setdefault(_identity(sys.stdin.fileno()), Path("standard input"))
 
     def check(self, target: StrPath) -> None:
         """Refuse to write ``target`` if an input would be lost. Of a folder, all is replaced.
@@ -83,9 +88,9 @@ def _files_in(place: Path) -> list[Path]:
     return [file for file in place.iterdir() if file.is_file()] if place.is_dir() else []
 
 
-def _identity(file: Path) -> tuple[int, int]:
-    """The same for all names of a file."""
-    status = file.stat()
+def _identity(file: Path | int) -> tuple[int, int]:
+    """The same for all names and descriptors of a file."""
+    status = os.stat(file)
     return status.st_dev, status.st_ino
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -180,7 +181,12 @@ class LiveStream:
         self._said: tuple[str, str] = ("", "")  # by the last interim result
 
     def _interim(self, partial: Partial) -> list[Event]:
-        """What is to be told of ``partial``: nothing, if that was told before."""
+        """What is to be told of ``partial``: nothing, if that was told before.
+
+        Where a doubtful result is to be left out, nothing is settled before it is whole.
+        """
+        if self._gate.min_confidence > 0:
+            partial = replace(partial, stable="", stable_words=0)
         said = (partial.text, partial.stable)
         if said == self._said:
             return []

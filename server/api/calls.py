@@ -35,7 +35,8 @@ class Call:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if isinstance(error, Exception):
+        # gRPC's own errors say that the client has gone: there is nobody to refuse.
+        if isinstance(error, Exception) and not isinstance(error, grpc.aio.BaseError):
             refusal = refusal_of(error, self._record.request_id)
             await refuse(
                 self._context, refusal.code, refusal.cause, refusal.message, refusal.metadata()

@@ -31,6 +31,7 @@ from server.api.live_messages import (
 from server.api.messages import SAMPLE_BYTES
 from server.api.pipeline import Pipeline, Plan
 from server.api.upload import Upload
+from server.api.writing import Listener, write_within
 from server.audio.pool import AudioJob, AudioWorkers
 from server.engine.admission import Place
 from server.engine.live import Hearing, LiveStreams
@@ -44,7 +45,6 @@ from server.pb.v1.speech_pb2 import (
 )
 from server.telemetry.flicker import ShownWords
 from server.telemetry.records import CallRecord
-from server.timeout import within
 
 __all__ = ["Listener", "LiveCalls"]
 
@@ -73,12 +73,6 @@ class LivePlan:
         """Whether its audio is a file that is decoded after its end."""
         encoding = self.plan.job.encoding
         return encoding not in (*SAMPLE_BYTES, "WAV") and not can_arrive(encoding)
-
-
-class Listener(Protocol):
-    """Takes what a live stream answers: a call's context, or what translates for one."""
-
-    async def write(self, message: TranscribeStreamResponse) -> None: ...
 
 
 class Source(Protocol):
@@ -152,7 +146,9 @@ class LiveCalls:
         place.stream(len(live.jobs))
         hearings = [self._open(live) for _ in live.jobs]
         try:
-            await self._write(listener, TranscribeStreamResponse(started=self._started(live)))
+            await write_within(
+                self._idle_seconds, listener, TranscribeStreamResponse(started=self._started(live))
+            )
             feeding = asyncio.create_task(self._feed(live, upload, hearings, record))
             try:
                 await self._tell_all(live, hearings, listener)
@@ -311,7 +307,9 @@ class LiveCalls:
                     for part in results.results:
                         part.channel_tag = tag
                     async with turn:
-                        await self._write(listener, TranscribeStreamResponse(results=results))
+                        await write_within(
+                            self._idle_seconds, listener, TranscribeStreamResponse(results=results)
+                        )
 
     async def _results(self, live: LivePlan, event: Event) -> StreamingRecognitionResults:
         words = live.plan.with_words
@@ -326,13 +324,3 @@ class LiveCalls:
             return write_final(final, words=words, single_utterance=single)
 
         return await self._searches.run(write)
-
-    async def _write(self, listener: Listener, message: TranscribeStreamResponse) -> None:
-        try:
-            await within(self._idle_seconds, listener.write(message))
-        except asyncio.TimeoutError:
-            raise Refusal(
-                grpc.StatusCode.DEADLINE_EXCEEDED,
-                "idle",
-                f"results were not read for {self._idle_seconds:g} s (read them as they come)",
-            ) from None

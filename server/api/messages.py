@@ -274,14 +274,19 @@ def write_alternatives(
 
 
 class AnswerRoom:
-    """What is left of an answer's message, while what it says becomes known bit by bit."""
+    """What is left of an answer's message, while what it says becomes known bit by bit.
 
-    def __init__(self) -> None:
+    Args:
+        copies: how often it is in the answer: 2 where the written form has the spoken one beside.
+    """
+
+    def __init__(self, copies: int = 1) -> None:
+        self._copies = copies
         self._left = MESSAGE_LIMIT - 2 * FRAME_BYTES
 
     def take(self, hypothesis: Hypothesis, *, words: bool) -> None:
         """Raise DecodingError if ``hypothesis`` does not fit behind the others."""
-        self._left -= _alternative(hypothesis, words).ByteSize()
+        self._left -= self._copies * _alternative(hypothesis, words).ByteSize()
         if self._left < 0:
             raise _too_much_said()
 

@@ -50,6 +50,10 @@ class Plan:
     with_posteriors: bool = False
     with_channels: bool = False  # each by itself
 
+    def room(self) -> AnswerRoom:
+        """The room of an empty answer."""
+        return AnswerRoom(copies=2 if self.normalizer else 1)
+
     def written(self, transcript: Transcript, check: Callable[[], None]) -> Transcript:
         """``transcript`` as it is to be written. May take long, and ``check`` may end it."""
         return self.normalizer.transcript(transcript, check) if self.normalizer else transcript
@@ -110,7 +114,7 @@ class Pipeline:
                     return [result]
                 except LongAudioError:
                     place.rest()  # there are places of their own for such
-            result, _ = await self._by_blocks(plan, kept, record, AnswerRoom())
+            result, _ = await self._by_blocks(plan, kept, record, plan.room())
             return [result]
 
     async def _each_channel(
@@ -125,7 +129,7 @@ class Pipeline:
                 return await _each(plan, record, lambda one: self._at_once(one, data, record))
             except LongAudioError:
                 place.rest()  # there are places of their own for such
-        room = AnswerRoom()  # for the text of all
+        room = plan.room()  # for the text of all
         return await _each(plan, record, lambda one: self._by_blocks(one, audio, record, room))
 
     async def _at_once(
@@ -145,7 +149,7 @@ class Pipeline:
                 check_posterior_duration(duration * parts)
         if duration > SEGMENTS.max_seconds and not plan.with_posteriors:
             blocks = _one(prepared.samples)
-            return await self._by_segments(plan, blocks, record, AnswerRoom(), parts), parts
+            return await self._by_segments(plan, blocks, record, plan.room(), parts), parts
         log_probs = await self._log_probs(plan.model, prepared, record)
         with record.stage("search"):
             return await self._search(plan, log_probs, duration, parts), parts

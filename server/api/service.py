@@ -9,6 +9,7 @@ from server.api.live import LiveCalls
 from server.api.messages import write_model, write_started
 from server.api.pipeline import Pipeline
 from server.api.upload import Upload
+from server.api.writing import write_within
 from server.engine.admission import Admission
 from server.pb.v1.speech_pb2 import (
     GetModelRequest,
@@ -76,13 +77,14 @@ class SpeechService(SpeechServicer):
                     await self._live.run(config, upload, place, context, record)
                     return
                 plan = await self._pipeline.plan(config, record)
-                await context.write(
-                    TranscribeStreamResponse(started=write_started(plan.model, plan.job))
-                )
+                started = write_started(plan.model, plan.job)
+                message = TranscribeStreamResponse(started=started)
+                await write_within(self._idle_seconds, context, message)
                 audio = await upload.audio()
                 results = await self._pipeline.transcribe(plan, audio, place, record)
-            for result in results:
-                await context.write(TranscribeStreamResponse(result=result))
+                for result in results:
+                    message = TranscribeStreamResponse(result=result)
+                    await write_within(self._idle_seconds, context, message)
 
     async def ListModels(  # noqa: N802
         self, request: ListModelsRequest, context: Context

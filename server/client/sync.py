@@ -113,7 +113,7 @@ class Client:
             ClientError: also if the file cannot be read.
         """
         try:
-            with open(path, "rb") as file:
+            with open(path, "rb", buffering=0) as file:
                 return self.transcribe(file, config, request_id=request_id)
         except OSError as error:
             raise ClientError(f"the file cannot be read: {error.strerror or error}") from None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 
 import grpc
 
@@ -47,10 +48,15 @@ def transcribe_all(
     if parallel == 1:
         yield from _one_by_one(outcome_of, sources)
         return
-    pool = ThreadPoolExecutor(parallel)
+    futures: list[Future[Outcome]] = [Future() for _ in sources]
+    todo = iter(list(zip(futures, sources, strict=True)))
+    turn = threading.Lock()
+    for _ in range(parallel):
+        # The interpreter waits for no daemon, so that an interruption ends a command whose
+        # threads wait for what does not come.
+        threading.Thread(target=_work, args=(todo, turn, outcome_of), daemon=True).start()
+    reason = ""
     try:
-        futures = [pool.submit(outcome_of, source) for source in sources]
-        reason = ""
         for future in futures:
             try:
                 outcome = future.result()
@@ -62,7 +68,26 @@ def transcribe_all(
                     other.cancel()
             yield outcome
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        for future in futures:
+            future.cancel()
+
+
+def _work(
+    todo: Iterator[tuple[Future[Outcome], Source]],
+    turn: threading.Lock,
+    outcome_of: Callable[[Source], Outcome],
+) -> None:
+    """Make one outcome after another, until none is left that another thread does not make."""
+    while True:
+        with turn:
+            future, source = next(todo, (None, None))
+        if future is None or source is None:
+            return
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(outcome_of(source))
+            except BaseException as error:
+                future.set_exception(error)
 
 
 def is_fatal(outcome: Outcome | None) -> bool:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from asr.cli.results import Write
 from asr.cli.writers import Result
@@ -22,12 +22,14 @@ from server.client import (
 )
 from server.client_cli.batch import SkippedError, is_fatal
 from server.client_cli.output import result_of
+from server.client_cli.standard_input import standard_input
 
 if TYPE_CHECKING:
     from rich.live import Live
 
 __all__ = ["Partials", "Pieces", "live_config", "stream_files", "tell"]
 
+HEAD_BYTES = 12  # which tell a container
 PIECE_BYTES = 8 * 1024
 # How files begin that are decoded while they come, if they are named.
 MARKS = {b"RIFF": "WAV", b"RF64": "WAV", b"OggS": "OGG", b"\x1aE\xdf\xa3": "WEBM"}
@@ -41,15 +43,20 @@ class Pieces(Iterable[bytes]):
     """
 
     def __init__(self, path: str) -> None:
+        self._is_reading = False
         with _readable():
-            self._file: BinaryIO = sys.stdin.buffer if path == STDIN else open(path, "rb")  # noqa: SIM115
+            # Without a buffer: at the end nobody waits for one that another thread holds.
+            self._file = standard_input() if path == STDIN else open(path, "rb", buffering=0)  # noqa: SIM115
         self.head = self._read()
+        while len(self.head) < HEAD_BYTES and (piece := self._read()):
+            self.head += piece
 
     def __enter__(self) -> Pieces:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._file.close()
+        if not self._is_reading:
+            self._file.close()
 
     def __iter__(self) -> Iterator[bytes]:
         piece = self.head
@@ -58,8 +65,12 @@ class Pieces(Iterable[bytes]):
             piece = self._read()
 
     def _read(self) -> bytes:
-        with _readable():
-            return self._file.read(PIECE_BYTES)
+        self._is_reading = True
+        try:
+            with _readable():
+                return self._file.read(PIECE_BYTES)
+        finally:
+            self._is_reading = False
 
 
 @contextmanager

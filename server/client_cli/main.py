@@ -38,6 +38,7 @@ with interrupt_quietly():  # a traceback out of an import helps nobody
     from server.client_cli.live import live_config, stream_files, tell
     from server.client_cli.microphone import Microphone, on_interrupt
     from server.client_cli.output import FORMATS, models_text, result_of, results_of
+    from server.client_cli.standard_input import standard_input
 
 __all__ = ["main"]
 
@@ -211,10 +212,13 @@ def _add_connection(group: argparse._ArgumentGroup) -> None:
     )
 
 
+MOST_SECONDS = 10**8  # three years; gRPC's clock ends somewhere behind that
+
+
 def _seconds(text: str) -> float:
     seconds = float(text)
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    if not 0 < seconds <= MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds from 0 to {MOST_SECONDS}")
     return seconds
 
 
@@ -275,7 +279,7 @@ def _transcribe(client: Client, options: argparse.Namespace) -> int:
 
     def transcribe(source: Source) -> Transcription:
         if source.path == STDIN:
-            return client.transcribe(sys.stdin.buffer, config)
+            return client.transcribe(standard_input(), config)
         return client.transcribe_file(source.path, config)
 
     failures, kind = 0, FORMATS[options.format]

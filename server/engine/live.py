@@ -211,9 +211,13 @@ class Hearing:
             self._outbox.pop()  # what comes later says more
         self._outbox.append(event)
         self._news.set()
-        if self._is_draining and isinstance(event, Final):
+        if self._is_draining and isinstance(event, Final) and not self._is_last(event):
             self.is_drained = True
             self._end()
+
+    def _is_last(self, event: Final) -> bool:
+        """Whether the client expects nothing behind it: its audio has ended, or its utterance."""
+        return event.reason == "finished" or self.stream.has_ended
 
     def _end(self) -> None:
         self._is_over = True

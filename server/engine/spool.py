@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
+from contextlib import suppress
 from typing import BinaryIO
 
 import grpc
@@ -74,7 +75,8 @@ class Spool:
         """Let go of all bytes."""
         self._data = None
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what it still holds back finds no room, and is not needed
+                self._file.close()
 
     async def _write(self, data: bytes | bytearray) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from contextlib import suppress
@@ -16,6 +17,7 @@ from server.client.channel import name_call
 from server.http.errors import ApiError, error_of, give_up
 from server.http.metrics import GONE, GatewayMetrics, door_of
 from server.telemetry.logs import FIELDS
+from server.timeout import within
 from server.transport.authentication import Tokens
 
 __all__ = ["Door", "check_key", "check_origin"]
@@ -23,6 +25,7 @@ __all__ = ["Door", "check_key", "check_origin"]
 log = logging.getLogger(__name__)
 
 REQUEST_ID = "x-request-id"
+LEFT_SECONDS = 2.0  # in which a refused request's sender has to end
 LEFT_BYTES = 8 * 1024 * 1024  # of a refused body that are read, so that its sender reads the answer
 
 
@@ -116,13 +119,19 @@ async def _refuse(error: ApiError, scope: Scope, receive: Receive, answer: _Answ
         await answer(message)
 
     await error.response()(scope, receive, unfinished)
+    with suppress(asyncio.TimeoutError):  # it sends nothing more, or does not stop
+        await within(LEFT_SECONDS, _read_rest(receive))
+    await answer({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _read_rest(receive: Receive) -> None:
+    """Read what is left of a body that nobody wants, within reason."""
     left = LEFT_BYTES
     while left > 0:
         message = await receive()
         left -= len(message.get("body", b""))
         if message["type"] == "http.disconnect" or not message.get("more_body", False):
-            break
-    await answer({"type": "http.response.body", "body": b"", "more_body": False})
+            return
 
 
 def check_key(headers: Headers, keys: Tokens | None) -> None:

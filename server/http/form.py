@@ -99,6 +99,8 @@ async def read_wanted(request: Request, place: Place, idle_seconds: float, langu
     except MultiPartException as error:
         message = f"the form cannot be read: {error.message.rstrip('.')}"
         raise ApiError(400, message, close=True) from None
+    except (UnicodeError, LookupError):  # of the charset that the header names
+        raise ApiError(400, "the form is not in UTF-8", close=True) from None
     try:
         return await _read(_Fields(form), language)
     finally:

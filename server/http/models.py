@@ -38,11 +38,13 @@ class Models:
 
     async def health(self, request: Request) -> Response:
         """Whether the gateway and its server can transcribe."""
-        asking = self._client.get_model(request_id=request.state.request_id)
+        asking = self._client.list_models(request_id=request.state.request_id)
         try:
-            await within(HEALTH_SECONDS, asking)
+            models = await within(HEALTH_SECONDS, asking)
         except asyncio.TimeoutError:
             raise ApiError(503, "the recogniser does not answer", code="unavailable") from None
+        if not models:
+            raise ApiError(503, "the recogniser has no model", code="unavailable")
         return JSONResponse({"status": "ok"})
 
 

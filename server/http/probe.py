@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         status, text = _ask(options)
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:  # also no name of a host
         return _complain(f"{options.host}:{options.port}: {error or type(error).__name__}")
     return 0 if status == 200 else _complain(f"{status}: {text[:500]}")
 
@@ -34,9 +34,16 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="name or address (default: %(default)s)")
     add("--port", type=int, default=8080, help="port (default: %(default)s)")
-    add("--timeout", type=float, default=4.0, metavar="S", help="seconds (default: %(default)g)")
+    add("--timeout", type=_seconds, default=4.0, metavar="S", help="seconds (default: %(default)g)")
     add("--ca", metavar="PEM", help="speak TLS; this signed the gateway's certificate")
     return parser
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds from 0 to a million")
+    return seconds
 
 
 def _ask(options: argparse.Namespace) -> tuple[int, str]:

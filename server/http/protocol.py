@@ -8,23 +8,34 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 __all__ = ["PatientProtocol"]
 
-HEAD_SECONDS = 10.0  # in which a request's head has to come, from its connection's beginning
+HEAD_SECONDS = 10.0  # in which a head has to come, from the connection's or last answer's time
 
 
 class PatientProtocol(H11Protocol):
-    """Uvicorn's own waits for the first head of a connection without end."""
+    """Uvicorn's own waits for the first head of a connection, or the rest of one, without end."""
 
     _waiting: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Of asyncio."""
         super().connection_made(transport)
+        self._await_head()
+
+    def on_response_complete(self) -> None:
+        """Of uvicorn."""
+        super().on_response_complete()
+        self._await_head()
+
+    def _await_head(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
         self._waiting = self.loop.call_later(HEAD_SECONDS, self._end)
 
     def _end(self) -> None:
         """Close the connection, unless its head has come."""
         is_here = self.transport.get_protocol() is self  # and no WebSocket's
-        if is_here and self.cycle is None and not self.transport.is_closing():
+        is_idle = self.cycle is None or self.cycle.response_complete
+        if is_here and is_idle and not self.transport.is_closing():
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:

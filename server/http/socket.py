@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 # Codes with which a socket is closed (RFC 6455, 7.4.1).
 NORMAL, POLICY, TOO_LARGE, DEFECT, RESTART, TRY_LATER = 1000, 1008, 1009, 1011, 1012, 1013
+SHOWN = 100  # characters of a model's name in the log
 CODES = {413: TOO_LARGE, 429: TRY_LATER, 503: TRY_LATER}
 
 
@@ -127,6 +128,7 @@ class Conversation:
         self._stream: AsyncStream[LiveResult] | None = None
         self._form: Form | None = None
         self._telling: asyncio.Future[None] | None = None
+        self._patient_until = asyncio.get_running_loop().time() + options.idle_seconds
 
     async def run(self) -> int:
         """Talk until one side ends it; an error is told before.
@@ -136,8 +138,8 @@ class Conversation:
         code = DEFECT
         try:
             code = await self._talk()
-        except WebSocketDisconnect:
-            code = NORMAL
+        except WebSocketDisconnect as error:
+            code = error.code
         except ApiError as error:
             code = await self._tell_error(error)
         except ClientError as failure:
@@ -147,7 +149,8 @@ class Conversation:
             code = await self._tell_error(give_up(self._request_id))
         finally:
             await self._release()
-        fields = {"request_id": self._request_id, "model": self._wishes.model, "code": code}
+        model = self._wishes.model[:SHOWN]
+        fields = {"request_id": self._request_id, "model": model, "code": code}
         log.info("socket", extra={FIELDS: fields})
         return code
 
@@ -177,7 +180,9 @@ class Conversation:
         waiting: set[asyncio.Future[Any]] = {self._coming, self._stopping}
         if self._telling is not None:
             waiting.add(self._telling)
-        patience = self._options.idle_seconds if self._telling is None else None
+        patience = None
+        if self._telling is None:
+            patience = max(0.0, self._patient_until - asyncio.get_running_loop().time())
         await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         if self._telling is not None and self._telling.done():
             await self._telling  # raises what it raised
@@ -187,7 +192,7 @@ class Conversation:
             return _parse(message)
         if self._stopping.done():
             return None
-        raise ApiError(408, f"nothing came for {self._options.idle_seconds:g} s", code="too_slow")
+        raise ApiError(408, f"no audio came for {self._options.idle_seconds:g} s", code="too_slow")
 
     async def _configure(self, values: object) -> None:
         if self._keys is not None and isinstance(values, dict):
@@ -312,6 +317,7 @@ def _parse(message: dict[str, Any]) -> bytes | dict[str, Any]:
         return bytes(message["bytes"])
     try:
         values = json.loads(message["text"])
+        json.dumps(values, ensure_ascii=False).encode()  # JSON has halves of characters as well
     except (ValueError, RecursionError):
         raise ApiError(400, "a text message is not JSON (audio is sent in binary ones)") from None
     if not isinstance(values, dict):

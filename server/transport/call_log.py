@@ -80,7 +80,7 @@ class CallLog(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 noting.note(_why_cancelled(context))
                 raise
             except Exception as error:
-                await _end(noting, record, error)
+                await _end(noting, record, error, _why_cancelled(context))
             finally:
                 self.active -= 1
                 CURRENT.reset(token)
@@ -99,12 +99,14 @@ class CallLog(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 log.exception("request %s could not be recorded", record.request_id)
 
 
-async def _end(context: _Context, record: CallRecord, error: Exception) -> None:
-    """Give the call that failed with ``error`` its end."""
+async def _end(
+    context: _Context, record: CallRecord, error: Exception, gone: grpc.StatusCode
+) -> None:
+    """Give the call that failed with ``error`` its end; ``gone`` where the client has left it."""
     if context.aborted:
         raise error
     if isinstance(error, grpc.aio.BaseError):  # gRPC's own: the client is no longer there
-        context.note(grpc.StatusCode.CANCELLED)
+        context.note(gone)
         raise error
     log.error("request %s failed", record.request_id, exc_info=error)
     record.cause = "defect"

@@ -60,6 +60,16 @@ def test_the_exit_status_is_the_servers(status, code, capsys):
     assert ("unhealthy" in err) == (code == 1)
 
 
+@pytest.mark.parametrize(
+    "options", [["--key", "a.pem"], ["--certificate", "a.pem"], ["--timeout", "1e300"]], ids=str
+)
+def test_options_that_cannot_work_are_refused(options, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(options)
+    assert ended.value.code == 2
+    assert options[0] in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_no_server_an_unknown_service_and_a_missing_file_are_one_line_each(capsys, tmp_path):
     with serving(HealthCheckResponse.SERVING) as address:
         assert main(["--address", address, "--service", "no.such"]) == 1

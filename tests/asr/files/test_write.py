@@ -214,6 +214,16 @@ def test_a_target_that_is_an_input_is_refused(tmp_path, monkeypatch, kind):
     assert audio.read_bytes() == b"audio"
 
 
+def test_the_file_of_standard_input_is_not_written_over(tmp_path, monkeypatch):
+    audio = tmp_path / "a.wav"
+    audio.write_bytes(b"audio")
+    with audio.open() as stream:
+        monkeypatch.setattr("sys.stdin", stream)
+        check_target(audio, [None])  # nobody reads it
+        with pytest.raises(ConfigError, match="standard input, which is read"):
+            check_target(audio, ["-"])
+
+
 def test_other_targets_are_not_refused(tmp_path):
     audio = tmp_path / "a.wav"
     audio.touch()

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from asr.gate import Gate
-from asr.live import EndpointOptions, EndpointRule, Final, LiveOptions, LiveStream, step
+from asr.live import (
+    EndpointOptions,
+    EndpointRule,
+    Final,
+    Interim,
+    LiveOptions,
+    LiveStream,
+    step,
+)
 from asr.nn.chunks import Chunking
 from asr.stream import Streamer
 from asr.types import AudioError, ConfigError
@@ -232,7 +240,11 @@ def test_the_gate_says_what_is_silence(bundle, tiny_recognizer, audio):
         LiveOptions(QUICK),
         Gate(min_confidence=1.0),
     )
-    assert not any(final.text for final in finals(run(doubtful, audio)))
+    events = run(doubtful, audio)
+    assert not any(final.text for final in finals(events))
+    told = [event for event in events if isinstance(event, Interim)]
+    assert any(event.text for event in told)
+    assert not any(event.stable or event.stable_words for event in told)
 
 
 def test_chunks_of_seconds_are_the_nearest_and_within_limits():

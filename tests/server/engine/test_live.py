@@ -411,5 +411,6 @@ def test_a_client_that_has_finished_is_answered_as_ever_during_a_stop(virtually,
         await asyncio.sleep(0.2)
         streams.drain(1.0)
         assert (await talking)[-1] == "10"
+        assert not hearing.is_drained  # there was nothing more to come
 
     virtually(live())

@@ -24,6 +24,14 @@ def test_a_server_that_is_gone_is_unhealthy(gateway_to, capsys):
     assert capsys.readouterr().err.startswith("unhealthy: 503: ")
 
 
+@pytest.mark.parametrize("seconds", ["nan", "-1", "1e300", "x"])
+def test_a_time_that_is_none_is_refused(seconds, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--port", "1", "--timeout", seconds])
+    assert ended.value.code == 2
+    assert "--timeout" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_a_gateway_that_is_gone_is_unhealthy(capsys):
     assert main(["--port", "1"]) == 1
     [line] = capsys.readouterr().err.splitlines()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
 
 pytest.importorskip("uvicorn", reason="the extra http is not installed")
-from websockets.exceptions import ConnectionClosedOK
+from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 from websockets.sync.client import connect
 
 from server.pb.v1 import speech_pb2 as pb
@@ -52,6 +53,29 @@ def test_an_answer_waits_a_little_for_news_of_its_message(gateway):
         assert hear(socket) == {"partial": str(16 * 16_000)}
         say(socket, eof=1)
         hear(socket)
+
+
+@pytest.mark.parametrize(
+    "config", ['{"native": true, "model": "\\ud800"}', '{"native": true, "\\ud800": 1}']
+)
+def test_half_of_a_character_is_the_clients_mistake(gateway, config):
+    with connect(gateway.socket) as socket:
+        socket.send(f'{{"config": {config}}}')
+        assert "is not JSON" in hear(socket)["error"]["message"]
+        with pytest.raises(ConnectionClosedError) as closed:
+            socket.recv(timeout=30)
+        assert closed.value.rcvd.code == 1008
+
+
+def test_configurations_without_audio_keep_no_place(fake, gateway_to):
+    with gateway_to(fake.address, idle_seconds=0.5) as gateway, connect(gateway.socket) as socket:
+        answer = None
+        for _ in range(200):  # each well within the time
+            say(socket, config={})
+            with suppress(TimeoutError):
+                answer = socket.recv(timeout=0.1)
+                break
+        assert "no audio came" in json.loads(answer)["error"]["message"]
 
 
 def test_native_messages_come_as_results_do(gateway):

@@ -322,6 +322,18 @@ def test_a_full_disk_is_told_and_harms_nobody(serving, stand_in, transcribe_by, 
         assert transcribe_by(running.stub, "TranscribeChunks", RAW, bytes(MIB))[0] == OK
 
 
+def test_what_a_full_disk_holds_back_does_not_keep_an_upload_from_its_end(monkeypatch):
+    """The file's buffer is written once more when it is closed."""
+
+    class Full:
+        def close(self):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    spool = Spool()
+    spool._file = Full()
+    spool.close()
+
+
 def test_bytes_stay_in_order_where_they_move_into_a_file():
     pieces = [bytes([number]) * 1000 for number in range(10)]
 

@@ -8,6 +8,7 @@ from queue import Queue
 import grpc
 import pytest
 
+from server.api.calls import Call
 from server.pb.v1 import speech_pb2 as pb
 from server.pb.v1.speech_pb2_grpc import SpeechStub
 from server.telemetry.records import STAGES, CallRecord, current_record, refuse, request_id_of
@@ -43,6 +44,25 @@ def servicer_of(echo, transcribe):
 
 def ask(channel, **more):
     return SpeechStub(channel).Transcribe(pb.TranscribeRequest(), **{"timeout": 20, **more})
+
+
+def test_a_client_that_has_gone_while_it_is_answered_is_no_defect(
+    serve, echo, interceptors, finished
+):
+    """gRPC says so by an error of its own, out of a write."""
+
+    async def transcribe(context):
+        async with Call(context):
+            raise grpc.aio.InternalError("the client is gone")
+
+    with (
+        serve(interceptors, servicer=servicer_of(echo, transcribe)) as serving,
+        serving.connect() as channel,
+        pytest.raises(grpc.RpcError),
+    ):
+        ask(channel, metadata=TOKEN)
+    record = finished.get(timeout=20)
+    assert (record.code, record.cause) == (CODE.CANCELLED, "cancelled")
 
 
 def test_all_kinds_of_methods_are_recorded_and_probes_are_not(
