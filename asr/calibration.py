@@ -29,6 +29,7 @@ EDGE = 1e-6  # confidences of 0 and 1 have no finite log-odds
 MAX_STEPS = 100
 RIDGE = 1e-3  # keeps the fit finite where right and wrong can be told apart in full
 
+MOST = 1e6  # of slope and offset
 Timed = TypeVar("Timed", TimedToken, Word)
 
 
@@ -49,10 +50,10 @@ class Calibration:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise ConfigError(f"the calibration's {name} is {value!r}", remedy="give a number")
-        if not (0.0 < self.slope < math.inf and math.isfinite(self.offset)):
+        if not (0.0 < self.slope < MOST and -MOST < self.offset < MOST):
             raise ConfigError(
-                f"a calibration with slope {self.slope:g} and offset {self.offset:g}",
-                remedy="give a slope above 0 and a finite offset",
+                f"a calibration with slope {self.slope} and offset {self.offset}"[:100],
+                remedy="give a slope above 0 and an offset, both of usual size",
             )
 
     def __call__(self, confidence: float) -> float:

@@ -114,7 +114,9 @@ def decode_piece(
     if frames and not gate.is_silent(piece.samples, recognizer.sample_rate):
         [found] = decoder.decode(piece.log_probs[None], torch.tensor([frames]), stop)
         hypotheses = gate.keep(found)
-    return Segment(piece.start, piece.end, tuple(each.shifted(piece.start) for each in hypotheses))
+    seconds = piece.end - piece.start
+    placed = tuple(each.within(seconds).shifted(piece.start) for each in hypotheses)
+    return Segment(piece.start, piece.end, placed)
 
 
 def join_segments(segments: Sequence[Segment], tokenizer: Tokenizer) -> Transcript:

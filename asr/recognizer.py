@@ -289,7 +289,11 @@ class Recognizer:
         decoded = iter(decoder.decode(*self.log_probs(heard)) if heard else [])
         return [
             Transcript(
-                (NO_WORDS,) if waveform.is_silent else self.gate.keep(next(decoded)),
+                (NO_WORDS,)
+                if waveform.is_silent
+                else tuple(
+                    each.within(waveform.duration) for each in self.gate.keep(next(decoded))
+                ),
                 waveform.duration,
             )
             for waveform in prepared

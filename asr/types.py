@@ -151,6 +151,10 @@ class TimedToken:
         """The same, ``seconds`` later."""
         return replace(self, start=self.start + seconds, end=self.end + seconds)
 
+    def within(self, seconds: float) -> TimedToken:
+        """The same, no later than ``seconds``."""
+        return replace(self, start=min(self.start, seconds), end=min(self.end, seconds))
+
 
 @dataclass(frozen=True)
 class Word:
@@ -164,6 +168,10 @@ class Word:
     def shifted(self, seconds: float) -> Word:
         """The same, ``seconds`` later."""
         return replace(self, start=self.start + seconds, end=self.end + seconds)
+
+    def within(self, seconds: float) -> Word:
+        """The same, no later than ``seconds``."""
+        return replace(self, start=min(self.start, seconds), end=min(self.end, seconds))
 
 
 Search = Literal["exact", "sectioned", "cut"]
@@ -210,6 +218,15 @@ class Hypothesis:
             tokens=tuple(token.shifted(seconds) for token in self.tokens),
             words=tuple(word.shifted(seconds) for word in self.words),
             spoken_words=tuple(word.shifted(seconds) for word in self.spoken_words),
+        )
+
+    def within(self, seconds: float) -> Hypothesis:
+        """The same, in audio of so many seconds: its last frame may reach beyond."""
+        return replace(
+            self,
+            tokens=tuple(token.within(seconds) for token in self.tokens),
+            words=tuple(word.within(seconds) for word in self.words),
+            spoken_words=tuple(word.within(seconds) for word in self.spoken_words),
         )
 
     def timed_words(self) -> tuple[Word, ...]:

@@ -55,6 +55,10 @@ def open_link(link: Link, limits: AudioLimits | None = None) -> Iterator[AudioFi
     """
     try:
         with _open(link) as file:
+            if not file.sample_rate or not file.channels:
+                raise AudioError(
+                    "the audio has no samples", remedy="send a recording of some length"
+                )
             if limits is not None:
                 check_format(file.sample_rate, file.channels, limits)
             yield file

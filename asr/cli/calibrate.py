@@ -42,7 +42,7 @@ class _Heard:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    from asr.bundle import save_bundle
+    from asr.bundle import load_bundle, save_bundle
     from asr.calibration import fit_calibration
     from asr.cli.segments import read_pairs
     from asr.plots import draw_reliability, save_picture
@@ -69,8 +69,9 @@ def _calibrate(options: argparse.Namespace) -> int:
         bins = {name: reliability_by_count(*each) for name, each in words.items()}
         save_picture(draw_reliability(bins), options.picture)
     if not options.dry_run:
-        found = {**recognizer.bundle.calibrations, chosen.name: calibration}
-        save_bundle(replace(recognizer.bundle, calibrations=found), output_bundle(options))
+        own = load_bundle(options.bundle)  # with the language that it has, whatever was tried
+        found = {**own.calibrations, chosen.name: calibration}
+        save_bundle(replace(own, calibrations=found), output_bundle(options))
     return 0
 
 

@@ -24,6 +24,7 @@ from asr.types import AsrError, ConfigError
 __all__ = ["run_job"]
 
 FILES_AT_ONCE = 500  # whose lengths are looked at before the first of them is transcribed
+MANIFEST = re.compile(r"manifest(-\d+-of-\d+)?\.jsonl")
 DIGEST_BYTES = 1 << 20  # read at once
 # Options that change who does the job, and not what it gives.
 OF_THE_RUN = {"run", "files", "job", "output", "engine", "workers", "shard", "device", "backend"}
@@ -128,6 +129,12 @@ def _results(
     guard = Guard([*paths, *inputs])
     for path in paths.values():
         guard.check(path)
+        if path.parent == folder and MANIFEST.fullmatch(path.name):
+            raise ConfigError(
+                "a result would stand in the place of the job's manifest",
+                where=str(path),
+                remedy="rename the recording, or take another --format",
+            )
     return paths
 
 
@@ -151,7 +158,15 @@ def _settings(options: argparse.Namespace) -> dict[str, str]:
     for name in INPUTS:
         place = getattr(options, name, None)
         if isinstance(place, str):
+            if is_pipe(place):
+                raise ConfigError(
+                    "a pipe is read once, and a job may begin again",
+                    where=place,
+                    remedy="give a file",
+                )
             settings[name] = _digest(Path(place))
+    if "int8" in options.backend:  # others give the same results
+        settings["backend"] = options.backend
     return settings
 
 
@@ -160,7 +175,7 @@ def _digest(place: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(place.iterdir()) if place.is_dir() else [place]:
         if file.is_file():
-            digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+            digest.update(os.fsencode(file.name) + f"\0{file.stat().st_size}\0".encode())
             with open(file, "rb") as content:
                 for part in iter(lambda: content.read(DIGEST_BYTES), b""):
                     digest.update(part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from asr.cli.results import inputs_of
 from asr.files.write import check_target
 from asr.options import BATCH_SECONDS
+from asr.types import ConfigError
 
 if TYPE_CHECKING:
     from asr.cli.segments import Segment
@@ -57,5 +59,12 @@ def check_outputs(options: argparse.Namespace, segments: Sequence[Segment]) -> N
     if not options.dry_run:
         target = output_bundle(options)
         check_place(target.absolute())
-        if target.resolve() != Path(options.bundle).resolve():  # which it is asked to change
+        real = os.path.realpath(target)
+        if real != os.path.realpath(options.bundle):  # which it is asked to change
             check_target(target, inputs)
+        if options.picture is not None and real == os.path.realpath(Path(options.picture).parent):
+            raise ConfigError(
+                "the picture would stand in the bundle",
+                where=options.picture,
+                remedy="give it another folder",
+            )

@@ -17,7 +17,7 @@ from asr.types import AsrError, ConfigError, Transcript, Waveform
 __all__ = ["LIMITS", "Segment", "align_segments", "read_pairs", "read_segments", "text_beside"]
 
 LIMITS = AudioLimits(  # one's own files, on one's own machine
-    max_bytes=2**31, max_seconds=36_000.0, max_decoded_bytes=2**40, max_expansion=math.inf
+    max_bytes=2**31, max_seconds=36_000.0, max_decoded_bytes=2**33, max_expansion=math.inf
 )
 BESIDE = (".txt", ".lab")
 
@@ -86,7 +86,7 @@ def _segment(line: str, where: str) -> tuple[float, float, str]:
         else:
             start, end, text = [*line.split(maxsplit=2), ""][:3]
         return float(start), float(end), text
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise ConfigError(
             "not a segment",
             where=where,
@@ -152,7 +152,7 @@ def _cut(waveform: Waveform, segment: Segment) -> Waveform:
             f"the audio ends at {waveform.duration:.3f} s",
             remedy="check that segments and audio belong together",
         )
-    first, last = round(segment.start * rate), round(segment.end * rate)
+    first, last = round(segment.start * rate), round(min(segment.end, waveform.duration) * rate)
     return Waveform(waveform.samples[first:last], rate)
 
 
@@ -167,4 +167,5 @@ def _align(
         recognizer.seconds_per_frame,
         config,
     )
-    return Transcript((aligned.shifted(segment.start),), waveform.duration)
+    placed = aligned.within(waveform.duration).shifted(segment.start)
+    return Transcript((placed,), waveform.duration)

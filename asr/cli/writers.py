@@ -301,11 +301,19 @@ def _clock(seconds: float, mark: str) -> str:
 
 
 def _file_ids(sources: Sequence[Source]) -> list[str]:
-    """Names without folder and suffix, or with the folder where two would be the same.
+    """Names without folder and suffix, or with more of the path where two would be the same.
 
     CTM separates fields by spaces, so a space in a name becomes an underscore.
     """
-    names = [Path(source.name).name for source in sources]
-    if len(set(names)) < len(set(sources)):
-        names = [str(Path(source.path).with_suffix("")) for source in sources]
-    return ["_".join(name.split()) for name in names]
+    paths = [Path(source.path) for source in sources]
+    names: list[str] = []
+    for given in (
+        [Path(source.name).name for source in sources],
+        [str(path.with_suffix("")) for path in paths],
+        [str(path) for path in paths],
+        [f"{path}-{number}" for number, path in enumerate(paths, start=1)],
+    ):
+        names = ["_".join(name.split()) for name in given]
+        if len(set(names)) == len(set(sources)):
+            break
+    return names

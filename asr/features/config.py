@@ -11,6 +11,14 @@ from asr.types import ConfigError
 
 __all__ = ["FeatureConfig"]
 
+MOST = {  # of what is counted
+    "sample_rate": 1_000_000,
+    "num_mels": 4096,
+    "num_ceps": 4096,
+    "stack": 1000,
+    "subsample": 1000,
+}
+MOST_DB = 1000.0
 CHOICES = {
     "kind": ("fbank", "mfcc"),
     "deltas": (0, 1, 2),
@@ -76,12 +84,17 @@ class FeatureConfig:
                     f"feature option {name} is {getattr(self, name)!r}",
                     remedy=f"choose one of {', '.join(map(str, choices))}",
                 )
-        for name in ("sample_rate", "num_mels", "num_ceps", "stack", "subsample"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+        for name, most in MOST.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 1 <= value <= most:
                 raise ConfigError(
-                    f"feature option {name} is {getattr(self, name)!r}",
-                    remedy="give a positive integer",
+                    f"feature option {name} is {str(value)[:100]}",
+                    remedy=f"give an integer from 1 to {most}",
                 )
+        if not isinstance(self.energy, bool):
+            raise ConfigError(
+                f"feature option energy is {str(self.energy)[:100]}", remedy="give true or false"
+            )
         self._check_signal()
 
     def _check_signal(self) -> None:
@@ -114,9 +127,9 @@ class FeatureConfig:
             )
 
     def _check_silence(self, silence_db: float) -> None:
-        if not 0 < silence_db < math.inf:  # false for NaN too
+        if isinstance(silence_db, bool) or not 0 < silence_db <= MOST_DB:  # false for NaN too
             raise ConfigError(
-                f"feature option silence_db is {silence_db!r}",
+                f"feature option silence_db is {str(silence_db)[:100]}",
                 remedy="give decibels above 0, such as 30, or null",
             )
         if self.kind == "mfcc" and not self.energy:
@@ -126,9 +139,9 @@ class FeatureConfig:
             )
 
     def _check_range(self, range_db: float) -> None:
-        if not 0 < range_db < math.inf:  # false for NaN too
+        if isinstance(range_db, bool) or not 0 < range_db <= MOST_DB:  # false for NaN too
             raise ConfigError(
-                f"feature option range_db is {range_db!r}",
+                f"feature option range_db is {str(range_db)[:100]}",
                 remedy="give decibels above 0, such as 60, or null",
             )
         if self.kind != "fbank" or self.energy or self.deltas:

@@ -30,6 +30,8 @@ __all__ = [
     "write_text",
 ]
 
+STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
+DESCRIPTORS = ("/dev/fd", "/proc/self/fd")
 PARTIAL = ".partial"  # the end of the name of what an interruption left
 
 StrPath = str | os.PathLike[str]
@@ -139,9 +141,16 @@ def replace_file(path: StrPath) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _draft_of(path: StrPath, *, keep: bool = False) -> Iterator[Path]:
-    """A file beside ``path`` that replaces it, or ``path`` itself if it is no file."""
+def _draft_of(path: StrPath, *, keep: bool = False) -> Iterator[Path | int]:
+    """A file beside ``path`` that replaces it, or ``path`` itself if it is no file.
+
+    What is called by a descriptor, as ``/dev/stdout`` is, is written to at its place, though it may
+    lead to a file.
+    """
     given = Path(path)
+    if (number := _descriptor(given)) is not None:
+        yield os.dup(number)
+        return
     if given.exists() and not given.is_file():
         yield given  # a folder says so when it is opened
         return
@@ -161,6 +170,15 @@ def _draft_of(path: StrPath, *, keep: bool = False) -> Iterator[Path]:
         raise
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _descriptor(path: Path) -> int | None:
+    """The descriptor that a name like ``/dev/stdout`` or ``/dev/fd/3`` means, or None."""
+    name = os.path.abspath(path)
+    if name in STANDARD:
+        return STANDARD[name]
+    folder, _, number = name.rpartition("/")
+    return int(number) if folder in DESCRIPTORS and number.isdecimal() else None
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from asr.types import AsrError, ConfigError
 
 __all__ = ["Manifest", "open_manifest"]
 
+BEGINNING = b'{"job":'
 Settings = Mapping[str, str]
 State = tuple[int, int]  # of a recording: bytes, and when it was changed
 
@@ -25,17 +26,30 @@ State = tuple[int, int]  # of a recording: bytes, and when it was changed
 class Manifest:
     """The open file; one process has it at a time."""
 
-    def __init__(self, file: BinaryIO, done: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, file: BinaryIO, folder: Path, done: dict[str, dict[str, Any]]) -> None:
         self._file = file
+        self._folder = folder
         self._done = done
+        self._owners = {line["result"]: name for name, line in done.items() if "result" in line}
         self._states: dict[str, State | None] = {}
 
     def is_done(self, recording: str, result: Path) -> bool:
-        """Whether ``result`` is that of ``recording`` as it is now. What failed is not done."""
+        """Whether ``result`` is that of ``recording`` as it is now. What failed is not done.
+
+        Raises:
+            ConfigError: it is another recording's.
+        """
         self._states[recording] = state = _state(recording)
+        name = self._name(result)
+        if (owner := self._owners.get(name, recording)) != recording:
+            raise ConfigError(
+                f"this is the result of {owner}, and would be that of {recording}",
+                where=str(result),
+                remedy="give another folder",
+            )
         line = self._done.get(recording, {})
         known = line.get("bytes"), line.get("modified"), line.get("result")
-        return state is not None and known == (*state, result.name) and result.is_file()
+        return state is not None and known == (*state, name) and result.is_file()
 
     def add(self, recording: str, result: Path | AsrError) -> None:
         """Note what became of a recording that :meth:`is_done` was asked about before."""
@@ -44,12 +58,15 @@ class Manifest:
             line["error"] = result.public_message()
         else:
             line["bytes"], line["modified"] = self._states.get(recording) or (None, None)
-            line["result"] = result.name
+            line["result"] = self._name(result)
         self._write(line)
         self._done[recording] = line
 
+    def _name(self, result: Path) -> str:
+        return os.path.relpath(result, self._folder)
+
     def _write(self, line: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+        self._file.write(json.dumps(line).encode("ascii") + b"\n")  # whatever names are made of
         self._file.flush()
 
 
@@ -69,7 +86,7 @@ def open_manifest(path: Path, settings: Settings) -> Iterator[Manifest]:
             ) from None
         lines = _lines(file, path)
         _check_settings(lines, settings, path)
-        manifest = Manifest(file, {line["file"]: line for line in lines[1:]})
+        manifest = Manifest(file, path.parent, {line["file"]: line for line in lines[1:]})
         if not lines:
             manifest._write({"job": dict(settings)})
         yield manifest
@@ -80,20 +97,33 @@ def _lines(file: BinaryIO, path: Path) -> list[dict[str, Any]]:
     file.seek(0)
     data = file.read()
     whole = data.rfind(b"\n") + 1
+    lines = [
+        _line(text, f"{path}:{number}", "file" if number > 1 else "job")
+        for number, text in enumerate(data[:whole].splitlines(), start=1)
+    ]
+    if not lines and not data.startswith(BEGINNING[: len(data)]):
+        raise _no_line(f"{path}:1")
     file.truncate(whole)
-    lines = []
-    for number, text in enumerate(data[:whole].splitlines(), start=1):
-        try:
-            line = json.loads(text)
-            line["job" if number == 1 else "file"]
-        except (ValueError, TypeError, KeyError):
-            raise ConfigError(
-                "this is no line of a job's manifest",
-                where=f"{path}:{number}",
-                remedy="give another folder, or delete this file to begin anew",
-            ) from None
-        lines.append(line)
     return lines
+
+
+def _line(text: bytes, where: str, name: str) -> dict[str, Any]:
+    """A line that has a recording's file, or the job's settings, under ``name``."""
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        raise _no_line(where) from None
+    if not isinstance(line, dict) or not isinstance(line.get(name), dict if name == "job" else str):
+        raise _no_line(where)
+    return line
+
+
+def _no_line(where: str) -> ConfigError:
+    return ConfigError(
+        "this is no line of a job's manifest",
+        where=where,
+        remedy="give another folder, or delete this file to begin anew",
+    )
 
 
 def _check_settings(lines: list[dict[str, Any]], settings: Settings, path: Path) -> None:

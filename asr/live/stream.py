@@ -209,7 +209,7 @@ class LiveStream:
         start = self._start / self._rate
         hypotheses = self._gate.keep(self._decoding.finish())
         final = Final(
-            tuple(hypothesis.shifted(start) for hypothesis in hypotheses),
+            tuple(each.within(end / self._rate - start).shifted(start) for each in hypotheses),
             start,
             end / self._rate,
             reason,

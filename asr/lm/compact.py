@@ -42,6 +42,7 @@ FORMAT = "peephole-asr n-grams"
 MAGIC = b'{"format": "%s"' % FORMAT.encode()
 VERSION = 1
 STEP = 1 / 32  # of log10; a power of two, so that multiples of it are exact
+MOST_STEPS = 1 << 20  # of a value before it is limited to what is stored
 ZERO = 1 << 15  # what a backoff of 1 is stored as
 LONGEST_HEADER = 1 << 12
 MOST_ORDERS = 32
@@ -122,7 +123,8 @@ def _columns(trie: Trie, bounds: list[int]) -> Iterator[tuple[Ints, int]]:
 
 
 def _steps(values: NDArray[np.float32]) -> Ints:
-    return np.rint(values.astype(np.float64) / STEP).astype(np.int64)
+    steps = np.rint(values.astype(np.float64) / STEP)
+    return np.clip(steps, -MOST_STEPS, MOST_STEPS).astype(np.int64)
 
 
 def read_compact(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], Trie, int]:
@@ -137,7 +139,7 @@ def read_compact(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], Trie, i
             header = _header(raw, name)
             with lzma.LZMAFile(raw) as stream:
                 return _read(stream, header)
-    except (*DAMAGED, ValueError, KeyError, TypeError):
+    except (*DAMAGED, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise LanguageModelError(
             "the language model is damaged", where=name, remedy="get the file anew"
         ) from None

@@ -26,6 +26,7 @@ __all__ = ["PEER", "AcousticModel", "AcousticModelConfig", "NetworkConfig"]
 
 PEER = "torch-lstm"  # `torch.nn.LSTM` in the place of a cell of ours
 SIZES = ("input_size", "vocab_size")
+MOST, MOST_LAYERS = 2**24, 1000  # of a size, and of layers
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reductions", tuple(self.reductions))  # YAML and JSON have lists
-        for name in ("hidden_size", "num_layers"):
-            _check_integer(name, getattr(self, name), 1)
+        _check_integer("hidden_size", self.hidden_size, 1)
+        _check_integer("num_layers", self.num_layers, 1, MOST_LAYERS)
         if self.cell not in (*CELLS, PEER):
             raise ConfigError(
                 f"unknown cell {self.cell!r}", remedy=f"choose one of {', '.join((*CELLS, PEER))}"
@@ -107,9 +108,11 @@ class NetworkConfig:
         return (self.proj_size or self.hidden_size) * (2 if self.bidirectional else 1)
 
 
-def _check_integer(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or value < least:
-        raise ConfigError(f"{name} is {value!r}", remedy=f"give an integer from {least} up")
+def _check_integer(name: str, value: object, least: int, most: int = MOST) -> None:
+    if not isinstance(value, int) or not least <= value <= most:
+        raise ConfigError(
+            f"{name} is {str(value)[:100]}", remedy=f"give an integer from {least} to {most}"
+        )
 
 
 @dataclass(frozen=True)

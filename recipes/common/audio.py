@@ -22,7 +22,7 @@ __all__ = ["LIMITS", "RAW", "SHARD", "load_samples", "read_raw", "unreadable"]
 RAW = ".raw"
 SHARD = "shard"  # the type of a source that is a part of a file
 LIMITS = AudioLimits(  # one's own files, on one's own machine
-    max_bytes=2**30, max_seconds=36_000.0, max_decoded_bytes=2**40, max_expansion=math.inf
+    max_bytes=2**30, max_seconds=36_000.0, max_decoded_bytes=2**33, max_expansion=math.inf
 )
 SLACK = 0.01  # seconds by which a span may pass the end: manifests of other rates are rounded
 

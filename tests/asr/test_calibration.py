@@ -129,6 +129,20 @@ def test_the_command_writes_it_and_recognition_uses_it(
     assert load_bundle(place).calibrations["greedy"] == calibration
 
 
+def test_the_bundle_keeps_its_own_language_and_holds_no_picture(tmp_path, bundle_of, pairs, capsys):
+    place = tmp_path / "bundle"
+    save_bundle(bundle_of(), place)
+    words = tmp_path / "words.txt"
+    words.write_text("a\nb\nc\nd\ne\n")
+    before = {path.name for path in place.iterdir()}
+    command = ["calibrate", str(place), "--pairs", str(pairs)]
+    assert main([*command, "--picture", str(place / "p.png")]) == 2
+    assert "would stand in the bundle" in capsys.readouterr().err
+    assert main([*command, "--lexicon", str(words), "--unk-score", "-1"]) == 0
+    assert {path.name for path in place.iterdir()} == before
+    assert set(load_bundle(place).calibrations) == {"beam"}
+
+
 def test_a_damaged_calibration_is_named(tmp_path, bundle_of):
     place = tmp_path / "bundle"
     save_bundle(bundle_of(), place)

@@ -210,3 +210,17 @@ def test_limits_are_for_callers_to_keep(tiny_bundle_path):
     limits = AudioLimits(max_seconds=3.0)
     assert Recognizer.load(tiny_bundle_path, limits=limits).limits == limits
     assert Recognizer.load(tiny_bundle_path).limits == AudioLimits()
+
+
+@pytest.mark.parametrize("extra", range(0, 640, 80))
+def test_no_time_is_beyond_the_audio(tiny_recognizer, waveform_of, extra):
+    """The last frame of the network may reach beyond the last sample."""
+    long = waveform_of(3, 1.5)
+    waveform = Waveform(long.samples[: 16_000 + extra], 16_000)
+    for options in (GreedyOptions(), BeamOptions()):
+        [transcript] = tiny_recognizer.recognize([waveform], tiny_recognizer.decoder(options))
+        for hypothesis in transcript.hypotheses:
+            assert hypothesis.tokens
+            times = [time for each in hypothesis.tokens for time in (each.start, each.end)]
+            assert max(times) <= waveform.duration
+            assert times == sorted(times)

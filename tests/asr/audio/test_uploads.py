@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr.audio import OWN_RECORDINGS, AudioLimits, Recording, decode_audio, read_file
+from asr.audio import (
+    OWN_RECORDINGS,
+    AudioLimits,
+    Recording,
+    decode_audio,
+    probe_file,
+    read_file,
+)
 from asr.types import AudioError, MissingPackageError
 
 av = pytest.importorskip("av", reason="the extra `formats` is not installed")
@@ -229,3 +236,12 @@ def test_every_mutant_is_audio_or_refused(rubbish, capfd):
         with contextlib.suppress(AudioError):
             decode_audio(data)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("read", [probe_file, lambda path: read_file(path, limits=AudioLimits())])
+def test_a_stream_that_decodes_to_nothing_has_no_samples(tmp_path, read):
+    """Frames of AAC that hold a header alone."""
+    path = tmp_path / "a.aac"
+    path.write_bytes(bytes.fromhex("fff1604000fffc") * 4)
+    with pytest.raises(AudioError):
+        read(path)

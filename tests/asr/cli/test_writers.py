@@ -228,6 +228,8 @@ def test_a_space_alone_is_no_word():
     [
         (["x/a b.wav", "y/c.flac"], ["a_b", "c"]),
         (["x/a.wav", "y/a.wav", "b.wav"], ["x/a", "y/a", "b"]),
+        (["a.wav", "a.flac"], ["a.wav", "a.flac"]),
+        (["a b.wav", "a_b.wav"], ["a_b.wav-1", "a_b.wav-2"]),
     ],
 )
 def test_names_in_ctm_are_one_word_and_distinct(files, ids):

@@ -224,6 +224,21 @@ def test_the_file_of_standard_input_is_not_written_over(tmp_path, monkeypatch):
             check_target(audio, ["-"])
 
 
+@pytest.mark.parametrize("place", ["/dev/fd", "/proc/self/fd"])
+def test_what_is_called_by_a_descriptor_is_written_at_its_place(tmp_path, place):
+    """As ``/dev/stdout`` is, where a shell appends to a file."""
+    if not os.path.isdir(place):
+        pytest.skip(f"there is no {place} here")
+    path = tmp_path / "log"
+    path.write_text("before\n")
+    with path.open("a") as stream:
+        with replace_text(f"{place}/{stream.fileno()}") as text:
+            text.write("result\n")
+        write_bytes(f"{place}/{stream.fileno()}", b"bytes\n")
+        stream.write("after\n")
+    assert path.read_text() == "before\nresult\nbytes\nafter\n"
+
+
 def test_other_targets_are_not_refused(tmp_path):
     audio = tmp_path / "a.wav"
     audio.touch()

@@ -69,6 +69,38 @@ def test_other_settings_are_refused(place):
         done(place, {**SETTINGS, "beam width": "8"})
 
 
+def test_a_line_that_is_none_of_a_recording_is_named(place):
+    note(place, place / "a.txt")
+    with (place / "manifest.jsonl").open("a") as file:
+        file.write('{"file": []}\n')
+    with pytest.raises(ConfigError, match=r"manifest\.jsonl:3: this is no line"):
+        done(place)
+
+
+def test_a_result_has_one_recording_and_a_recording_one_result(place):
+    """Of the same name in two folders, or of another folder of results."""
+    (place / "sub").mkdir()
+    (place / "sub" / "a.wav").write_bytes(b"other")
+    (place / "sub" / "a.txt").write_text("said")
+    note(place, place / "a.txt")
+    assert not done(place, name="sub/a.txt")
+    with (
+        open_manifest(place / "manifest.jsonl", SETTINGS) as manifest,
+        pytest.raises(ConfigError, match=r"the result of .*a\.wav, and would be that of .*sub/a"),
+    ):
+        manifest.is_done(str(place / "sub" / "a.wav"), place / "a.txt")
+
+
+def test_names_of_any_bytes_are_known_again(place):
+    name = os.fsdecode(os.fsencode(place) + b"/\xff.wav")
+    with open(name, "wb") as file:
+        file.write(b"audio")
+    for known in (False, True):
+        with open_manifest(place / "manifest.jsonl", SETTINGS) as manifest:
+            assert manifest.is_done(name, place / "a.txt") == known
+            manifest.add(name, place / "a.txt")
+
+
 def test_two_runs_at_once_are_refused(place):
     with (
         open_manifest(place / "manifest.jsonl", SETTINGS),
@@ -78,7 +110,8 @@ def test_two_runs_at_once_are_refused(place):
 
 
 def test_what_is_no_manifest_is_kept_as_it_is(place):
-    for text in ("hello\n", '{"file": "a.wav"}\n', "[1]\n"):
+    odd = ("hello\n", "no line", '{"file": "a.wav"}\n', "[1]\n", '{"job": 5}\n', "[" * 9999 + "\n")
+    for text in odd:
         (place / "manifest.jsonl").write_text(text)
         with pytest.raises(ConfigError, match=r"manifest\.jsonl:1: this is no line"):
             done(place)

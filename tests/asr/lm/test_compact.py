@@ -51,6 +51,15 @@ def test_what_is_read_scores_as_the_arpa_file_of_it_does(compact, lmplz, tmp_pat
         np.testing.assert_array_equal(model.score_sentence(words), listed.score_sentence(words))
 
 
+def test_what_is_next_to_impossible_does_not_become_certain(tmp_path):
+    path = tmp_path / "lm.arpa"
+    path.write_text("\\data\\\nngram 1=3\n\n\\1-grams:\n-1 <s>\n-1 </s>\n-1e30 x\n\n\\end\\\n")
+    LanguageModel.load(path).save_compact(tmp_path / "lm.compact")
+    write_arpa(LanguageModel.load(tmp_path / "lm.compact").ngrams(), tmp_path / "again.arpa")
+    [line] = [text for text in (tmp_path / "again.arpa").read_text().splitlines() if "x" in text]
+    assert float(line.split()[0]) < -1000
+
+
 def test_writing_again_what_was_read_gives_the_same_bytes(compact, tmp_path):
     LanguageModel.load(compact).save_compact(tmp_path / "again.compact")
     assert (tmp_path / "again.compact").read_bytes() == compact.read_bytes()

@@ -91,6 +91,8 @@ def test_weight_noise_has_the_asked_deviation():
     [
         {"hidden_size": 0},
         {"num_layers": 0},
+        {"num_layers": 10**9},
+        {"hidden_size": 10**400},
         {"cell": "gru"},
         {"dropout": 1.0},
         {"input_noise": float("nan")},
