@@ -52,6 +52,7 @@ __all__ = [
 
 FORMAT = "peephole-asr bundle"
 FORMAT_VERSION = 2  # 2: decoders with options of their own, reduction of time, calibration
+KINDS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # of weights
 CONFIG, WEIGHTS, TOKENS = "config.json", "model.safetensors", "tokens.txt"
 LM_FILES, LEXICON = ("lm.arpa.gz", "lm.arpa", "lm.compact"), "lexicon.txt"
 LANGUAGE = "language"  # the key that bundles with a language model or a lexicon have
@@ -140,8 +141,10 @@ def check_sizes(bundle: Bundle, where: str) -> None:
 
 
 def check_finite(weights: Mapping[str, Tensor], where: str, remedy: str) -> None:
-    """Raise BundleError if a weight is NaN or infinite."""
+    """Raise BundleError if a weight is NaN, infinite, or of a kind that no weight is."""
     for name, tensor in weights.items():
+        if tensor.dtype not in KINDS:
+            raise BundleError(f"{name} is of {tensor.dtype}", where=where, remedy=remedy)
         if not torch.isfinite(tensor).all():
             raise BundleError(
                 f"{name} has values that are NaN or infinite", where=where, remedy=remedy

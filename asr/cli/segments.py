@@ -51,7 +51,7 @@ def read_pairs(path: str) -> list[Segment]:
     segments = []
     for where, line in _lines(path):
         audio, tab, text = line.partition("\t")
-        if not tab or not audio.strip():
+        if not tab or not audio.strip() or "\0" in audio:
             raise ConfigError("not audio, a tab and text", where=where, remedy="mend the line")
         segments.append(Segment(str(Path(path).parent / audio.strip()), text))
     return segments

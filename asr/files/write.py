@@ -64,8 +64,8 @@ class Guard:
         place = Path(target)
         lost: Path | None = None
         if place.is_dir():
-            whole = place.resolve()
-            inside = (i for i in self._inputs if whole in (i.resolve(), *i.resolve().parents))
+            whole = _real(place)  # of links that lead to themselves as well
+            inside = (i for i in self._inputs if whole in (_real(i), *_real(i).parents))
             lost = next(inside, None)
         elif place.is_file():
             lost = self._known.get(_identity(place))
@@ -84,6 +84,10 @@ def check_target(target: StrPath, inputs: Iterable[StrPath | None]) -> None:
         ConfigError: one would be.
     """
     Guard(inputs).check(target)
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
 
 
 def _files_in(place: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from asr.files.read import DAMAGED, open_text
 from asr.files.write import replace_file
-from asr.lm.ngrams import OTHER_UNKNOWN, UNKNOWN, Ngrams, NgramTable
+from asr.lm.ngrams import MOST_ORDERS, OTHER_UNKNOWN, UNKNOWN, Ngrams, NgramTable
 from asr.types import LanguageModelError
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ class _Reader:
             match = COUNT.fullmatch(line)
             if match is None or int(match[1]) != len(counts) + 1:
                 raise self._error(f"not ngram {len(counts) + 1}=N, but {_shown(line)}")
+            if len(counts) == MOST_ORDERS:
+                raise self._error(f"more than {MOST_ORDERS} orders of n-grams")
             counts.append(int(match[2]))
         if not counts:
             raise self._error("the header has no line ngram 1=N")

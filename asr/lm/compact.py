@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from asr.files.read import DAMAGED, open_input
 from asr.files.write import replace_file
-from asr.lm.ngrams import Ngrams, NgramTable
+from asr.lm.ngrams import MOST_ORDERS, Ngrams, NgramTable
 from asr.lm.trie import Trie, link_nodes, order_bounds
 from asr.types import LanguageModelError
 
@@ -45,7 +45,6 @@ STEP = 1 / 32  # of log10; a power of two, so that multiples of it are exact
 MOST_STEPS = 1 << 20  # of a value before it is limited to what is stored
 ZERO = 1 << 15  # what a backoff of 1 is stored as
 LONGEST_HEADER = 1 << 12
-MOST_ORDERS = 32
 SHORT, LONG = 2, 4  # bytes of an integer
 BLOCK = 1 << 20  # bytes read at once
 

@@ -7,10 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BEGIN", "COMPACT", "END", "OTHER_UNKNOWN", "UNKNOWN", "NgramTable", "Ngrams"]
+__all__ = [
+    "BEGIN",
+    "COMPACT",
+    "END",
+    "MOST_ORDERS",
+    "OTHER_UNKNOWN",
+    "UNKNOWN",
+    "NgramTable",
+    "Ngrams",
+]
 
 UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
 OTHER_UNKNOWN = "<UNK>"  # some tools write it so; the same word, as in KenLM
+MOST_ORDERS = 32  # that are read: memory is lines times orders
 COMPACT = ".compact"  # what names of files end in that have the form of asr.lm.compact
 
 

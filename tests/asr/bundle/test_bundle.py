@@ -345,6 +345,9 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str, str]] = {
     ),
     "NaN weight": (
         lambda p: edit_weights(p, lambda w: w["model.output.weight"][2].fill_(float("nan"))),
+        lambda p: edit_weights(
+            p, lambda w: w.update({"model.output.bias": w["model.output.bias"].to(torch.complex64)})
+        ),
         WEIGHTS,
         r"model\.output\.weight .*NaN",
     ),

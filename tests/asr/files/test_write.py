@@ -239,6 +239,13 @@ def test_what_is_called_by_a_descriptor_is_written_at_its_place(tmp_path, place)
     assert path.read_text() == "before\nresult\nbytes\nafter\n"
 
 
+def test_a_link_that_leads_to_itself_loses_nothing(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "folder").mkdir()
+    check_target(tmp_path / "folder", [tmp_path / "loop"])
+    check_target(tmp_path / "loop", [tmp_path / "folder"])
+
+
 def test_other_targets_are_not_refused(tmp_path):
     audio = tmp_path / "a.wav"
     audio.touch()

@@ -230,3 +230,11 @@ def test_an_unknown_word_in_both_cases_stands_twice(arpa, tmp_path):
     (tmp_path / "lm.arpa").write_text(both)
     with pytest.raises(LanguageModelError, match="'<unk>' stands twice"):
         LanguageModel.load(tmp_path / "lm.arpa")
+
+
+def test_orders_beyond_reason_are_refused_before_any_memory_is_taken(tmp_path):
+    path = tmp_path / "lm.arpa"
+    counts = "".join(f"ngram {order}=0\n" for order in range(1, 2000))
+    path.write_text(f"\\data\\\n{counts}\n")
+    with pytest.raises(LanguageModelError, match=r"lm\.arpa, line 34: more than 32 orders"):
+        read_arpa(path)
