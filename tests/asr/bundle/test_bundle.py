@@ -345,11 +345,15 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str, str]] = {
     ),
     "NaN weight": (
         lambda p: edit_weights(p, lambda w: w["model.output.weight"][2].fill_(float("nan"))),
+        WEIGHTS,
+        r"model\.output\.weight .*NaN",
+    ),
+    "complex weight": (
         lambda p: edit_weights(
             p, lambda w: w.update({"model.output.bias": w["model.output.bias"].to(torch.complex64)})
         ),
         WEIGHTS,
-        r"model\.output\.weight .*NaN",
+        "is of torch.complex64",
     ),
     "infinite weight": (
         lambda p: edit_weights(p, lambda w: w["model.output.bias"][:1].fill_(float("inf"))),
