@@ -52,11 +52,12 @@ class Gate:
             return False
         return loudest_level(samples, sample_rate) < self.min_level
 
-    def keep(self, hypotheses: Sequence[Hypothesis]) -> tuple[Hypothesis, ...]:
-        """``hypotheses``, best first, or an empty one as sure as the best was."""
+    def keep(self, hypotheses: Sequence[Hypothesis], seconds: float) -> tuple[Hypothesis, ...]:
+        """``hypotheses``, best first, of audio of so many seconds, or an empty one as sure as the
+        best was."""
         best = hypotheses[0]
         if best.confidence >= self.min_confidence:
-            return tuple(hypotheses)
+            return tuple(hypothesis.within(seconds) for hypothesis in hypotheses)
         return (replace(best, text="", tokens=(), words=()),)
 
 

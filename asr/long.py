@@ -113,10 +113,8 @@ def decode_piece(
     hypotheses: Sequence[Hypothesis] = (NO_WORDS,)
     if frames and not gate.is_silent(piece.samples, recognizer.sample_rate):
         [found] = decoder.decode(piece.log_probs[None], torch.tensor([frames]), stop)
-        hypotheses = gate.keep(found)
-    seconds = piece.end - piece.start
-    placed = tuple(each.within(seconds).shifted(piece.start) for each in hypotheses)
-    return Segment(piece.start, piece.end, placed)
+        hypotheses = gate.keep(found, piece.end - piece.start)
+    return Segment(piece.start, piece.end, tuple(each.shifted(piece.start) for each in hypotheses))
 
 
 def join_segments(segments: Sequence[Segment], tokenizer: Tokenizer) -> Transcript:

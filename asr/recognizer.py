@@ -291,9 +291,7 @@ class Recognizer:
             Transcript(
                 (NO_WORDS,)
                 if waveform.is_silent
-                else tuple(
-                    each.within(waveform.duration) for each in self.gate.keep(next(decoded))
-                ),
+                else self.gate.keep(next(decoded), waveform.duration),
                 waveform.duration,
             )
             for waveform in prepared

@@ -222,6 +222,10 @@ class Hypothesis:
 
     def within(self, seconds: float) -> Hypothesis:
         """The same, in audio of so many seconds: its last frame may reach beyond."""
+        ends = [token.end for token in self.tokens]
+        ends += [word.end for word in (*self.words, *self.spoken_words)]
+        if max(ends, default=0.0) <= seconds:
+            return self  # nearly always
         return replace(
             self,
             tokens=tuple(token.within(seconds) for token in self.tokens),

@@ -20,6 +20,7 @@ __all__ = [
     "MIN_LOOK_AHEAD",
     "MIN_RATE",
     "MIN_RULE_SECONDS",
+    "MOST_SECONDS",
     "PHRASE_CHARACTERS",
     "POSTERIOR_SECONDS",
     "POSTERIOR_TOKENS",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 DEFAULT_PORT = 50051
+MOST_SECONDS = 10**8  # that a client may wait: gRPC's clock ends somewhere behind that
 
 # Bytes of one message, as serialised: gRPC's own default, so that clients in other languages need
 # no setting. Two minutes of 16 kHz LINEAR16; TranscribeChunks carries more.

@@ -17,12 +17,11 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from server.addresses import AddressError, dialled
-from server.limits import DEFAULT_PORT
+from server.limits import DEFAULT_PORT, MOST_SECONDS
 
 __all__ = ["main"]
 
 VARIABLE = "ASR_PROBE"
-MOST_SECONDS = 10**8  # gRPC's clock ends somewhere behind that
 UNHEALTHY = 1  # what Docker reads as unhealthy; Kubernetes takes anything but 0
 
 

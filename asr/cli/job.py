@@ -115,12 +115,7 @@ def _results(
 ) -> dict[str, Path]:
     """Where each recording's result is to be, by its path."""
     for source in sources:
-        if is_pipe(source.path):
-            raise ConfigError(
-                "a pipe is read once, and a job may begin again",
-                where=source.path,
-                remedy="give files or folders",
-            )
+        _refuse_pipe(source.path)
     paths = {source.path: folder / f"{source.name}.{kind.suffix}" for source in sources}
     names = Counter(f"{source.name}.{kind.suffix}" for source in sources)
     [(twice, times)] = names.most_common(1)
@@ -136,6 +131,15 @@ def _results(
                 remedy="rename the recording, or take another --format",
             )
     return paths
+
+
+def _refuse_pipe(place: str) -> None:
+    if is_pipe(place):
+        raise ConfigError(
+            "a pipe is read once, and a job may begin again",
+            where=place,
+            remedy="give files or folders",
+        )
 
 
 def _shard(text: str | None) -> tuple[int, int]:
@@ -158,12 +162,7 @@ def _settings(options: argparse.Namespace) -> dict[str, str]:
     for name in INPUTS:
         place = getattr(options, name, None)
         if isinstance(place, str):
-            if is_pipe(place):
-                raise ConfigError(
-                    "a pipe is read once, and a job may begin again",
-                    where=place,
-                    remedy="give a file",
-                )
+            _refuse_pipe(place)
             settings[name] = _digest(Path(place))
     if "int8" in options.backend:  # others give the same results
         settings["backend"] = options.backend

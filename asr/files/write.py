@@ -65,7 +65,7 @@ class Guard:
         lost: Path | None = None
         if place.is_dir():
             whole = _real(place)  # of links that lead to themselves as well
-            inside = (i for i in self._inputs if whole in (_real(i), *_real(i).parents))
+            inside = (i for i in self._inputs if _real(i).is_relative_to(whole))
             lost = next(inside, None)
         elif place.is_file():
             lost = self._known.get(_identity(place))

@@ -115,6 +115,8 @@ def _line(text: bytes, where: str, name: str) -> dict[str, Any]:
         raise _no_line(where) from None
     if not isinstance(line, dict) or not isinstance(line.get(name), dict if name == "job" else str):
         raise _no_line(where)
+    if not isinstance(line.get("result", ""), str):
+        raise _no_line(where)
     return line
 
 

@@ -207,9 +207,9 @@ class LiveStream:
     def _close(self, reason: Reason, end: int) -> list[Event]:
         """Finish the segment at sample ``end``, and begin the next one there."""
         start = self._start / self._rate
-        hypotheses = self._gate.keep(self._decoding.finish())
+        hypotheses = self._gate.keep(self._decoding.finish(), (end - self._start) / self._rate)
         final = Final(
-            tuple(each.within(end / self._rate - start).shifted(start) for each in hypotheses),
+            tuple(hypothesis.shifted(start) for hypothesis in hypotheses),
             start,
             end / self._rate,
             reason,

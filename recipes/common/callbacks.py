@@ -99,7 +99,7 @@ class OptimizerOptions(Callback):
 
     def __init__(self) -> None:
         self.before: list[float] = []  # peaks asked for when the checkpoint was written
-        self.asked: list[tuple[float, dict[str, Any]]] = []
+        self.asked: list[tuple[float, float | None]] = []  # peak, and weight decay if there is any
 
     def state_dict(self) -> dict[str, Any]:
         """The learning rates asked for."""
@@ -111,18 +111,16 @@ class OptimizerOptions(Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remember what the options say, before the state is restored."""
-        self.asked = [
-            (_peak(group), {name: group[name] for name in ("weight_decay",) if name in group})
-            for group in _groups(trainer)
-        ]
+        self.asked = [(_peak(group), group.get("weight_decay")) for group in _groups(trainer)]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put it in the place of what was restored."""
         groups = _groups(trainer)
         # Runs of earlier versions do not say what was asked for: their schedules do, or none can.
         before = self.before or [_peak(group) for group in groups]
-        for group, (peak, others), was in zip(groups, self.asked, before, strict=True):
-            group.update(others)
+        for group, (peak, weight_decay), was in zip(groups, self.asked, before, strict=True):
+            if weight_decay is not None:
+                group["weight_decay"] = weight_decay
             if peak != was and (self.before or "initial_lr" in group):
                 group["lr"] *= peak / was
                 if "initial_lr" in group:

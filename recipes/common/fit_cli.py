@@ -116,12 +116,12 @@ class SpeechCLI(LightningCLI):
                 )
             run_dir, resume = Path(self.config["run_dir"]), self.config["resume"]
             self.checkpoint = checkpoint_to_resume(run_dir, resume=resume)
-            if self.checkpoint is None:
-                check_target(run_dir / "config.yaml", config_files(self.argv))
             if self.checkpoint is not None:
                 self._parse_to_resume(parser, args)
-            elif self.config["init"] is not None:
-                self._parse_to_begin_from(self.config["init"], parser, args)
+            else:
+                check_target(run_dir / "config.yaml", config_files(self.argv))
+                if self.config["init"] is not None:
+                    self._parse_to_begin_from(self.config["init"], parser, args)
             check_names(args, self.config)
         except (ArgumentError, UnicodeDecodeError) as error:
             raise ConfigError(one_line(error), remedy="see `fit --help`") from None

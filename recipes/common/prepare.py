@@ -88,7 +88,7 @@ def prepare_corpus(recipe: Recipe, corpus: Corpus, data: Path, options: PrepareO
         MissingPackageError: they need a package that is not installed.
     """
     _refuse_stale(data, corpus.splits)
-    _check_targets(data, corpus, options.units)
+    _check_targets(data, corpus, options)
     for split, utterances in corpus.splits.items():
         check_ids(manifest_path(data, split), utterances)
     if corpus.split_note is None:
@@ -135,18 +135,20 @@ def _refuse_stale(data: Path, splits: Iterable[str]) -> None:
             )
 
 
-def _check_targets(data: Path, corpus: Corpus, units: UnitOptions | None) -> None:
+def _check_targets(data: Path, corpus: Corpus, options: PrepareOptions) -> None:
     """Refuse to write over what is read: the corpus, its audio, lexicons.
 
     Raises:
         ConfigError: something would be lost.
     """
     audio = {utterance.audio for split in corpus.splits.values() for utterance in split}
+    units = options.units
     lexicons = [] if units is None else [*units.lexicons, units.words]
     guard = Guard([*corpus.inputs, *audio, *(name for name in lexicons if name != OF_LEXICONS)])
     for split in corpus.splits:
         guard.check(manifest_path(data, split))
-        guard.check(data / SHARDS / split)
+        if options.sharding is not None:
+            guard.check(data / SHARDS / split)
     for name in (*FILES, LEFT_OUT_FILE, NOTE_FILE, tokens_path(data).name):
         guard.check(data / name)
 

@@ -72,8 +72,10 @@ def speechocean(corpus: Path, split: str) -> list[Utterance]:
             remedy="give the folder of speechocean762 that holds train/ and test/",
         )
     found = _all_of(read_kaldi(directory, ReadOptions()), directory)
+    if not whole:
+        return found
     learners = LEARNERS.read_text(encoding="utf-8").split()
-    return [u for u in found if u.speaker in learners] if whole else found
+    return [utterance for utterance in found if utterance.speaker in learners]
 
 
 def _all_of(found: Found, where: Path) -> list[Utterance]:

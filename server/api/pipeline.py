@@ -212,8 +212,7 @@ class Pipeline:
         def search(stop: Stop) -> SpeechRecognitionResult:
             batch, lengths = log_probs[None], tensor([len(log_probs)])  # (1, T, V), (1,)
             [hypotheses] = plan.decoder.decode(batch, lengths, stop)
-            gate = plan.model.recognizer.gate
-            kept = tuple(each.within(duration) for each in gate.keep(hypotheses))
+            kept = plan.model.recognizer.gate.keep(hypotheses, duration)
             transcript = plan.written(Transcript(kept, duration), stop.check)
             result = write_result(transcript, words=plan.with_words, parts=parts)
             if plan.with_posteriors:

@@ -39,6 +39,7 @@ with interrupt_quietly():  # a traceback out of an import helps nobody
     from server.client_cli.microphone import Microphone, on_interrupt
     from server.client_cli.output import FORMATS, models_text, result_of, results_of
     from server.client_cli.standard_input import standard_input
+    from server.limits import MOST_SECONDS
 
 __all__ = ["main"]
 
@@ -210,9 +211,6 @@ def _add_connection(group: argparse._ArgumentGroup) -> None:
         help=f"more attempts where the server is full or away, 0 to {MAX_RETRIES} "
         "(default: %(default)s)",
     )
-
-
-MOST_SECONDS = 10**8  # three years; gRPC's clock ends somewhere behind that
 
 
 def _seconds(text: str) -> float:

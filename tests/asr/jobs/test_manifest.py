@@ -69,10 +69,11 @@ def test_other_settings_are_refused(place):
         done(place, {**SETTINGS, "beam width": "8"})
 
 
-def test_a_line_that_is_none_of_a_recording_is_named(place):
+@pytest.mark.parametrize("line", ['{"file": []}', '{"file": "b.wav", "result": []}', "5"])
+def test_a_line_that_is_none_of_a_recording_is_named(place, line):
     note(place, place / "a.txt")
     with (place / "manifest.jsonl").open("a") as file:
-        file.write('{"file": []}\n')
+        file.write(f"{line}\n")
     with pytest.raises(ConfigError, match=r"manifest\.jsonl:3: this is no line"):
         done(place)
 
