@@ -7,6 +7,7 @@ import json
 import random
 import shutil
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,17 +112,22 @@ def outputs(bundle: Bundle, samples: np.ndarray) -> torch.Tensor:
 
 
 class Listener:
-    """Hears what Python is asked to compile, run or start."""
+    """Hears what its maker's thread asks Python to compile, run or start.
+
+    Other tests may have left threads in this process, such as a server that frees memory.
+    """
 
     EVENTS = ("exec", "compile", "os.system", "subprocess.Popen", "pickle.find_class", "ctypes.")
 
     def __init__(self) -> None:
         self.is_open = False
         self.heard: list[str] = []
+        self._thread = threading.get_ident()
         sys.addaudithook(self._hear)  # for ever; it hears nothing while closed
 
     def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
-        if self.is_open and event.startswith(self.EVENTS):
+        here = self.is_open and threading.get_ident() == self._thread
+        if here and event.startswith(self.EVENTS):
             self.heard.append(f"{event} {arguments!r:.200}")
 
 
