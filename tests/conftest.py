@@ -19,6 +19,11 @@ if not torch.cuda.is_available():
 # gRPC, which tests of the server bring, would have its word at each fork that another test makes.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
+# Servers of tests are on this machine, to which no proxy leads.
+for scheme in ("http", "https", "all", "grpc"):
+    os.environ.pop(f"{scheme}_proxy", None)
+    os.environ.pop(f"{scheme}_proxy".upper(), None)
+
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 
 

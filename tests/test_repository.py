@@ -21,6 +21,13 @@ else:
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+PAGES = sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))
+CARDS = sorted(
+    page.relative_to(ROOT).as_posix()
+    for folder in ("models", "recipes")
+    for page in (ROOT / folder).rglob("*.md")
+    if page.name != "card.md"  # of which a card is made elsewhere
+)
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SCRIPTS: dict[str, str] = PYPROJECT["project"]["scripts"]
 
@@ -107,21 +114,31 @@ def test_the_caps_of_the_metadata_and_the_makefile_agree() -> None:
     assert "(3, 10) <= sys.version_info[:2] <= (3, 13)" in read("Makefile")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", [*DOCUMENTS, *PAGES])
 def test_documents_name_make_targets_that_exist(document: str) -> None:
-    targets = set(re.findall(r"^([a-z]+):", read("Makefile"), re.MULTILINE))
-    named = re.findall(r"(?:^|`)make ([a-z]+)", read(document), re.MULTILINE)
-    assert named
+    targets = set(re.findall(r"^([a-z][a-z-]*):", read("Makefile"), re.MULTILINE))
+    named = re.findall(r"(?:^|`)make ([a-z][a-z-]*)", read(document), re.MULTILINE)
+    assert named or document in PAGES
     assert set(named) <= targets
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", [*DOCUMENTS, *PAGES])
 def test_documents_name_files_and_recipes_that_exist(document: str) -> None:
     text = read(document)
-    files = re.findall(r"`((?:asr|docker|proto|recipes|server|tests)/[\w./-]+|[\w.]+\.md)`", text)
-    files += [f"recipes/{name}/__main__.py" for name in re.findall(r"recipes\.([a-z]\w+)", text)]
-    assert files
+    files = re.findall(
+        r"`((?:asr|benchmarks|docker|docs|proto|recipes|server|tests)/[\w./-]*\w)`", text
+    )
+    modules = [
+        ROOT / name.replace(".", "/")
+        for name in re.findall(r"-m ((?:recipes|benchmarks)\.[a-z][\w.]*\w)", text)
+    ]
+    assert files or document in PAGES
     assert [file for file in files if not (ROOT / file).exists()] == []
+    assert [
+        module
+        for module in modules
+        if not (module.with_suffix(".py").exists() or (module / "__main__.py").exists())
+    ] == []
 
 
 def test_the_index_has_every_page() -> None:
@@ -129,10 +146,17 @@ def test_the_index_has_every_page() -> None:
     assert linked == {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
 
 
-@pytest.mark.parametrize(
-    "document", [*DOCUMENTS, *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
-)
+def anchors(document: Path) -> set[str]:
+    """Of the headings: in lower case, without punctuation, spaces as hyphens."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.M | re.S)
+    headings = re.findall(r"^#+ +(.+?) *$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, *PAGES, *CARDS])
 def test_links_lead_somewhere(document: str) -> None:
-    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", read(document))
     folder = (ROOT / document).parent
-    assert [link for link in links if not (folder / link).exists()] == []
+    for link, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", read(document)):
+        target = folder / link if link else ROOT / document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), f"{link}#{anchor}"

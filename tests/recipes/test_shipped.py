@@ -73,7 +73,7 @@ def test_files_without_a_bundle_are_transcribed_by_it(samples, capsys):
     heard = dict(line.split("\t") for line in lines)
     assert heard.keys() == samples.keys()
     errors = [word_errors(samples[file], heard[file]) for file in samples]
-    assert sum(errors, ErrorCounts()).rate < 0.6  # most words; a broken model has none
+    assert sum(errors, ErrorCounts()).rate <= 0.4  # of 61 words
 
 
 def test_the_card_says_what_people_need_to_know(bundle):

@@ -194,6 +194,7 @@ def claiming(data, box, offset, *values):
     return data[:place] + packed + data[place + len(packed) :]
 
 
+@pytest.mark.timed
 def test_tables_longer_than_a_file_can_have_are_refused_at_once(files):
     aac, pieces, pcm = files["M4A AAC"], files["MP4 in pieces"], files["QuickTime PCM"]
     lies = [

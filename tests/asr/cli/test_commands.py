@@ -72,7 +72,7 @@ def test_plot_of_no_audio(run, tiny_bundle_path, bad, tmp_path):
 # asr export
 
 
-@pytest.mark.parametrize(("options", "close"), [([], 1e-4), (["--int8"], 1.0)])
+@pytest.mark.parametrize(("options", "close"), [([], 1e-4), (["--int8"], 0.5)])
 def test_the_exported_file_gives_the_recognisers_log_probs(
     run, tiny_bundle_path, tiny_recognizer, waveform_of, tmp_path, options, close
 ):

@@ -136,7 +136,7 @@ def threads_set_to():
     return set_threads
 
 
-@pytest.fixture(autouse=True, scope="package")
+@pytest.fixture(autouse=True, scope="module")
 def one_thread():
     """These tensors are tiny: threads would only wait for each other on a busy machine."""
     with set_threads(1):

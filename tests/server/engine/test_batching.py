@@ -167,6 +167,7 @@ def test_it_does_not_wait_longer_than_it_may():
     play(scene, BatchOptions(1, wait_seconds=0.01))
 
 
+@pytest.mark.timed
 def test_a_full_batch_does_not_wait():
     async def scene(batcher, model):
         with batcher.coming():

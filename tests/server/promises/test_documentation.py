@@ -30,7 +30,8 @@ def named_tests(row: str) -> list[tuple[str, str]]:
 def test_a_promise_names_tests_that_exist(row):
     for path, function in named_tests(row):
         assert (ROOT / path).is_file(), path
-        assert f"def {function}" in (ROOT / path).read_text(encoding="utf-8"), (path, function)
+        text = (ROOT / path).read_text(encoding="utf-8")
+        assert not function or f"def {function}(" in text, (path, function)
 
 
 def test_nearly_every_promise_names_its_own_test():

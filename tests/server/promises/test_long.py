@@ -169,7 +169,7 @@ def own_memory(name):
     return next(int(row.split()[1]) for row in rows if row.startswith(name)) * 1024
 
 
-@pytest.mark.parametrize("minutes", [20, pytest.param(180, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("minutes", [40, pytest.param(180, marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_audio(serving, hearing, minutes, monkeypatch):
     """As samples three hours take 691 MB. What is counted are server and client together."""
     monkeypatch.setattr(Spool.__init__, "__defaults__", (b"", MIB))
@@ -204,6 +204,7 @@ def chunks(config, audio):
         yield pb.TranscribeChunksRequest(audio_content=audio[start : start + MIB])
 
 
+@pytest.mark.timed
 def test_a_cancelled_call_ends_within_a_tenth_of_a_second(serving, hearing, children_of):
     """Its search is told, its process is gone, and so are its place and its file."""
     searching, told = threading.Event(), threading.Event()

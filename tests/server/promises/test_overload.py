@@ -116,7 +116,8 @@ def test_a_call_too_many_is_refused_by_its_header(full, method):
 
 def test_what_needs_no_place_is_answered_while_it_is_full(full):
     assert full.stub.ListModels(pb.ListModelsRequest(), timeout=30).models
-    assert HealthStub(full.channel).Check(HealthCheckRequest(), timeout=30).status
+    health = HealthStub(full.channel).Check(HealthCheckRequest(), timeout=30)
+    assert health.status == HealthCheckResponse.SERVING
 
 
 def test_streams_and_messages_share_the_places(serving, stand_in):
@@ -175,7 +176,8 @@ def test_above_the_memory_mark_new_calls_are_refused_and_health_is_told(serving,
             running.stub.Transcribe(REQUEST, timeout=30)
         assert caught.value.code() == EXHAUSTED
         assert "memory" in caught.value.details()
-        assert HealthStub(running.channel).Check(HealthCheckRequest(), timeout=30).status
+        health = HealthStub(running.channel).Check(HealthCheckRequest(), timeout=30)
+        assert health.status == HealthCheckResponse.SERVING
         assert running.stub.ListModels(pb.ListModelsRequest(), timeout=30).models
 
 

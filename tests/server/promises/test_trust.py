@@ -12,13 +12,16 @@ import grpc
 import pytest
 from google.protobuf.descriptor import Descriptor
 
-from asr.audio import decode_audio
+from asr.audio import AudioLimits, decode_audio
+from asr.types import AudioError
+from server.audio.worker import AudioJob, decode
 from server.pb.v1 import speech_pb2 as pb
 from server.pb.v1.speech_pb2_grpc import SpeechStub
 
 ROOT = Path(__file__).resolve().parents[3]
 METHODS = ("Transcribe", "TranscribeChunks", "TranscribeStream")
 RAW = {"encoding": "AUDIO_ENCODING_LINEAR16", "sample_rate_hertz": 16_000}
+FROM_HEADER = AudioJob("", 0, 0, None, 16_000)
 
 # No paths, addresses or code from clients
 
@@ -114,6 +117,21 @@ def test_audio_is_its_bytes_and_never_a_place(
             assert code == grpc.StatusCode.INVALID_ARGUMENT
             assert "not audio" in details
     assert watch.seen == []
+
+
+def test_nor_does_the_process_that_decodes_go_anywhere(watch, tmp_path, samples_of, file_of):
+    """What it runs, in this process, where the watch can hear it."""
+    audio = file_of(samples_of(0, 0.5), 16_000, "WAV", "PCM_16")
+    path = tmp_path / "speech.wav"
+    path.write_bytes(audio)
+    decode(FROM_HEADER, audio, AudioLimits())  # whatever is imported late is here now
+    watch.marks = ("speech.wav", "localhost")
+    for place in (str(path), f"file://{path}", f"@{path}", "http://localhost:9/speech.wav"):
+        with pytest.raises(AudioError, match="not audio"):
+            decode(FROM_HEADER, place.encode(), AudioLimits())
+    assert watch.seen == []
+    path.read_bytes()
+    assert watch.seen, "the watch would have seen it"
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
