@@ -92,8 +92,14 @@ def fit_calibration(confidences: Sequence[float], right: Sequence[bool]) -> Cali
         right: of each, whether it was said.
 
     Raises:
-        ConfigError: there are none, or all are right or all wrong.
+        ConfigError: there are none, all are right or all wrong, or they are not one for one, in
+            [0, 1].
     """
+    if len(confidences) != len(right) or not all(0.0 <= each <= 1.0 for each in confidences):
+        raise ConfigError(
+            f"{len(confidences)} confidences of {len(right)} words are not one for one, in [0, 1]",
+            remedy="give each word's, as the decoder found it",
+        )
     if not 0 < sum(right) < len(right):
         raise ConfigError(
             f"{sum(right)} of {len(right)} words are right: confidence cannot be learned from that",
@@ -170,6 +176,8 @@ def read_calibrations(values: Mapping[str, Any]) -> dict[str, Calibration]:
     Raises:
         ConfigError: these are no such values.
     """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"calibrations are {values!r}", remedy="give slope and offset by decoder")
     return {
         str(name): from_values(Calibration, own, f"calibration of {name}", ConfigError)
         for name, own in values.items()

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from asr.audio import check_samples
 from asr.decoding import Decoder, Stop
 from asr.gate import NO_WORDS
 from asr.recognizer import PreparedWaveform, Recognizer
 from asr.segmenter import Piece, Segmenter, SegmentOptions
 from asr.tokens import Tokenizer
-from asr.types import SPACE, Hypothesis, Segment, TimedToken, Transcript
+from asr.types import SPACE, AudioError, Hypothesis, Segment, TimedToken, Transcript
 
 __all__ = [
     "decode_piece",
@@ -38,9 +39,12 @@ def transcribe_blocks(
     """The transcript of a recording that comes in ``blocks (N,)`` at the model's rate.
 
     Raises:
-        AsrError: what ``blocks`` raises, and see :meth:`asr.recognizer.Recognizer.recognize`.
+        AsrError: what ``blocks`` raises; there are no samples in them; and see
+            :meth:`asr.recognizer.Recognizer.recognize`.
     """
     segments = list(segments_of(recognizer, blocks, decoder, options))
+    if not segments:
+        raise AudioError("the audio has no samples", remedy="give a recording of some length")
     return join_segments(segments, recognizer.tokenizer)
 
 
@@ -78,8 +82,11 @@ def _pieces(
 ) -> Iterator[Piece]:
     """What is cut off a recording, with its log-probabilities."""
     segmenter = recognizer.segmenter(options)
+    count = 0
     for block in blocks:
-        segmenter.push(block)
+        check_samples(block, count)
+        count += len(block)
+        segmenter.push(np.array(block, dtype=np.float32))  # the caller may use it again
         while segmenter.is_ready:
             yield _next_piece(recognizer, segmenter)
     segmenter.end()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from asr.audio import AudioLimits, resample
+from asr.audio import AudioLimits, check_samples, resample
 from asr.backends import AUTO, choose_backend, make_backend, make_chunk_backend
 from asr.bundle import Bundle, load_bundle
 from asr.calibration import CalibratedDecoder
@@ -213,16 +213,14 @@ class Recognizer:
         ``speaker`` matters where the front end has statistics by speaker.
 
         Raises:
-            AudioError: not one row of finite samples, or too short for one frame.
+            AudioError: not one row of finite floats of any loudness that speech has, or too short
+                for one frame.
         """
         samples = waveform.samples
-        if samples.ndim != 1:
-            raise AudioError(f"samples have shape {samples.shape}", remedy="give one channel, (N,)")
-        finite = np.isfinite(samples)
-        if not finite.all():
+        check_samples(samples)
+        if waveform.sample_rate < 1:
             raise AudioError(
-                f"sample {int(finite.argmin())} is NaN or infinite",
-                remedy="repair the audio where it is made",
+                f"the sample rate is {waveform.sample_rate} Hz", remedy="give the audio's own"
             )
         duration, rate = waveform.duration, waveform.sample_rate
         if waveform.sample_rate != self.sample_rate and len(samples):
@@ -327,5 +325,5 @@ def _pad(rows: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
     lengths = torch.tensor([len(row) for row in rows])
     batch = torch.zeros(len(rows), int(lengths.max()))
     for index, row in enumerate(rows):
-        batch[index, : len(row)] = torch.from_numpy(np.ascontiguousarray(row, dtype=np.float32))
+        batch.numpy()[index, : len(row)] = row
     return batch, lengths

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asr.decoding.inputs import check_possible
 from asr.live.levels import FrameLevels
 from asr.options import SEGMENT_SECONDS
 from asr.tokens import BLANK_ID
@@ -116,8 +117,10 @@ class Segmenter:
     def window(self) -> NDArray[np.float32]:
         """The samples to compute next ``(N,)``."""
         parts = [self._blocks.popleft()]
-        while self._blocks and sum(map(len, parts)) < self._most:
+        count = len(parts[0])
+        while self._blocks and count < self._most:
             parts.append(self._blocks.popleft())
+            count += len(parts[-1])
         joined = np.concatenate(parts) if len(parts) > 1 else parts[0]
         self._blocks.appendleft(joined)
         return joined[: self._most]
@@ -128,9 +131,16 @@ class Segmenter:
         Args:
             log_probs: of the window, ``(T, V)``; none, ``(0, V)``, if it holds nothing to compute.
                 The segment is all of it then.
+
+        Raises:
+            DecodingError: they are of something broken, NaN or +inf.
         """
+        log_probs = log_probs.float()
         window = self.window()
         frames = len(log_probs)
+        if frames:
+            best = log_probs.amax(dim=1).numpy()
+            check_possible(best, "the recording", self._start // self._step)
         if not self._ends_here and frames > self._least:
             frames = self._place(log_probs, window)
         size = len(window) if frames == len(log_probs) else frames * self._step

@@ -14,6 +14,7 @@ from asr.audio.decode import (
 )
 from asr.audio.limits import OWN_RECORDINGS
 from asr.audio.local import check_file, probe_file, read_file
+from asr.audio.mono import check_samples
 from asr.audio.recording import Recording
 from asr.audio.sndfile import encode_flac, recode
 from asr.audio.stream import PcmStream, WavStream
@@ -27,6 +28,7 @@ __all__ = [
     "Recording",
     "WavStream",
     "check_file",
+    "check_samples",
     "count_channels",
     "decode_audio",
     "decode_pcm",

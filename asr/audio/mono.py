@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from asr.types import AudioError
 
-__all__ = ["Mono", "check_channel", "check_usable", "mix"]
+__all__ = ["Mono", "check_channel", "check_samples", "check_usable", "mix"]
 
 LOUDEST = 1e6  # of full scale 1; floats may exceed 1, but squares must not overflow
 GROWTH = 1 << 20  # samples: memory grows by so much where the length is not known
@@ -81,7 +81,25 @@ def check_channel(channel: int | None, channels: int) -> None:
         )
 
 
-def check_usable(block: NDArray[np.float32], frames_before: int) -> None:
+def check_samples(samples: NDArray[np.floating], samples_before: int = 0) -> None:
+    """Check what is given as the samples of one channel, ``(N,)``.
+
+    Raises:
+        AudioError: they are not one row of floats, or see :func:`check_usable`.
+    """
+    if not isinstance(samples, np.ndarray) or samples.dtype.kind != "f":
+        kind = samples.dtype if isinstance(samples, np.ndarray) else type(samples).__name__
+        raise AudioError(
+            f"samples are of type {kind}",
+            remedy="give an array of floats in [-1, 1]; 16-bit integers are divided by 32768",
+        )
+    if samples.ndim != 1:
+        raise AudioError(f"samples have shape {samples.shape}", remedy="give one channel, (N,)")
+    if len(samples):
+        check_usable(samples[:, None], samples_before)
+
+
+def check_usable(block: NDArray[np.floating], frames_before: int) -> None:
     """Check every sample of ``block``, ``(N, C)``.
 
     Raises:

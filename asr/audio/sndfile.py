@@ -20,6 +20,7 @@ __all__ = ["SoundFile", "encode_flac", "encode_wav", "open_container", "open_raw
 
 UNKNOWN_FRAMES = 2**62  # and more: the header does not tell; FLAC counts in 36 bits
 BLOCK_FRAMES = 65_536
+FULL_SCALE = 1 - 2**-15  # the greatest sample that 16 bits hold
 MP3 = "MPEG_LAYER_III"
 FLAC_BLOCK_FRAMES = 4_096  # of what breaks off, the last block is lost
 RAW_TYPES = {"LINEAR16": "PCM_16", "FLOAT": "FLOAT", "MULAW": "ULAW", "ALAW": "ALAW"}
@@ -165,12 +166,13 @@ def recode(waveform: Waveform, codec: str, compression: float | None = None) -> 
 
     Args:
         waveform: for ``"gsm"`` at 8 kHz, for ``"opus"`` at 8, 12, 16, 24 or 48 kHz.
-        codec: ``"mulaw"`` and ``"alaw"`` (ITU-T G.711), ``"gsm"`` (GSM 6.10), ``"opus"``.
+        codec: ``"mulaw"`` and ``"alaw"`` (ITU-T G.711), ``"gsm"`` (GSM 6.10), ``"opus"``. What goes
+            beyond full scale is clipped, as a line does it.
         compression: from 0 to 1, the smallest file; only Opus heeds it.
     """
     container, coding = CODECS[codec]
     buffer = io.BytesIO()
-    samples = waveform.samples
+    samples = np.clip(waveform.samples, -1.0, FULL_SCALE)  # libsndfile's codes wrap beyond it
     soundfile.write(
         buffer,
         samples,

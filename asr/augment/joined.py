@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -66,7 +67,7 @@ def groups_to_join(
     passed, fewer are joined, or none.
     """
     alone = [[index] for index in range(len(seconds))]
-    if not happens(config.probability, rng):
+    if not alone or not happens(config.probability, rng):
         return alone
     for number in range(int(rng.integers(2, config.max_utterances + 1)), 1, -1):
         parts = -(-len(seconds) // number)
@@ -84,7 +85,8 @@ def join(
     config: JoinConfig, parts: Sequence[Samples], sample_rate: int, rng: np.random.Generator
 ) -> Samples:
     """``parts (N,)`` in their order with a pause between each two and the next."""
-    level = max(loudest_level(part, sample_rate) for part in parts if len(part))
+    levels = (loudest_level(part, sample_rate) for part in parts if len(part))
+    level = max(levels, default=-math.inf)
     pieces = [parts[0]]
     for part in parts[1:]:
         size = round(rng.uniform(config.min_pause, config.max_pause) * sample_rate)

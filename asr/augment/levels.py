@@ -21,7 +21,8 @@ class Gain:
 
     Attributes:
         min_db: lowest gain, in decibels.
-        max_db: highest gain. Samples beyond full scale are never the result: see :func:`limit`.
+        max_db: highest gain. What goes beyond full scale is clipped by a codec and made fainter at
+            the end of a chain: see :func:`limit`.
         probability: share of the utterances.
         bits: what comes out is rounded as a recording of so many bits is; 0 rounds nothing.
     """

@@ -67,6 +67,8 @@ class Telephone:
         if not len(samples) or not happens(config.probability, rng):
             return samples
         line = resample(Waveform(samples, self.sample_rate), RATE).samples
+        if not len(line):  # of one or two samples at a high rate
+            return samples
         if not happens(config.whole_band, rng):
             line = band_pass(line, RATE, config.low_hz, config.high_hz)
         coding = str(rng.choice(config.codings))

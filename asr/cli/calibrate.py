@@ -56,13 +56,18 @@ def _calibrate(options: argparse.Namespace) -> int:
     heard = _recognise(recognizer, segments, decoder, options.batch_seconds)
     confidences, right = _joined(heard)
     calibration = fit_calibration(confidences, right)
-    words = {"as found": (confidences, right), "calibrated": _on_the_other_half(heard)}
-    before, after = (calibration_error(reliability(*each)) for each in words.values())
+    words = {"as found": (confidences, right)}
+    if halves := _on_the_other_half(heard):
+        words["calibrated"] = halves
+        error = calibration_error(reliability(*halves))
+        after = f"{error:.4f} calibrated on the other half of the recordings"
+    else:
+        after = "not known calibrated: one half of the recordings has no error, or nothing else"
+    before = calibration_error(reliability(confidences, right))
     print(
         f"{len(right)} words of {len(heard)} recordings by the decoder {chosen.name}, "
         f"{sum(right) / len(right):.1%} of them right\n"
-        f"expected calibration error {before:.4f} as found, "
-        f"{after:.4f} calibrated on the other half of the recordings\n"
+        f"expected calibration error {before:.4f} as found, {after}\n"
         f"slope {calibration.slope:.4f}, offset {calibration.offset:.4f}"
     )
     if options.picture is not None:
@@ -125,15 +130,16 @@ def _joined(heard: Sequence[_Heard]) -> tuple[list[float], list[bool]]:
     )
 
 
-def _on_the_other_half(heard: Sequence[_Heard]) -> tuple[list[float], list[bool]]:
+def _on_the_other_half(heard: Sequence[_Heard]) -> tuple[list[float], list[bool]] | None:
     """The words of every second recording, calibrated on the others, and those calibrated on them.
 
-    Raises:
-        ConfigError: see :func:`asr.calibration.fit_calibration`.
+    None where there is nothing to learn from in one half: its words are all right, or all wrong.
     """
     from asr.calibration import fit_calibration
 
     halves = [_joined(heard[0::2]), _joined(heard[1::2])]
+    if not all(0 < sum(right) < len(right) for _, right in halves):
+        return None
     confidences: list[float] = []
     for mine, other in (halves, halves[::-1]):
         calibration = fit_calibration(*other)

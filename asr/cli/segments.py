@@ -82,7 +82,9 @@ def _segment(line: str, where: str) -> tuple[float, float, str]:
     try:
         if line.lstrip().startswith("{"):
             values = json.loads(line)
-            start, end, text = values["start"], values["end"], str(values["text"])
+            start, end, text = values["start"], values["end"], values["text"]
+            if not isinstance(text, str):
+                raise TypeError(text)
         else:
             start, end, text = [*line.split(maxsplit=2), ""][:3]
         return float(start), float(end), text

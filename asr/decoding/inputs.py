@@ -43,11 +43,11 @@ def fitting_lengths(log_probs: Tensor, lengths: Tensor, vocab_size: int) -> list
         )
     counts: list[int] = lengths.tolist()
     if len(counts) != log_probs.shape[0] or any(
-        not 0 <= count <= log_probs.shape[1] for count in counts
+        not (isinstance(count, int) and 0 <= count <= log_probs.shape[1]) for count in counts
     ):
         raise DecodingError(
             f"lengths {counts} do not fit log-probabilities of shape {tuple(log_probs.shape)}",
-            remedy="give one length from 0 to T for each utterance",
+            remedy="give one whole number from 0 to T for each utterance",
         )
     return counts
 

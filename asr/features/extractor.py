@@ -22,7 +22,7 @@ from asr.features.frontends import (
 )
 from asr.features.statistics import MIN_STD, Moments, RunningStatistics, speech_weights, with_noise
 from asr.features.voices import voice_changes
-from asr.types import CorpusError
+from asr.types import AudioError, CorpusError
 
 __all__ = ["FeatureConfig", "FeatureExtractor", "RunningStatistics"]
 
@@ -93,7 +93,7 @@ class FeatureExtractor(nn.Module):
         else:
             frames = with_noise(frames, self._loudest(frames, valid), self.config.range_db)
             mean, inv_std = self._statistics(frames, lengths, valid, speakers)
-            changing = [b for b, may in enumerate(may_change or ()) if may]
+            changing = [b for b, may in enumerate(may_change or ()) if may and lengths[b] > 0]
             if changing and self.has_running_statistics:
                 mean, inv_std = mean.expand_as(frames).clone(), inv_std.expand_as(frames).clone()
                 for b in changing:
@@ -192,8 +192,22 @@ class FeatureExtractor(nn.Module):
     def _raw(
         self, waveforms: Tensor, lengths: Tensor, warps: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Frames with deltas before normalisation."""
+        """Frames with deltas before normalisation.
+
+        Raises:
+            AudioError: lengths are not whole numbers from 0 to N; values are looked at on the CPU.
+        """
+        most = waveforms.shape[1]
+        fit = not lengths.is_floating_point() and lengths.shape == waveforms.shape[:1]
+        if not fit or (lengths.is_cpu and bool(((lengths < 0) | (lengths > most)).any())):
+            raise AudioError(
+                f"lengths {lengths.tolist()} do not fit waveforms of shape "
+                f"{tuple(waveforms.shape)}",
+                remedy="give one whole number from 0 to N for each",
+            )
         lengths = self.unstacked(lengths)
+        if not len(waveforms):
+            return waveforms.new_zeros(0, self.unstacked(most), self.config.frame_size), lengths
         short = self.config.frame_span - waveforms.shape[1]
         if short > 0:
             waveforms = nn.functional.pad(waveforms, (0, short))

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asr.audio import check_samples
 from asr.decoding import Decoder, Partial, Stop
 from asr.gate import Gate
 from asr.live.endpoint import Endpointer, Reason
@@ -19,7 +20,7 @@ from asr.live.events import Event, Final, Interim, LiveOptions
 from asr.live.levels import FrameLevels
 from asr.stream import Session, Streamer
 from asr.tokens import BLANK_ID, Tokenizer
-from asr.types import AudioError, ConfigError
+from asr.types import ConfigError
 
 __all__ = ["LiveStream", "step"]
 
@@ -71,23 +72,18 @@ class LiveStream:
     # What a client does
 
     def push(self, samples: NDArray[np.float32]) -> None:
-        """Take in ``samples (N,)`` at the model's rate, any number of them.
+        """Take in a copy of ``samples (N,)`` at the model's rate, any number of them.
 
         Raises:
             ConfigError: the stream is finished.
-            AudioError: there is more than one channel, or a sample is not finite. None of the
-                samples is taken then.
+            AudioError: they are not floats of one channel, or a sample is not finite or absurdly
+                loud; the message has its number from the stream's beginning. None of them is taken
+                then.
         """
         self._check_open("audio")
-        if samples.ndim != 1:
-            raise AudioError(f"samples have shape {samples.shape}", remedy="give one channel, (N,)")
-        if not np.isfinite(samples).all():
-            raise AudioError(
-                "a sample of the stream is NaN or infinite",
-                remedy="repair the audio where it is made",
-            )
+        check_samples(samples, self._parts[-1].end_sample if self._parts else 0)
         if not self.has_ended:
-            self._parts[-1].push(samples)
+            self._parts[-1].push(np.array(samples, dtype=np.float32))
 
     def force_end(self) -> list[Event]:
         """End the segment with the audio that has come; what comes after it begins the next one.

@@ -80,7 +80,7 @@ def run_chunks(
     """
     step, ahead = chunking.frames * reduction, chunking.look_ahead * reduction
     outputs, states = [], None
-    for start in range(0, x.shape[1], step):
+    for start in range(0, max(1, x.shape[1]), step):
         block = x[:, start : start + step + ahead]
         left = (lengths - start).clamp(min=0, max=block.shape[1])
         y, states = stack.chunk(block, left, step, states)

@@ -72,8 +72,10 @@ class CTCLoss(nn.Module):
             ids: names of the utterances, for error messages.
 
         Raises:
-            TrainingError: a loss is NaN or infinite; the message names the utterances.
+            TrainingError: there is no utterance or no frame; a label is the blank or outside of
+                the vocabulary; a loss is NaN or infinite. The message names the utterances.
         """
+        self._check(log_probs, targets, target_lengths, ids)
         losses = F.ctc_loss(
             log_probs.float().transpose(0, 1),  # (T, B, V)
             targets,
@@ -85,10 +87,7 @@ class CTCLoss(nn.Module):
         finite = torch.isfinite(losses)
         if not bool(finite.all()):
             bad = [b for b, ok in enumerate(finite.tolist()) if not ok]
-            names = [ids[b] if ids is not None else f"batch item {b}" for b in bad]
-            values = ", ".join(
-                f"{name}: {losses[b].item()}" for name, b in zip(names[:5], bad, strict=False)
-            )
+            values = ", ".join(f"{_name(b, ids)}: {losses[b].item()}" for b in bad[:5])
             raise TrainingError(
                 f"the CTC loss is not finite for {len(bad)} of {len(losses)} utterances ({values})",
                 remedy="infinite: the utterance has too few frames for its text, see the "
@@ -96,6 +95,31 @@ class CTCLoss(nn.Module):
                 "look at that utterance's audio",
             )
         return reduce_losses(losses, _weights(lengths, target_lengths), self.normalisation)
+
+    @staticmethod
+    def _check(
+        log_probs: Tensor, targets: Tensor, target_lengths: Tensor, ids: Sequence[str] | None
+    ) -> None:
+        """Refuse what torch's loss would read beyond: it looks labels up unchecked."""
+        size, frames, vocab_size = log_probs.shape
+        if not size * frames:
+            raise TrainingError(
+                f"a batch of {size} utterances and {frames} frames has no CTC loss",
+                remedy="leave out utterances that are too short for one frame",
+            )
+        is_label = torch.arange(targets.shape[1], device=targets.device) < target_lengths[:, None]
+        wrong = is_label & ((targets <= BLANK_ID) | (targets >= vocab_size))  # (B, S)
+        if bool(wrong.any()):
+            b, s = wrong.nonzero()[0].tolist()
+            raise TrainingError(
+                f"{_name(b, ids)}: label {s} has the id {targets[b, s].item()}, where the model's "
+                f"{vocab_size} outputs have labels 1 to {vocab_size - 1}",
+                remedy="prepare the data with the tokens that the model has",
+            )
+
+
+def _name(index: int, ids: Sequence[str] | None) -> str:
+    return f"batch item {index}" if ids is None else ids[index]
 
 
 def _weights(lengths: Tensor, target_lengths: Tensor) -> Tensor:
@@ -123,8 +147,10 @@ def consistency_loss(
     """
     first, second = log_probs.float().chunk(2)  # (B, T, V)
     valid = torch.arange(first.shape[1], device=first.device) < lengths[: len(first), None]
+    first = first.masked_fill(~valid[:, :, None], 0.0)
+    second = second.masked_fill(~valid[:, :, None], 0.0)
     divergence = _divergence(first, second.detach()) + _divergence(second, first.detach())  # (B, T)
-    losses = 0.5 * (divergence * valid).sum(dim=1)  # (B,)
+    losses = 0.5 * divergence.sum(dim=1)  # (B,)
     weights = _weights(lengths, target_lengths)[: len(first)]
     return reduce_losses(losses, weights, normalisation)
 

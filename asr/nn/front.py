@@ -85,7 +85,7 @@ def reduced(lengths: Tensor, stride: int) -> Tensor:
 def mask_frames(x: Tensor, lengths: Tensor) -> Tensor:
     """``x (B, T, ...)`` with zeros beyond ``lengths (B,)``."""
     valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]  # (B, T)
-    return x * valid.view(*valid.shape, *[1] * (x.dim() - 2)).to(x.dtype)
+    return x.masked_fill(~valid.view(*valid.shape, *[1] * (x.dim() - 2)), 0.0)
 
 
 def cut_frames(x: Tensor, lengths: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:

@@ -373,3 +373,5 @@ class AcousticModel(nn.Module):
                 f"lengths have shape {tuple(lengths.shape)}",
                 remedy=f"give ({features.shape[0]},)",
             )
+        if lengths.is_floating_point():
+            raise ModelError(f"lengths are {lengths.dtype}", remedy="give whole numbers of frames")

@@ -59,6 +59,10 @@ class RecurrentStack(nn.Module):
         super().__init__()
         if cell not in CELLS:
             raise ConfigError(f"unknown cell {cell!r}", remedy=f"choose one of {', '.join(CELLS)}")
+        if hidden_size < 1 or num_layers < 1:
+            raise ConfigError(
+                f"{num_layers} layers of {hidden_size} cells", remedy="give 1 or more of each"
+            )
         if not 0 <= proj_size < hidden_size:
             raise ConfigError(
                 f"a projection to {proj_size} of {hidden_size} cells",

@@ -46,13 +46,15 @@ class TorchLSTMStack(nn.Module):
         bidirectional: bool = False,
     ) -> None:
         super().__init__()
-        width = hidden_size * (2 if bidirectional else 1)
+        width = self.output_size = hidden_size * (2 if bidirectional else 1)
         sizes = [input_size] + [width] * (num_layers - 1)
         self.layers = nn.ModuleList(_Layer(size, hidden_size, bidirectional) for size in sizes)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, *, lengths: Tensor) -> tuple[Tensor, None]:
         """Map ``x (B, T, I)`` with ``lengths (B,)`` to ``(B, T, D * H)``, 0 beyond the lengths."""
+        if not x.numel():
+            return x.new_zeros(*x.shape[:2], self.output_size), None
         x = x.transpose(0, 1)  # (T, B, I)
         t = torch.arange(x.shape[0], device=x.device).unsqueeze(1)  # (T, 1)
         source = torch.where(t < lengths, lengths - 1 - t, t)  # (T, B)

@@ -153,6 +153,26 @@ def test_a_damaged_calibration_is_named(tmp_path, bundle_of):
         load_bundle(place)
 
 
+def test_errors_in_one_half_alone_calibrate_and_the_estimate_is_left_out(
+    tmp_path, bundle_of, pairs, capsys
+):
+    place = tmp_path / "bundle"
+    save_bundle(bundle_of(), place)
+    pairs.write_text("".join(pairs.read_text().splitlines(keepends=True)[:2]))
+    picture = tmp_path / "reliability.png"
+    command = ["calibrate", str(place), "--pairs", str(pairs), "--picture", str(picture)]
+    assert main(command) == 0
+    assert "one half of the recordings has no error" in capsys.readouterr().out
+    assert set(load_bundle(place).calibrations) == {"greedy"}
+    assert picture.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("wrong", [[0.5], [0.5, float("nan")], [0.5, 1.5]])
+def test_confidences_that_are_none_are_refused(wrong):
+    with pytest.raises(ConfigError, match="one for one"):
+        fit_calibration(wrong, [True, False])
+
+
 def test_recordings_that_are_all_right_are_refused(tmp_path, tiny_bundle_path, capsys, waveform_of):
     write_wav(tmp_path / "a.wav", waveform_of(0, 1.0))
     main(["transcribe", str(tiny_bundle_path), str(tmp_path / "a.wav")])

@@ -14,7 +14,7 @@ from asr.long import join_segments, prepared_window, segments_of, transcribe_blo
 from asr.recognizer import Recognizer
 from asr.segmenter import Segmenter, SegmentOptions
 from asr.transcribe import transcribe_files
-from asr.types import ConfigError, Waveform
+from asr.types import AudioError, ConfigError, DecodingError, Waveform
 
 RATE = 16_000
 SHORT = SegmentOptions(2.0, 6.0)
@@ -54,6 +54,54 @@ def test_blocks_of_any_size_give_the_same_transcript(tiny_recognizer, recording,
     expected = transcribe_blocks(tiny_recognizer, [samples], decoder, SHORT)
     blocks = np.split(samples, range(size, len(samples), size))
     assert transcribe_blocks(tiny_recognizer, blocks, decoder, SHORT) == expected
+
+
+def test_the_callers_block_may_be_used_again(tiny_recognizer, recording):
+    samples, _ = recording
+    buffer = np.empty(3_000, np.float32)
+
+    def blocks():
+        for start in range(0, len(samples), len(buffer)):
+            piece = buffer[: len(samples[start : start + len(buffer)])]
+            piece[:] = samples[start : start + len(buffer)]
+            yield piece
+
+    decoder = tiny_recognizer.decoder()
+    expected = transcribe_blocks(tiny_recognizer, [samples], decoder, SHORT)
+    assert transcribe_blocks(tiny_recognizer, blocks(), decoder, SHORT) == expected
+
+
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [
+        ([], "no samples"),
+        ([np.zeros(0, np.float32)], "no samples"),
+        ([np.zeros((RATE, 2), np.float32)], "one channel"),
+        ([np.zeros(RATE, np.int16)], "int16"),
+        ([np.zeros(RATE, np.float32), np.full(9, np.nan, np.float32)], "sample 16000 is not"),
+    ],
+)
+def test_blocks_that_cannot_be_used_are_refused(tiny_recognizer, blocks, message):
+    with pytest.raises(AudioError, match=message):
+        transcribe_blocks(tiny_recognizer, blocks, tiny_recognizer.decoder(), SHORT)
+
+
+def test_a_window_that_cannot_be_scored_is_an_error_of_its_own():
+    segmenter = Segmenter(SHORT, RATE, 640)
+    segmenter.push(np.zeros(8 * RATE, np.float32))
+    with pytest.raises(DecodingError, match="the recording"):
+        segmenter.cut(torch.full((len(segmenter.window()) // 640, 3), torch.nan))
+
+
+def test_half_precision_is_cut_like_single():
+    pieces = []
+    for dtype in (torch.float32, torch.bfloat16):
+        segmenter = Segmenter(SHORT, RATE, 640)
+        segmenter.push(np.zeros(8 * RATE, np.float32))
+        rows = torch.full((len(segmenter.window()) // 640, 3), -1.0)
+        rows[100, 0] = 0.0
+        pieces.append(segmenter.cut(rows.to(dtype)).end)
+    assert pieces[0] == pieces[1]
 
 
 def test_a_recording_of_one_segment_is_recognised_as_a_whole(tiny_recognizer, waveform_of):

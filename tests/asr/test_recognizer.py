@@ -146,6 +146,26 @@ def test_samples_that_are_not_finite_are_named(tiny_recognizer, bad):
         tiny_recognizer.recognize([Waveform(samples, 16000)])
 
 
+@pytest.mark.parametrize(
+    ("samples", "rate", "message"),
+    [
+        (np.full(16_000, 1e30, np.float32), 16_000, "sample 0 is far outside"),
+        (np.zeros(16_000, np.int16), 16_000, "int16.*divided by 32768"),
+        (np.zeros(16_000, np.float32), 0, "sample rate is 0"),
+        (np.zeros(16_000, np.float32), -1, "sample rate is -1"),
+    ],
+)
+def test_what_is_no_speech_for_sure_is_refused(tiny_recognizer, samples, rate, message):
+    with pytest.raises(AudioError, match=message):
+        tiny_recognizer.prepare(Waveform(samples, rate))
+
+
+def test_samples_of_memory_that_may_not_be_written(tiny_recognizer, waveform_of):
+    waveform = waveform_of(0, 1.0)
+    fixed = Waveform(np.frombuffer(waveform.samples.tobytes(), np.float32), waveform.sample_rate)
+    assert tiny_recognizer.recognize([fixed]) == tiny_recognizer.recognize([waveform])
+
+
 def test_two_channels_are_refused(tiny_recognizer):
     with pytest.raises(AudioError, match="one channel"):
         tiny_recognizer.recognize([Waveform(np.zeros((2, 16000), np.float32), 16000)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import unicodedata
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ from asr.decoding.beam.words import NO_TRIE, WordGrammar, build_words, without_m
 from asr.decoding.config import BeamOptions
 from asr.decoding.lexicon import Labels, Lexicon, read_lexicon, spell, spell_words, write_lexicon
 from asr.lm.arpa import write_arpa
-from asr.lm.model import LanguageModel
+from asr.lm.model import MISSING_LOG_PROB, LanguageModel
 from asr.lm.ngrams import BEGIN, END, UNKNOWN
 from asr.tokens import BLANK, Tokenizer
 from asr.types import DecodingError, LanguageModelError
@@ -39,8 +40,8 @@ NO_TREE, _ = build_tree([])
 class Language:
     """A language model, a lexicon, or both, for the tokens of ``tokenizer``.
 
-    The log has a warning of words that can never be said, or that the language model does not know,
-    for upper or lower case.
+    The log has a warning of words that can never be said, or that the language model does not know
+    for upper or lower case or for their Unicode form.
 
     Args:
         lm: of words, or of the model's tokens, as ``units`` says.
@@ -71,7 +72,7 @@ class Language:
         if lexicon is None and lm is not None and units == "words":
             self._closed = _own_words(lm, tokenizer)
         elif lexicon is not None and lm is not None and units == "words":
-            self.warned = _warn_of_other_case(lm, lexicon)
+            self.warned = _warn_of_unknown(lm, lexicon)
         self._said = None if self._closed is None else self._word_grammars(self._closed)
         if self._said is None:
             self._with_lm = self._grammar(lm)
@@ -316,22 +317,37 @@ def _own_words(lm: LanguageModel, tokenizer: Tokenizer) -> Lexicon:
     return found
 
 
-def _warn_of_other_case(lm: LanguageModel, lexicon: Lexicon) -> bool:
-    """The lexicon decides what is said: words that the model has otherwise are unknown to it.
+def _warn_of_unknown(lm: LanguageModel, lexicon: Lexicon) -> bool:
+    """Warn of the lexicon's words that the model lacks, where that is hardly meant.
 
-    Returns whether there are any.
+    The lexicon decides what is said, so words that the model has in another form are unknown to it;
+    and a model without ``<unk>`` gives words that it lacks no chance. Returns whether there are
+    any.
     """
     known = set(lm.vocabulary)
     words = list(lexicon.pronunciations)
-    folded = {word.casefold() for word in known}
-    if lost := [word for word in words if word not in known and word.casefold() in folded]:
+    lost = [word for word in words if word not in known]
+    folded = {_folded(word) for word in known} if lost else set()
+    if alike := [word for word in lost if _folded(word) in folded]:
         log.warning(
-            "%s of the lexicon's words are in the language model in other case only and count as "
-            "unknown there: %s",
+            "%s of the lexicon's words are in the language model in other case or Unicode form "
+            "only and count as unknown there: %s",
+            _count(alike, words),
+            _examples(alike),
+        )
+    is_closed = lm.trie.log_probs[1 + lm.unknown] <= MISSING_LOG_PROB
+    if lost and is_closed:
+        log.warning(
+            "%s of the lexicon's words are not in the language model, which has no <unk>: they "
+            "are all but never recognised: %s",
             _count(lost, words),
             _examples(lost),
         )
-    return bool(lost)
+    return bool(alike) or bool(lost and is_closed)
+
+
+def _folded(word: str) -> str:
+    return unicodedata.normalize("NFC", word).casefold()
 
 
 def _count(part: Sequence[str], whole: Sequence[str]) -> str:

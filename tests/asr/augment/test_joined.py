@@ -67,6 +67,13 @@ def test_the_samples_of_all_stand_in_their_order_with_pauses_within_the_range():
     assert np.histogram(pauses, 4, (0.2, 0.6))[0].min() > 10
 
 
+def test_of_nothing_there_is_nothing():
+    rng = np.random.default_rng(0)
+    assert groups_to_join(JoinConfig(probability=1.0), [], 120.0, 0.0, rng) == []
+    nothing = np.zeros(0, np.float32)
+    assert not join(JoinConfig(), [nothing, nothing], RATE, rng).any()
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -72,6 +72,22 @@ def test_mulaw_is_that_of_the_standard():
     assert clear.mean() > 0.9
 
 
+@pytest.mark.parametrize("coding", ["mulaw", "alaw", "gsm"])
+def test_what_is_too_loud_is_clipped_and_never_wraps_to_the_other_sign(coding):
+    tone = np.sin(2 * np.pi * 440 * np.arange(8000) / 8000).astype("f4")
+    loud, full = (recode(Waveform(peak * tone, 8000), coding).samples for peak in (1.6, 1.0))
+    clipped = np.clip(1.6 * tone, -1, 1)
+    assert (loud * clipped)[np.abs(clipped) == 1].min() > 0
+    assert np.abs(loud - clipped).mean() < 2 * np.abs(full - tone).mean() + 0.01
+
+
+@pytest.mark.parametrize("rate", [44_100, 48_000])
+@pytest.mark.parametrize("size", [0, 1, 2])
+def test_a_sample_or_two_pass(rate, size):
+    line = Telephone(TelephoneConfig(probability=1.0), rate)
+    assert line(np.ones(size, np.float32), np.random.default_rng(0)).shape == (size,)
+
+
 def test_each_coding_is_drawn():
     line = Telephone(TelephoneConfig(probability=1.0, whole_band=0.0), RATE)
     results = {line(noise(0.1), np.random.default_rng(n)).tobytes() for n in range(40)}

@@ -10,7 +10,7 @@ import torch
 from asr.features import FeatureConfig, FeatureExtractor
 from asr.features._torchaudio import torchaudio
 from asr.features.frontends import TorchaudioFrontEnd
-from asr.types import ConfigError, CorpusError, MissingPackageError
+from asr.types import AudioError, ConfigError, CorpusError, MissingPackageError
 from tests.asr.features.signals import extract, synthetic_speech
 
 
@@ -250,3 +250,21 @@ def test_without_librosa_its_backend_names_the_extra_and_the_others_work(monkeyp
     FeatureExtractor(FeatureConfig())
     with pytest.raises(MissingPackageError, match=r"librosa.*'peephole-asr\[librosa\]'"):
         FeatureExtractor(FeatureConfig(backend="librosa"))
+
+
+@pytest.mark.parametrize("kind", ["fbank", "mfcc"])
+def test_too_short_for_a_frame_is_no_frame_alone_and_beside_others(kind):
+    extractor = FeatureExtractor(FeatureConfig(kind=kind))
+    waveforms = torch.randn(2, 16_000)
+    for batch, lengths in ((waveforms[:1, :10], [10]), (waveforms, [10, 16_000])):
+        _, frames = extractor(batch, torch.tensor(lengths), None, [True] * len(lengths))
+        assert frames.tolist() == [0, extractor.num_frames(16_000)][: len(lengths)]
+    features, frames = extractor(waveforms[:0], torch.tensor([], dtype=torch.long))
+    assert features.shape == (0, extractor.num_frames(16_000), extractor.config.size)
+    assert frames.shape == (0,)
+
+
+@pytest.mark.parametrize("lengths", [[16_001], [-1], [1.5], [1, 2]])
+def test_lengths_that_do_not_fit_are_refused(lengths):
+    with pytest.raises(AudioError, match="do not fit"):
+        FeatureExtractor(FeatureConfig())(torch.zeros(1, 16_000), torch.tensor(lengths))

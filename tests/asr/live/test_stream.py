@@ -199,12 +199,40 @@ def test_options_do_not_change_in_mid_stream(stream_of):
 def test_samples_that_cannot_be_used_are_not_taken(stream_of, audio):
     expected = run(stream_of(), audio[:16_000])
     stream = stream_of()
-    bad = audio[:100].copy()
-    bad[7] = np.nan
-    for samples in (bad, np.zeros((10, 2), np.float32)):
-        with pytest.raises(AudioError):
+    stream.push(audio[:50])
+    broken, loud = audio[:100].copy(), audio[:100].copy()
+    broken[7], loud[7] = np.nan, 1e30
+    for samples, message in (
+        (broken, "sample 57 is not a finite number"),
+        (loud, "sample 57 is far outside"),
+        (np.zeros((10, 2), np.float32), "one channel"),
+        (np.zeros(10, np.int16), "int16.*divided by 32768"),
+        ([0.0, 0.1], "of type list"),
+    ):
+        with pytest.raises(AudioError, match=message):
             stream.push(samples)
-    assert run(stream, audio[:16_000]) == expected
+    assert run(stream, audio[50:16_000]) == expected
+
+
+def test_the_callers_array_may_be_used_again(stream_of, audio):
+    """As a sound card's driver does, or be read-only, of another width, or backwards in memory."""
+    expected = run(stream_of(), audio)
+    stream, buffer, events = stream_of(), np.empty(480, np.float32), []
+    for start in range(0, len(audio), 480):
+        piece = buffer[: len(audio[start : start + 480])]
+        piece[:] = audio[start : start + 480]
+        stream.push(piece)
+        buffer[:] = 0.9
+        events += drained(stream)
+    events += stream.finish()
+    assert events + drained(stream) == expected
+    for samples in (
+        np.frombuffer(audio.tobytes(), np.float32),
+        audio.astype(np.float64),
+        audio.astype(">f4"),
+        audio[::-1].copy()[::-1],
+    ):
+        assert run(stream_of(), samples) == expected
 
 
 # What goes on for hours

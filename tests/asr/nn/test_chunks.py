@@ -175,6 +175,12 @@ def test_impossible_chunks_are_refused(values):
         Chunking(*values)
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_of_no_frames_there_are_none(shape):
+    nothing = torch.zeros(2, dtype=torch.long)
+    assert model_of(**shape)(torch.zeros(2, 0, 5), nothing, Chunking(2, 1)).shape == (2, 0, 4)
+
+
 def test_torchs_own_lstm_has_no_chunks():
     with pytest.raises(ConfigError, match="another cell"):
         model_of(cell="torch-lstm")(torch.randn(1, 4, 5), torch.tensor([4]), Chunking(2, 0))

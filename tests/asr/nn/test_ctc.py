@@ -52,6 +52,22 @@ def test_the_loss_does_not_depend_on_padding():
     torch.testing.assert_close(CTCLoss()(padded, lengths, rubbish, sizes), loss)
 
 
+@pytest.mark.parametrize("label", [0, 4, 1000, -1])
+def test_labels_that_the_model_has_no_output_for_are_named(label):
+    """torch looks them up unchecked, in memory that may be anything's."""
+    log_probs = torch.randn(2, 6, 4).log_softmax(-1)
+    targets, sizes = torch.tensor([[1, 2, 99], [3, label, 99]]), torch.tensor([2, 2])
+    with pytest.raises(TrainingError, match=f"utt-b: label 1 has the id {label}, .* 1 to 3"):
+        CTCLoss()(log_probs, torch.tensor([6, 6]), targets, sizes, ["utt-a", "utt-b"])
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 4), (2, 0, 4)])
+def test_of_no_frames_there_is_no_loss(shape):
+    nothing = torch.zeros(shape[0], dtype=torch.long)
+    with pytest.raises(TrainingError, match="no CTC loss"):
+        CTCLoss()(torch.zeros(shape), nothing, torch.zeros(shape[0], 1, dtype=torch.long), nothing)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("-inf")])
 def test_a_broken_loss_names_its_utterance(value):
     log_probs = torch.randn(3, 5, 4).log_softmax(-1)
@@ -87,7 +103,12 @@ def test_equal_views_do_not_disagree_and_padding_does_not_count():
     equal = torch.cat([view, view])
     assert consistency_loss(equal, lengths, sizes).item() == pytest.approx(0.0, abs=1e-6)
     equal[3, 3:] = -7.0
-    assert consistency_loss(equal, lengths, sizes).item() == pytest.approx(0.0, abs=1e-6)
+    equal[1, 3:] = torch.nan
+    equal.requires_grad_()
+    loss = consistency_loss(equal, lengths, sizes)
+    assert loss.item() == pytest.approx(0.0, abs=1e-6)
+    loss.backward()
+    assert equal.grad.isfinite().all()
 
 
 def test_either_view_is_drawn_towards_the_other_as_to_a_fixed_target():

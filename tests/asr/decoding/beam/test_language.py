@@ -161,9 +161,39 @@ def test_words_of_other_case_are_counted_and_named(caplog):
     caplog.clear()
     Language(LETTERS, lm_of("ab Ba", "ab"), spell_words(["ab", "ba", "cc"], LETTERS))
     assert caplog.messages == [
-        "1 of 3 of the lexicon's words are in the language model in other case only and count as "
-        "unknown there: 'ba'"
+        "1 of 3 of the lexicon's words are in the language model in other case or Unicode form "
+        "only and count as unknown there: 'ba'"
     ]
+
+
+def test_words_in_another_unicode_form_are_named(caplog):
+    letters = Tokenizer(["<blank>", "<space>", *"cafe\u0301\u00e9"])
+    model = lm_of("caf\u00e9 fac", "fac")
+    Language(letters, model, spell_words(["cafe\u0301", "fac"], letters))
+    assert "in other case or Unicode form only" in caplog.messages[0]
+    assert "'cafe\u0301'" in caplog.messages[0]
+
+
+def test_words_that_a_model_without_unknown_words_lacks_are_named(tmp_path, caplog):
+    """Such as SRILM makes: what it lacks has no probability at all."""
+    lines = ("\\data\\", "ngram 1=3", "", "\\1-grams:", "-0.5 </s>", "-99 <s>", "-0.5 ab", "")
+    (tmp_path / "lm.arpa").write_text("\n".join([*lines, "\\end\\", ""]))
+    model = LanguageModel.load(tmp_path / "lm.arpa")
+    Language(LETTERS, model, spell_words(["ab", "cc"], LETTERS))
+    assert caplog.messages == [
+        "1 of 2 of the lexicon's words are not in the language model, which has no <unk>: they "
+        "are all but never recognised: 'cc'"
+    ]
+
+
+def test_words_that_unicode_sees_as_several_are_left_out(caplog):
+    """Counted by their bytes, a text has a no-break space in a word, or as one."""
+    subwords = Tokenizer(["<blank>", "\u2581", "a", "\u2581a"], "subwords", [-1.0, -1.0, -1.0])
+    units = [sentence.encode().split() for sentence in ("a \u3000 aa", "a a\u00a0a")]
+    Language(
+        subwords, LanguageModel(estimate(units, KneserNeyConfig(2, discount_fallback=FALLBACK)))
+    )
+    assert "2 of 4" in caplog.messages[0]
 
 
 def test_there_is_no_warning_where_nothing_is_lost(caplog):
