@@ -78,6 +78,8 @@ def load_bundle(
         ConfigError: there is no such device here.
     """
     place = select_device(device)
+    if not os.fspath(path):
+        raise BundleError("the name of the bundle is empty", remedy="give its folder")
     folder = Path(path)
     _check_files(folder)
     config = _read_config(folder / CONFIG)

@@ -33,8 +33,8 @@ def _info(options: argparse.Namespace) -> int:
     from asr.bundle import load_bundle
     from asr.bundle.shipped import shipped_bundle
 
-    path = Path(options.bundle) if options.bundle is not None else shipped_bundle()
-    values = _describe(load_bundle(path), path)
+    path = options.bundle if options.bundle is not None else shipped_bundle()
+    values = _describe(load_bundle(path), Path(path))
     if options.json:
         print(json.dumps(values, ensure_ascii=False, indent=2))
         return 0

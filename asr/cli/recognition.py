@@ -163,6 +163,7 @@ def load_recognizer(
     if other:
         from asr.decoding.beam.language import Language
 
+        uses_language(bundle.decoder)  # a decoder that has none is refused before it is read
         lexicon = options.lexicon
         if lexicon is None and options.lm_units == "words":
             lexicon = _pronunciations(options.bundle, bundle.tokenizer)

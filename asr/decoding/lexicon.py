@@ -136,7 +136,8 @@ def write_lexicon(lexicon: Lexicon, path: str | os.PathLike[str], tokenizer: Tok
     lines = []
     for word, way in lexicon.ways():
         as_written = _spells(tokenizer, word) and tuple(tokenizer.encode(word)) == way
-        lines.append(word if as_written else _line(word, way, tokens))
+        name = f"{word}(1)" if VARIANT.fullmatch(word) else word  # else it would be read as one
+        lines.append(name if as_written else _line(name, way, tokens))
     if lexicon.silences != _silences_of(tokenizer):
         lines += [_line(SILENCE_WORDS[0], (k,), tokens) for k in lexicon.silences]
     write_text(path, "".join(f"{line}\n" for line in lines))
@@ -161,7 +162,8 @@ def _parsed(word: str, tokens: list[str], ids: Mapping[str, int], tokenizer: Tok
     """How a line says its word."""
     if not tokens:
         return _as_written(_plain(word), tokenizer)
-    if tokens[-1] in (SPACE, END_MARK) and separator_of(tokenizer) is not None:
+    ends = {SPACE} if END_MARK in ids else {SPACE, END_MARK}
+    if tokens[-1] in ends and separator_of(tokenizer) is not None:
         tokens = tokens[:-1]
     try:
         way = tuple(map(ids.__getitem__, tokens))

@@ -484,3 +484,8 @@ def test_no_pickle_is_ever_read(path, monkeypatch):
     monkeypatch.setattr("pickle.loads", refuse)
     monkeypatch.setattr("pickle.load", refuse)
     load_bundle(path)
+
+
+def test_a_bundle_without_a_name_is_not_the_folder_that_one_is_in():
+    with pytest.raises(BundleError, match="name of the bundle is empty"):
+        load_bundle("")

@@ -74,6 +74,14 @@ def test_a_number_in_brackets_is_a_variant_of_the_word(tmp_path):
     assert read_lexicon(tmp_path / "again.txt", tokenizer) == lexicon
 
 
+def test_a_lexicon_survives_being_written_whatever_its_words_and_tokens_are(tmp_path):
+    bars = Tokenizer(["<blank>", "<space>", *"ab|()1"])
+    words = {"a|": ((2, 4),), "b": ((4,), (3, 4)), "a(1)": ((2, 3),), "b(1)": ((3, 5, 7, 6),)}
+    lexicon = Lexicon(words, bars.word_separator)
+    write_lexicon(lexicon, tmp_path / "lexicon.txt", bars)
+    assert read_lexicon(tmp_path / "lexicon.txt", bars) == lexicon
+
+
 def test_phones_may_be_said_alike_and_silence_is_no_word(tmp_path):
     path = tmp_path / "lexicon.txt"
     path.write_text("READ b aa\nREED b aa\nA aa\nA(2) b\n")
