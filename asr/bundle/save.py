@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 from contextlib import suppress
 from dataclasses import asdict, replace
 from importlib import metadata
@@ -41,20 +42,32 @@ from asr.types import BundleError
 
 __all__ = ["check_place", "save_bundle"]
 
+OWN = {CONFIG, WEIGHTS, TOKENS, *LM_FILES, LEXICON}  # a bundle's own files
 LIBRARIES = ("torch", "torchaudio", "librosa", "numpy")
 
 
-def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> None:
+def save_bundle(
+    bundle: Bundle,
+    path: str | os.PathLike[str],
+    *,
+    changed_from: str | os.PathLike[str] | None = None,
+) -> None:
     """Write ``bundle`` as the folder ``path``, replacing a bundle that stands there.
 
     The folder appears whole or not at all: it is written beside its place and renamed.
+
+    Args:
+        bundle: what is written.
+        path: where.
+        changed_from: the folder of the bundle that this one was read from. What else lies there, a
+            model card, licences, samples, is copied with it.
 
     Raises:
         BundleError: the parts do not fit each other, a weight is not finite, the metadata are not
             JSON, ``path`` is something other than a bundle, or the disk refuses.
     """
     target = Path(path).absolute()
-    check_place(target)
+    check_place(target, changed_from)
     extractor = copy.deepcopy(bundle.extractor).cpu().float().eval()
     model = copy.deepcopy(bundle.model).cpu().float().eval()
     if bundle.half:
@@ -67,6 +80,8 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with replace_folder(target) as draft:
             _write_files(bundle, weights, draft)
+            if changed_from is not None:
+                _copy_companions(Path(changed_from), draft)
     except OSError as error:
         raise BundleError(
             f"the bundle cannot be written: {error.strerror or error}",
@@ -115,21 +130,36 @@ def _to_json(key: str, value: object) -> str:
         ) from None
 
 
-def check_place(target: Path) -> None:
-    """Refuse to replace anything but a bundle or an empty folder.
+def _copy_companions(source: Path, folder: Path) -> None:
+    """Copy what lies in the bundle ``source`` and is no part of it."""
+    for entry in source.iterdir():
+        if entry.name in OWN:
+            continue
+        if entry.is_dir():
+            shutil.copytree(entry, folder / entry.name)
+        else:
+            shutil.copyfile(entry, folder / entry.name)
+
+
+def check_place(target: Path, changed_from: str | os.PathLike[str] | None = None) -> None:
+    """Refuse to replace anything but a bundle, an empty folder, or the bundle that is changed.
 
     Raises:
         BundleError: something else stands there.
     """
     if not target.exists():
         return
-    if target.is_dir() and ((target / CONFIG).exists() or not any(target.iterdir())):
-        own = {CONFIG, WEIGHTS, TOKENS, *LM_FILES, LEXICON}
-        strangers = {entry.name for entry in target.iterdir()} - own
-        if not strangers:
+    if changed_from is not None and os.path.realpath(target) == os.path.realpath(changed_from):
+        return
+    strangers: list[str] = []
+    if target.is_dir():
+        entries = {entry.name for entry in target.iterdir()}
+        strangers = sorted(entries - OWN)
+        if not entries or (CONFIG in entries and not strangers):
             return
     raise BundleError(
-        "something other than a bundle stands there",
+        "something other than a bundle stands there"
+        + (f", with {strangers[0]} in it" if strangers else ""),
         where=str(target),
         remedy="choose another place, or remove it yourself",
     )

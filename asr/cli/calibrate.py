@@ -76,7 +76,8 @@ def _calibrate(options: argparse.Namespace) -> int:
     if not options.dry_run:
         own = load_bundle(options.bundle)  # with the language that it has, whatever was tried
         found = {**own.calibrations, chosen.name: calibration}
-        save_bundle(replace(own, calibrations=found), output_bundle(options))
+        changed = replace(own, calibrations=found)
+        save_bundle(changed, output_bundle(options), changed_from=options.bundle)
     return 0
 
 

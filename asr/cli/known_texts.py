@@ -58,7 +58,7 @@ def check_outputs(options: argparse.Namespace, segments: Sequence[Segment]) -> N
         check_target(options.picture, inputs)
     if not options.dry_run:
         target = output_bundle(options)
-        check_place(target.absolute())
+        check_place(target.absolute(), options.bundle)
         real = os.path.realpath(target)
         if real != os.path.realpath(options.bundle):  # which it is asked to change
             check_target(target, inputs)

@@ -72,7 +72,7 @@ def _tune(options: argparse.Namespace) -> int:
     if not options.dry_run:
         best = replace(best, nbest=min(base.nbest, best.beam_width))
         bundle = replace(recognizer.bundle, decoder=best, priors=development.priors)
-        save_bundle(bundle, output_bundle(options))
+        save_bundle(bundle, output_bundle(options), changed_from=options.bundle)
     return 0
 
 

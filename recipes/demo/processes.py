@@ -62,6 +62,7 @@ def _running(name: str, module: str, arguments: list[str], log: Path) -> Iterato
     finally:
         process.send_signal(signal.SIGTERM)
         code = process.wait(timeout=30)
+        process.stdout.close()
     if code != 0:
         raise AsrError(f"{name} stopped with exit code {code}: {_last_line(log)}", where=str(log))
 

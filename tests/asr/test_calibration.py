@@ -109,6 +109,7 @@ def test_the_command_writes_it_and_recognition_uses_it(
 ):
     place = tmp_path / "bundle"
     save_bundle(bundle_of(), place)
+    (place / "README.md").write_text("a card")
     picture = tmp_path / "reliability.png"
     command = ["calibrate", str(place), "--pairs", str(pairs), "--picture", str(picture)]
     assert main([*command, "--dry-run"]) == 0
@@ -116,6 +117,7 @@ def test_the_command_writes_it_and_recognition_uses_it(
     assert main(command) == 0
     assert "expected calibration error" in capsys.readouterr().out
     assert picture.stat().st_size > 1000
+    assert (place / "README.md").read_text() == "a card"
     bundle = load_bundle(place)
     calibration = bundle.calibrations["greedy"]
     recognizer = Recognizer(bundle)

@@ -187,6 +187,25 @@ def test_a_bundle_with_strange_files_beside_is_not_deleted(path, bundle_of):
     assert (path / "notes.txt").exists()
 
 
+@pytest.mark.parametrize("place", ["b", "other"])
+def test_a_changed_bundle_keeps_the_card_licences_and_samples_beside_it(bundle_of, tmp_path, place):
+    source = tmp_path / "b"
+    save_bundle(bundle_of(), source)
+    (source / "README.md").write_text("a card")
+    (source / "samples").mkdir()
+    (source / "samples" / "a.flac").write_bytes(b"fLaC")
+    changed = replace(load_bundle(source), name="changed")
+    save_bundle(changed, tmp_path / place, changed_from=source)
+    assert load_bundle(tmp_path / place).name == "changed"
+    for folder in {source, tmp_path / place}:
+        assert (folder / "README.md").read_text() == "a card"
+        assert (folder / "samples" / "a.flac").read_bytes() == b"fLaC"
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.txt").write_text("years of work")
+    with pytest.raises(BundleError, match=r"with thesis\.txt in it"):
+        save_bundle(changed, tmp_path / "thesis", changed_from=source)
+
+
 def test_a_failed_save_leaves_the_old_bundle_and_no_litter(bundle_of, tmp_path):
     save_bundle(bundle_of(), tmp_path / "b")
     with pytest.raises(BundleError, match="not JSON"):
