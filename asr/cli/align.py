@@ -17,6 +17,7 @@ from asr.types import AsrError, ConfigError
 
 if TYPE_CHECKING:
     from asr.cli.segments import Segment
+    from asr.decoding.lexicon import Lexicon
     from asr.recognizer import Recognizer
 
 __all__ = ["add_align"]
@@ -77,6 +78,12 @@ def add_align(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spikes", action="store_true", help="times of the model's spikes, not of boundaries"
     )
+    parser.add_argument(
+        "--lexicon",
+        metavar="FILE",
+        help="for models of phones: how the words of the texts are said, a word and its phones a "
+        "line (default: the bundle's own)",
+    )
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument(
         "--backend",
@@ -95,9 +102,9 @@ def _align(options: argparse.Namespace) -> int:
     config = SPIKES if options.spikes else AlignConfig()
     failures = 0
     with open_results(FORMATS[options.format], sources, options.output, inputs) as write:
-        recognizer = _load(options)
+        recognizer, lexicon = _load(options)
         with progress(len(segments), "aligning") as (advance, hidden):
-            outcomes = align_segments(recognizer, segments, config)
+            outcomes = align_segments(recognizer, segments, config, lexicon)
             groups = groupby(segments, key=lambda segment: segment.audio)
             for index, (_, of_file) in enumerate(groups):
                 done: list[Result] = []
@@ -116,14 +123,24 @@ def _align(options: argparse.Namespace) -> int:
 
 
 @starting()
-def _load(options: argparse.Namespace) -> Recognizer:
+def _load(options: argparse.Namespace) -> tuple[Recognizer, Lexicon | None]:
     from asr.bundle import load_bundle
+    from asr.cli.recognition import pronunciations
     from asr.cli.segments import LIMITS
+    from asr.decoding.lexicon import read_lexicon
     from asr.recognizer import Recognizer
 
     # The texts are known: no language is used.
     bundle = load_bundle(options.bundle, options.device, uses_language=lambda decoder: False)
-    return Recognizer(bundle, options.device, backend=options.backend, limits=LIMITS)
+    if options.lexicon is not None and bundle.tokenizer.kind != "phones":
+        raise ConfigError(
+            f"--lexicon is given, and the model writes {bundle.tokenizer.kind}",
+            remedy="leave it out: words are spelled as they are written",
+        )
+    place = options.lexicon or pronunciations(options.bundle, bundle.tokenizer)
+    lexicon = None if place is None else read_lexicon(place, bundle.tokenizer)
+    recognizer = Recognizer(bundle, options.device, backend=options.backend, limits=LIMITS)
+    return recognizer, lexicon
 
 
 def _segments(options: argparse.Namespace) -> list[Segment]:

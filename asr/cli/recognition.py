@@ -30,6 +30,7 @@ __all__ = [
     "chosen_phrases",
     "load_recognizer",
     "load_to_decode",
+    "pronunciations",
 ]
 
 
@@ -166,13 +167,13 @@ def load_recognizer(
         uses_language(bundle.decoder)  # a decoder that has none is refused before it is read
         lexicon = options.lexicon
         if lexicon is None and options.lm_units == "words":
-            lexicon = _pronunciations(options.bundle, bundle.tokenizer)
+            lexicon = pronunciations(options.bundle, bundle.tokenizer)
         language = Language.load(bundle.tokenizer, options.lm, lexicon, options.lm_units)
         bundle = replace(bundle, language=language)
     return Recognizer(bundle, options.device, backend=options.backend, limits=limits, gate=gate)
 
 
-def _pronunciations(bundle: str | os.PathLike[str], tokenizer: Tokenizer) -> Path | None:
+def pronunciations(bundle: str | os.PathLike[str], tokenizer: Tokenizer) -> Path | None:
     """The bundle's lexicon, if words cannot be had without one: if its tokens are phones."""
     from asr.bundle.contents import LEXICON
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from asr.audio import AudioLimits, probe, read_audio
 from asr.decoding.align import AlignConfig, align
+from asr.decoding.lexicon import Lexicon
 from asr.files.read import STDIN, Line, is_pipe, read_lines, read_text
 from asr.recognizer import Recognizer
 from asr.types import AsrError, ConfigError, Transcript, Waveform
@@ -104,7 +105,10 @@ def _lines(path: str) -> list[Line]:
 
 
 def align_segments(
-    recognizer: Recognizer, segments: Sequence[Segment], config: AlignConfig
+    recognizer: Recognizer,
+    segments: Sequence[Segment],
+    config: AlignConfig,
+    lexicon: Lexicon | None = None,
 ) -> Iterator[Transcript | AsrError]:
     """The alignment of each segment, in order, or the error that kept it from one.
 
@@ -117,7 +121,7 @@ def align_segments(
             if waveform is None or audio != segment.audio:
                 waveform = read_audio(segment.audio, limits=LIMITS)
                 audio = segment.audio
-            yield _align(recognizer, _cut(waveform, segment), text, segment, config)
+            yield _align(recognizer, _cut(waveform, segment), text, segment, config, lexicon)
         except AsrError as error:
             yield error.at(segment.name)
 
@@ -159,7 +163,12 @@ def _cut(waveform: Waveform, segment: Segment) -> Waveform:
 
 
 def _align(
-    recognizer: Recognizer, waveform: Waveform, text: str, segment: Segment, config: AlignConfig
+    recognizer: Recognizer,
+    waveform: Waveform,
+    text: str,
+    segment: Segment,
+    config: AlignConfig,
+    lexicon: Lexicon | None,
 ) -> Transcript:
     log_probs, lengths = recognizer.log_probs([waveform])
     aligned = align(
@@ -168,6 +177,7 @@ def _align(
         recognizer.tokenizer,
         recognizer.seconds_per_frame,
         config,
+        lexicon,
     )
     placed = aligned.within(waveform.duration).shifted(segment.start)
     return Transcript((placed,), waveform.duration)

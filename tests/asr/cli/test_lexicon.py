@@ -14,6 +14,8 @@ from asr.audio import write_wav
 from asr.bundle import load_bundle, save_bundle
 from asr.cli.main import main
 from asr.decoding import BeamOptions, Phrase
+from asr.decoding.beam.language import Language
+from asr.decoding.lexicon import read_lexicon
 from asr.recognizer import Recognizer
 from asr.tokens import Tokenizer
 
@@ -135,3 +137,20 @@ def test_a_language_model_of_words_alone_asks_for_a_lexicon(place, capsys):
     status, _, err = run(capsys, "transcribe", "bundle", "1.wav", "--lm", "lm.arpa")
     assert (status, len(err.splitlines())) == (2, 1)
     assert "give a lexicon" in err
+
+
+def test_words_are_aligned_by_the_bundles_lexicon_or_another(place, capsys):
+    bundle = load_bundle(place / "bundle")
+    words = read_lexicon(place / "lexicon.txt", PHONES)
+    save_bundle(replace(bundle, language=Language(PHONES, lexicon=words)), place / "bundle")
+    status, out, err = run(capsys, "align", "bundle", "1.wav", "--text", "a Bed", "--format", "ctm")
+    assert (status, err) == (0, "")
+    assert [line.split()[4] for line in out.splitlines()] == ["a", "Bed"]
+    status, _, err = run(capsys, "align", "bundle", "1.wav", "--text", "A NEW BED")
+    assert status == 2
+    assert "the lexicon lacks: 'NEW'" in err
+    Path("more.txt").write_text(LEXICON + "NEW D EH\n")
+    command = ["align", "bundle", "1.wav", "--text", "A NEW BED", "--lexicon", "more.txt"]
+    status, out, err = run(capsys, *command)
+    assert (status, err) == (0, "")
+    assert 'text = "NEW"' in out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from itertools import pairwise
 
@@ -11,8 +12,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from asr.decoding.align import SPIKES, AlignConfig, align
+from asr.decoding.lexicon import Lexicon
+from asr.decoding.spoken import best_spoken
 from asr.tokens import Tokenizer, min_frames
-from asr.types import AlignmentError, ConfigError, TokenError
+from asr.types import AlignmentError, AsrError, ConfigError, TokenError
 
 LETTERS = Tokenizer(["<blank>", "<space>", "a", "b", "c"])
 STEP = 0.02
@@ -140,3 +143,97 @@ def test_a_token_that_the_model_holds_for_impossible_is_refused():
 def test_impossible_options_are_refused(options):
     with pytest.raises(ConfigError, match="give"):
         AlignConfig(**options)
+
+
+# Words by their pronunciations
+
+PHONES = Tokenizer(["<blank>", "x", "y", "sil"], "phones")
+
+
+def collapsed(path):
+    return tuple(k for k, _ in itertools.groupby(path) if k)
+
+
+def says(path, ways, silences):
+    """Whether a path of tokens is the words in one of these ways, silences anywhere between."""
+    if not ways:
+        return all(k == 0 or k in silences for k in path)
+    for way in ways[0]:
+        for start in range(len(path) + 1):
+            if not all(k == 0 or k in silences for k in path[:start]):
+                break
+            for end in range(start + len(way), len(path) + 1):
+                joins = start > 0 and path[start - 1] == path[start]
+                own = collapsed(path[start:end]) == way and path[start] and path[end - 1]
+                touches = end < len(path) and path[end] == path[end - 1]
+                if own and not joins and not touches and says(path[end:], ways[1:], silences):
+                    return True
+    return False
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    frames=st.integers(1, 6),
+    ways=st.lists(
+        st.lists(
+            st.lists(st.integers(1, 2), min_size=1, max_size=2).map(tuple), min_size=1, max_size=3
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    silences=st.sampled_from([(), (3,)]),
+)
+@settings(max_examples=60, deadline=None)
+def test_words_have_the_best_of_all_paths_through_all_pronunciations(
+    log_probs_of, seed, frames, ways, silences
+):
+    log_probs = log_probs_of(seed, frames, 4).numpy()
+    paths = [p for p in itertools.product(range(4), repeat=frames) if says(p, ways, silences)]
+    found = best_spoken(log_probs, ways, silences)
+    if not paths:
+        assert found is None
+        return
+    best = max(sum(float(log_probs[t, k]) for t, k in enumerate(path)) for path in paths)
+    assert found.score == pytest.approx(best, abs=1e-5)
+    assert len(found.words) == len(ways)
+    spans = [span for word in found.words for span in word]
+    assert all(a[2] <= b[1] for a, b in pairwise(spans))
+    for word, each in zip(found.words, ways, strict=True):
+        assert tuple(k for k, _, _ in word) in each
+
+
+def test_back_pointers_by_chunk_find_the_same_path(log_probs_of, monkeypatch):
+    log_probs = log_probs_of(1, 300, 4).numpy()
+    ways = [[(1, 2), (2,)], [(2, 1)], [(1,), (1, 1), (2, 1)]] * 15
+    whole = best_spoken(log_probs, ways)
+    monkeypatch.setattr("asr.decoding.spoken.chunk_length", lambda frames, size: 17)
+    assert best_spoken(log_probs, ways) == whole
+
+
+def test_the_pronunciation_that_was_said_is_found_and_words_keep_their_writing():
+    lexicon = Lexicon({"OX": ((1, 2), (2, 1)), "y": ((2,),)}, None, (3,))
+    log_probs = np.full((12, 4), -6.0, dtype=np.float32)
+    for t, k in enumerate([0, 2, 0, 1, 3, 3, 2, 2, 0, 0, 0, 0]):
+        log_probs[t, k] = -0.02
+    found = align(log_probs, " ox  Y ", PHONES, STEP, SPIKES, lexicon)
+    assert found.text == "ox Y"
+    assert [token.token for token in found.tokens] == ["y", "x", "y"]
+    assert [word.text for word in found.words] == ["ox", "Y"]
+    times = [round(t / STEP) for word in found.words for t in (word.start, word.end)]
+    assert times == [1, 4, 6, 8]
+    assert found.score == pytest.approx(12 * -0.02, abs=1e-5)
+    phones = align(log_probs, "y x y", PHONES, STEP, SPIKES, lexicon)
+    assert not phones.words
+
+
+@pytest.mark.parametrize(
+    ("text", "lexicon", "message"),
+    [
+        ("OX HAT HAT", Lexicon({"OX": ((1,),)}), "the lexicon lacks: 'HAT' "),
+        ("OX", None, "writes phones, and 'OX' is none.*or a lexicon"),
+        (" ".join(["OX"] * 9), Lexicon({"OX": ((1, 1), (2,))}), "needs 9 frames"),
+    ],
+)
+def test_words_that_cannot_be_aligned_are_refused(text, lexicon, message):
+    with pytest.raises(AsrError, match=message):
+        align(np.full((5, 4), -1.4, np.float32), text, PHONES, STEP, None, lexicon)
