@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ from asr.audio import OWN_RECORDINGS, Recording
 from asr.decoding import BeamOptions, make_decoder
 from asr.decoding.beam.decoder import BeamDecoder
 from asr.decoding.beam.word_decoder import WordDecoder
+from asr.decoding.priors import Division
+from asr.decoding.spans import quiet_tokens
 from asr.machine import describe_machine
 from asr.recognizer import Recognizer
 from benchmarks.recordings import add_bundle_and_files, chosen_files
@@ -46,9 +49,9 @@ def main() -> None:
         f"{describe_machine(CPU)}. {recognizer.name}: {len(utterances)} files, {frames} frames.\n"
     )
     print("| decoder | search alone, a frame | whole, a frame | ratio |\n| --- | --- | --- | --- |")
-    for name, decoder in _decoders(recognizer).items():
+    for name, (decoder, heard) in _decoders(recognizer, utterances).items():
         note(f"timing {name}")
-        runs = {SEARCH: _searching(decoder, utterances), WHOLE: _deciding(decoder, utterances)}
+        runs = {SEARCH: _searching(decoder, heard), WHOLE: _deciding(decoder, heard)}
         seconds = compare(runs, CPU, options.rounds)
         cells = markdown(seconds, WHOLE, 1e3 / frames, "µs")
         print(
@@ -64,19 +67,26 @@ def _log_probs(recognizer: Recognizer, files: Sequence[str]) -> list[Tensor]:
     return found
 
 
-def _decoders(recognizer: Recognizer) -> dict[str, Decoder]:
-    bundle, made = recognizer.bundle, {}
+def _decoders(
+    recognizer: Recognizer, utterances: Sequence[Tensor]
+) -> dict[str, tuple[Decoder, Sequence[Tensor]]]:
+    """Decoders and what each is given: the bundle's own has its priors divided out beforehand."""
+    bundle, seconds = recognizer.bundle, recognizer.seconds_per_frame
+    made = {}
     if isinstance(bundle.decoder, BeamOptions):
-        made[f"the bundle's own, {bundle.decoder.beam_width} wide"] = (
-            bundle.decoder,
-            bundle.language,
-        )
+        options, heard = replace(bundle.decoder, prior_weight=0.0), utterances
+        if bundle.decoder.prior_weight:
+            assert bundle.priors is not None
+            quiet = tuple(quiet_tokens(bundle.tokenizer))
+            divide = Division(bundle.priors, bundle.decoder.prior_weight, quiet, seconds)
+            heard = [divide(utterance)[0] for utterance in utterances]
+        own = make_decoder(options, bundle.tokenizer, seconds, bundle.language)
+        made[f"the bundle's own, {options.beam_width} wide"] = own, heard
     for width in WIDTHS:
-        made[f"tokens alone, {width} wide"] = BeamOptions(beam_width=width, lm_weight=0.0), None
-    return {
-        name: make_decoder(options, recognizer.tokenizer, recognizer.seconds_per_frame, language)
-        for name, (options, language) in made.items()
-    }
+        options = BeamOptions(beam_width=width, lm_weight=0.0)
+        alone = make_decoder(options, bundle.tokenizer, seconds)
+        made[f"tokens alone, {width} wide"] = alone, utterances
+    return made
 
 
 def _searching(decoder: Decoder, utterances: Sequence[Tensor]) -> Callable[[], object]:

@@ -29,11 +29,11 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
 def with_bundle(run: Run) -> Run:
     """``run`` with ``options.bundle`` and ``options.files`` told apart.
 
-    What stands first is a recording, or a folder of them, if its name or content says so;
-    otherwise it is meant as a bundle.
+    What stands first is a recording if it is a file or has a recording's name, and a folder of them
+    if there are some in it; otherwise it is meant as a bundle.
 
     Raises:
-        ConfigError: neither a bundle nor audio is named.
+        ConfigError: neither a bundle nor audio is named, or what is named alone is neither.
         BundleError: no bundle is named, and none ships with this installation.
     """
 
@@ -44,6 +44,8 @@ def with_bundle(run: Run) -> Run:
         if options.bundle is not None and _is_recording(options.bundle):
             options.files = [options.bundle, *options.files]
             options.bundle = None
+        elif options.bundle is not None and not options.files:
+            _check_bundle(options.bundle)
         if options.bundle is None:
             if not options.files and getattr(options, "pairs", None) is None:
                 raise ConfigError("no audio is named", remedy="give FILEs; --help says more")
@@ -58,5 +60,20 @@ def _is_recording(path: str) -> bool:
 
     place = Path(path)
     if not place.is_dir():
-        return path == STDIN or is_audio_name(path)
+        return path == STDIN or is_audio_name(path) or place.is_file()
     return not looks_like_bundle(place) and has_audio(path)
+
+
+def _check_bundle(path: str) -> None:
+    """Say of what is named alone that it is no bundle, rather than that no audio is named."""
+    from asr.bundle.shipped import looks_like_bundle
+
+    place = Path(path)
+    if not path or not place.exists():
+        raise ConfigError(f"no such file or folder: {path!r}", remedy="check the name")
+    if not looks_like_bundle(place):
+        raise ConfigError(
+            "neither a bundle nor a folder of recordings is there",
+            where=path,
+            remedy="name recordings one by one where their suffix does not tell that they are",
+        )

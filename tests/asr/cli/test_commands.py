@@ -33,7 +33,7 @@ def test_usage_errors_exit_2(arguments):
     assert caught.value.code == 2
 
 
-@pytest.mark.parametrize("arguments", [["transcribe"], ["align"], ["transcribe", "b"]])
+@pytest.mark.parametrize("arguments", [["transcribe"], ["align"]])
 def test_without_audio_there_is_nothing_to_do(run, arguments):
     status, _, err = run(*arguments)
     assert status == 2

@@ -68,6 +68,13 @@ def test_options_may_stand_anywhere(capsys, tiny_bundle_path, files, expected, p
     assert [line.partition("\t")[2] for line in out.splitlines()] == expected
 
 
+def test_a_recording_needs_no_suffix(capsys, ships, files, tmp_path, expected):
+    path = shutil.copy(files[0], tmp_path / "noext")
+    status, out, _ = texts(capsys, "transcribe", path)
+    assert status == 0
+    assert out == f"{expected[0]}\n"
+
+
 def test_a_named_bundle_goes_before_the_one_that_ships(capsys, ships, tiny_bundle_path, files):
     (ships / "config.json").write_text("{}")
     assert texts(capsys, "transcribe", tiny_bundle_path, *files)[0] == 0
@@ -88,12 +95,19 @@ def test_align_and_plot_use_it_too(capsys, ships, files, tmp_path, expected):
     [
         (["transcribe", "no/such/bundle", "a.wav"], "no such bundle"),
         (["transcribe"], "no audio"),
+        (["transcribe", "no/such/place"], "no such file or folder: 'no/such/place'"),
+        (["transcribe", ""], "no such file or folder: ''"),
+        (["transcribe", "empty"], "empty: neither a bundle nor a folder of recordings"),
+        (["transcribe", "notes.md"], "notes.md: this is not audio"),
         (["transcribe", "a.wav", "--nonsense"], "unrecognized arguments: --nonsense"),
         (["export", "bundle", "more", "--output", "x.onnx"], "unrecognized arguments: more"),
         (["plot", "a.wav", "b.wav", "--output", "x.png"], "2 files to draw"),
     ],
 )
-def test_what_cannot_be_meant_is_said(capsys, ships, arguments, message):
+def test_what_cannot_be_meant_is_said(capsys, ships, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    Path("notes.md").write_text("of last week")
     try:
         status = main(arguments)
     except SystemExit as end:
