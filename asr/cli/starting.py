@@ -34,16 +34,29 @@ def starting() -> Iterator[None]:
 
 
 def load_compiler() -> None:
-    """Import numba so that it does not import scipy, which takes as long as numba itself.
+    """Import numba so that it does not import scipy, which takes as long as numba itself; on a
+    terminal, say so where the search is not compiled yet.
 
     It looks there for products of matrices, and remembers whether it found any. No compiled code of
     ours has them; a program that compiles its own, with such products, must not call this.
     """
     modules: dict[str, Any] = sys.modules
-    if BLAS in modules:
-        return
-    modules[BLAS] = None  # as if it were not installed
-    try:
-        import_module("numba.np.arraymath")
-    finally:
-        del modules[BLAS]
+    if BLAS not in modules:
+        modules[BLAS] = None  # as if it were not installed
+        try:
+            import_module("numba.np.arraymath")
+        finally:
+            del modules[BLAS]
+    if sys.stderr is not None and sys.stderr.isatty():
+        _tell_of_compiling()
+
+
+def _tell_of_compiling() -> None:
+    """Say what a new installation's first search waits for."""
+    from asr.compiled import cache_folder
+
+    folder = cache_folder()
+    if folder is None:
+        print("compiling the search: some 20 s", file=sys.stderr)
+    elif not any(folder.rglob("*.nbi")):
+        print("compiling the search: some 20 s, the first time only", file=sys.stderr)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from asr.cli.starting import starting
+from asr.cli.starting import load_compiler, starting
 
 
 @pytest.fixture
@@ -47,3 +47,23 @@ def test_the_compiler_brings_no_scipy_and_leaves_it_to_others():
         "import scipy.linalg; assert scipy.linalg.inv([[2.0]]) == 0.5"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("has_folder", "kept", "told"),
+    [(True, False, "the first time only\n"), (True, True, ""), (False, False, "some 20 s\n")],
+)
+def test_a_terminal_is_told_what_a_first_search_waits_for(
+    tmp_path, monkeypatch, capsys, has_folder, kept, told
+):
+    (tmp_path / "beam").mkdir()
+    if kept:
+        (tmp_path / "beam" / "search.nbi").touch()
+    monkeypatch.setattr("asr.compiled.cache_folder", lambda: tmp_path if has_folder else None)
+    load_compiler()
+    assert capsys.readouterr().err == ""  # not a terminal
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    load_compiler()
+    err = capsys.readouterr().err
+    assert err.endswith(told)
+    assert bool(err) == bool(told)
