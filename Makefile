@@ -29,7 +29,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench load bench-streaming soak install proto clean image image-demo image-train image-test
+.PHONY: help demo test test-slow check bench load bench-streaming soak install proto clean image image-demo image-train image-test
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ test: check $(TRITON)  ## formatter, linter, type checker, tests; stops at the f
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m 'not timed and not slow and not image'
 	$(heading) 'tests that bound times, one after another'
 	@$(BIN)/python -m pytest -m 'timed and not slow and not image'
+
+test-slow: $(TRITON)  ## the tests that take longer than a minute each
+	$(heading) 'slow tests: pytest -m slow'
+	@$(BIN)/python -m pytest -m 'slow and not image'
 
 check: $(INSTALLED)  ## formatter, linter and type checker only
 	$(heading) 'format: ruff format --check'

@@ -146,7 +146,7 @@ def join_segments(segments: Sequence[Segment], tokenizer: Tokenizer) -> Transcri
         ),
         tokens=_joined_tokens(said, tokenizer),
         words=tuple(word for hypothesis in said for word in hypothesis.words),
-        search=min((hypothesis.search for hypothesis in best), key=SEARCHES.index),
+        search=min((each.search for each in said or best), key=SEARCHES.index),
         lm_score=sum(hypothesis.lm_score for hypothesis in best),
         bonus_score=sum(hypothesis.bonus_score for hypothesis in best),
     )

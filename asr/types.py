@@ -190,7 +190,6 @@ class Hypothesis:
     ``search`` says what prefix search proved of this rank: ``"exact"``: nothing more probable is
     left out; ``"sectioned"``: it is the best join of the best of each section; ``"cut"``: the
     budget ended the search. Other decoders prove nothing.
-    ``lm_score`` is the part of the score that a language model gave, 0 without one.
     ``spoken_text`` and ``spoken_words`` are what ``text`` and ``words`` were before they got their
     written form ("$23" for "twenty three dollars"); None and empty where they have none.
     """

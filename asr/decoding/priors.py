@@ -79,14 +79,14 @@ class Priors:
         """From log-probabilities ``(B, T, V)`` and lengths ``(B,)``.
 
         Raises:
-            ConfigError: there are none.
+            ConfigError: there are none, or no frames in them.
         """
         sums, frames = None, 0
         for log_probs, lengths in batches:
             own = sum_of_probabilities(log_probs, lengths)
             sums = own if sums is None else sums + own
             frames += int(lengths.sum())
-        if sums is None:
+        if sums is None or not frames:
             raise ConfigError("there is no speech to take priors from", remedy="give recordings")
         return cls.of_sums(sums, frames)
 

@@ -108,8 +108,8 @@ class WholeStream:
     def finish(self) -> list[Hypothesis]:
         """See :meth:`DecoderStream.finish`."""
         check_open(self._finished)
-        self._finished = True
         found = self._decode(np.concatenate(self._pieces), self._stop)
+        self._finished = True
         return [self._later(each) for each in found]
 
     def _later(self, found: Hypothesis) -> Hypothesis:

@@ -10,11 +10,12 @@ import torch
 
 from asr.audio import OWN_RECORDINGS, write_wav
 from asr.cli.main import main
+from asr.gate import NO_WORDS
 from asr.long import join_segments, prepared_window, segments_of, transcribe_blocks
 from asr.recognizer import Recognizer
 from asr.segmenter import Segmenter, SegmentOptions
 from asr.transcribe import transcribe_files
-from asr.types import AudioError, ConfigError, DecodingError, Waveform
+from asr.types import AudioError, ConfigError, DecodingError, Segment, Waveform
 
 RATE = 16_000
 SHORT = SegmentOptions(2.0, 6.0)
@@ -212,6 +213,10 @@ def test_one_search_that_was_cut_is_told_of_the_whole(tiny_recognizer, recording
     ]
     [joined] = join_segments(segments, tiny_recognizer.tokenizer).hypotheses
     assert joined.search == "cut"
+    quiet = Segment(0.0, 1.0, (NO_WORDS,))  # nobody searched for anything there
+    proved = [replace(each, hypotheses=segments[0].hypotheses) for each in segments]
+    [joined] = join_segments([quiet, *proved], tiny_recognizer.tokenizer).hypotheses
+    assert joined.search == "exact"
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.5, 10), (10, 10), (10, 5000), (float("nan"), 30)])

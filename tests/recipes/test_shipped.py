@@ -113,6 +113,24 @@ def test_of_words_said_with_some_confidence_as_many_are_right(shared_data):
 
 
 @pytest.mark.slow
+def test_the_error_rate_on_read_books_is_the_one_that_the_card_has(shared_data):
+    spoken = {}
+    for path in sorted(shared_data("librispeech_opus").glob("dev-clean-4/*/*/*.trans.txt")):
+        lines = (line.split(maxsplit=1) for line in path.read_text().splitlines())
+        spoken |= {str(path.with_name(f"{name}.opus")): text for name, text in lines}
+    heard = dict(in_order(transcribe_files(Recognizer.load(MODEL), list(spoken))))
+    errors = [
+        word_errors(text, transcript.hypotheses[0].text)
+        for text, transcript in zip(spoken.values(), heard.values(), strict=True)
+    ]
+    [row] = re.findall(
+        r"dev-clean-4\) \| (\d+) \| \d+ \| ([\d.]+) ", (MODEL / "README.md").read_text()
+    )
+    assert len(errors) == int(row[0])
+    assert 100 * sum(errors, ErrorCounts()).rate == pytest.approx(float(row[1]), abs=0.5)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("search", ["greedy", "beam"])
 @pytest.mark.parametrize("turns", ["sentence", "reader"])
 def test_ten_minutes_are_heard_as_their_sentences_are(bundle, shared_data, turns, search):

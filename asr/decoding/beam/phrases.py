@@ -32,7 +32,8 @@ class Phrase:
         text: as the model spells it. Where the vocabulary separates words, only whole words match;
             runs of white space count as one space.
         weight: what each occurrence adds to the score for each of its tokens, natural logarithm;
-            below zero, the phrase is avoided. A space counts as a token, between subwords too.
+            below zero, the phrase is avoided. A space counts as a token, between subwords too. Of
+            a phrase that is given twice, the weights add up.
     """
 
     text: str
@@ -128,7 +129,7 @@ def _numbered(phrases: Sequence[Phrase], lexicon: Lexicon) -> list[tuple[int, ..
             if word not in numbers:
                 raise DecodingError(
                     f"the word {word!r} of the phrase {phrase.text!r} is not in the lexicon",
-                    remedy="extend the lexicon",
+                    remedy="give the lexicon the word and how it is said",
                 )
     return [tuple(numbers[word] for word in phrase.text.split()) for phrase in phrases]
 
