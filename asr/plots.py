@@ -206,11 +206,15 @@ def draw_curves(rows: Sequence[Mapping[str, float]]) -> Figure:
 
     Args:
         rows: each has its ``step``, and of ``train_loss``, ``dev_loss``, ``dev_error_rate``,
-            ``dev_token_error_rate`` (fractions) and ``learning_rate`` what there is.
+            ``dev_token_error_rate`` (fractions) and ``learning_rate`` what there is. Error rates
+            that are those of tokens, as of phones, are drawn once.
     """
+    rates = {"dev_error_rate": "errors", "dev_token_error_rate": "tokens"}
+    if all(len({row.get(column) for column in rates}) == 1 for row in rows):
+        rates = {"dev_error_rate": ""}
     panels: dict[str, tuple[float, dict[str, str]]] = {  # label: factor, names in the legend
         "loss": (1.0, {"train_loss": "training", "dev_loss": "development"}),
-        "error rate (%)": (100.0, {"dev_error_rate": "errors", "dev_token_error_rate": "tokens"}),
+        "error rate (%)": (100.0, rates),
         "learning rate": (1.0, {"learning_rate": ""}),
     }
     figure = Figure(figsize=(8.0, 8.0), layout="constrained")

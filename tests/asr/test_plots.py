@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from asr.plots import draw_utterance, save_picture
+from asr.plots import draw_curves, draw_utterance, save_picture
 from asr.types import ConfigError, Hypothesis, TimedToken, Waveform, Word
 
 TOKENS = ("<blank>", "$x^", "b", "字", "")
@@ -89,3 +89,12 @@ def test_a_picture_that_cannot_be_written(waveform_of, tmp_path, name):
     with pytest.raises(ConfigError) as caught:
         save_picture(figure, tmp_path / name)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(("of_tokens", "lines"), [(0.5, ["errors", "tokens"]), (0.4, [])])
+def test_error_rates_that_are_of_tokens_are_drawn_once(of_tokens, lines):
+    row = {"step": 1.0, "dev_error_rate": 0.4, "dev_token_error_rate": of_tokens}
+    figure = draw_curves([{**row, "step": float(step)} for step in range(3)])
+    place = figure.axes[1]
+    assert place.get_legend_handles_labels()[1] == lines
+    assert len(place.lines) == max(1, len(lines))
