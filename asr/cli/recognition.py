@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from asr.cli.starting import load_compiler, starting
 from asr.files.read import read_lines
-from asr.types import ConfigError, DecodingError
+from asr.types import AsrError, ConfigError, DecodingError
 
 if TYPE_CHECKING:
     from asr.audio import AudioLimits
+    from asr.bundle import Bundle
     from asr.decoding import Decoder, DecoderOptions, Phrase
+    from asr.decoding.beam.language import Language
     from asr.gate import Gate
     from asr.recognizer import Recognizer
     from asr.tokens import Tokenizer
@@ -116,8 +118,8 @@ def add_language(parser: argparse.ArgumentParser) -> None:
     add(
         "--lexicon",
         metavar="FILE",
-        help="the words that may be said, one a line (default: the language model's; with phones, "
-        "the bundle's)",
+        help="the words that may be said, one a line; the bundle's language model stays, unless "
+        "--lm is given (default: the language model's; with phones, the bundle's)",
     )
 
 
@@ -143,7 +145,8 @@ def load_recognizer(
 ) -> Recognizer:
     """The bundle's recogniser, with the language model and lexicon of the command line if given.
 
-    A bundle of phones keeps its lexicon where a language model of words is given alone.
+    A bundle of phones keeps its lexicon where a language model of words is given alone, and any
+    bundle its language model where a lexicon is.
 
     ``gate`` says which audio holds no words, ``limits`` what audio is accepted. ``uses_language``
     is told the bundle's decoder; where it says no, the bundle's own language is not read.
@@ -158,19 +161,31 @@ def load_recognizer(
     bundle = load_bundle(
         options.bundle,
         options.device,
-        uses_language=lambda decoder: not other and uses_language(decoder),
+        uses_language=lambda decoder: uses_language(decoder) and options.lm is None,
         keep_language=True,
     )
     if other:
-        from asr.decoding.beam.language import Language
-
         uses_language(bundle.decoder)  # a decoder that has none is refused before it is read
-        lexicon = options.lexicon
-        if lexicon is None and options.lm_units == "words":
-            lexicon = pronunciations(options.bundle, bundle.tokenizer)
-        language = Language.load(bundle.tokenizer, options.lm, lexicon, options.lm_units)
-        bundle = replace(bundle, language=language)
+        bundle = replace(bundle, language=_other_language(options, bundle))
     return Recognizer(bundle, options.device, backend=options.backend, limits=limits, gate=gate)
+
+
+def _other_language(options: argparse.Namespace, bundle: Bundle) -> Language:
+    """That of the command line, with the bundle's own in the place of what is not given."""
+    from asr.decoding.beam.language import Language
+    from asr.decoding.lexicon import read_lexicon
+
+    lexicon = options.lexicon
+    own = bundle.language
+    if own is not None and own.lm is not None:  # a lexicon is given alone
+        words = read_lexicon(lexicon, bundle.tokenizer)
+        try:
+            return Language(bundle.tokenizer, own.lm, words, own.units)
+        except AsrError as error:
+            raise error.at(lexicon) from None
+    if lexicon is None and options.lm_units == "words":
+        lexicon = pronunciations(options.bundle, bundle.tokenizer)
+    return Language.load(bundle.tokenizer, options.lm, lexicon, options.lm_units)
 
 
 def pronunciations(bundle: str | os.PathLike[str], tokenizer: Tokenizer) -> Path | None:

@@ -131,8 +131,18 @@ def test_the_error_rate_on_read_books_is_the_one_that_the_card_has(shared_data):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("search", ["greedy", "beam"])
-@pytest.mark.parametrize("turns", ["sentence", "reader"])
+@pytest.mark.parametrize(
+    ("turns", "search"),
+    [
+        pytest.param(
+            *("sentence", "greedy"),
+            marks=pytest.mark.xfail(strict=True, reason="1.1 points, as docs/streaming.md says"),
+        ),
+        ("sentence", "beam"),
+        ("reader", "greedy"),
+        ("reader", "beam"),
+    ],
+)
 def test_ten_minutes_are_heard_as_their_sentences_are(bundle, shared_data, turns, search):
     """Phones of greedy search and words of the bundle's own decoder, of four readers who read a
     sentence each in turn, or one after the other: at most a point above the sentences alone."""

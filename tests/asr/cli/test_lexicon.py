@@ -101,6 +101,20 @@ def test_another_language_model_keeps_the_bundles_pronunciations(place, capsys):
     assert alone["lm_score"] != best(capsys, "bundle", "1.wav")["lm_score"]
 
 
+def test_another_lexicon_keeps_the_bundles_language_model(place, capsys):
+    both = ("--lm", "lm.arpa", "--lexicon", "lexicon.txt")
+    grid = ("--lm-weights", 0.5, "--scores", 0, "--beam-widths", 8)
+    assert run(capsys, "tune", "bundle", "--pairs", "pairs", *both, *grid)[0] == 0
+    Path("more.txt").write_text(LEXICON + "NEW EH D AA\n")
+    alone = best(capsys, "bundle", "1.wav", "--lexicon", "more.txt")
+    given = best(capsys, "bundle", "1.wav", "--lexicon", "more.txt", "--lm", "lm.arpa")
+    assert alone == given
+    assert alone["lm_score"] < 0
+    status, _, err = run(capsys, "transcribe", "bundle", "1.wav", "--lexicon", "none.txt")
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "none.txt" in err
+
+
 def test_the_recogniser_takes_phrases_with_the_bundles_words(place, capsys, waveform_of):
     grid = ("--lm-weights", 0.5, "--scores", 0, "--beam-widths", 8)
     language = ("--lm", "lm.arpa", "--lexicon", "lexicon.txt")
