@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from asr.cli.starting import load_compiler, starting
 from asr.files.read import read_lines
-from asr.types import AsrError, ConfigError, DecodingError
+from asr.types import ConfigError, DecodingError
 
 if TYPE_CHECKING:
     from asr.audio import AudioLimits
@@ -173,16 +173,10 @@ def load_recognizer(
 def _other_language(options: argparse.Namespace, bundle: Bundle) -> Language:
     """That of the command line, with the bundle's own in the place of what is not given."""
     from asr.decoding.beam.language import Language
-    from asr.decoding.lexicon import read_lexicon
 
     lexicon = options.lexicon
-    own = bundle.language
-    if own is not None and own.lm is not None:  # a lexicon is given alone
-        words = read_lexicon(lexicon, bundle.tokenizer)
-        try:
-            return Language(bundle.tokenizer, own.lm, words, own.units)
-        except AsrError as error:
-            raise error.at(lexicon) from None
+    if bundle.language is not None:  # which is read where a lexicon is given alone
+        return bundle.language.changed(None, lexicon)
     if lexicon is None and options.lm_units == "words":
         lexicon = pronunciations(options.bundle, bundle.tokenizer)
     return Language.load(bundle.tokenizer, options.lm, lexicon, options.lm_units)

@@ -126,7 +126,7 @@ class LanguageFiles:
     units: str
 
     def add_to(self, bundle: Bundle) -> Bundle:
-        """``bundle`` with the files' content.
+        """``bundle`` with the files' content, and its own in the place of what is not given.
 
         Raises:
             LanguageModelError: one cannot be read, or does not fit the bundle's tokens.
@@ -134,7 +134,10 @@ class LanguageFiles:
         # Not above: it brings the compiler, which others do without.
         from asr.decoding.beam.language import Language
 
-        language = Language.load(bundle.tokenizer, self.lm, self.lexicon, self.units)
+        if bundle.language is None:
+            language = Language.load(bundle.tokenizer, self.lm, self.lexicon, self.units)
+        else:
+            language = bundle.language.changed(self.lm, self.lexicon, self.units)
         return replace(bundle, language=language)
 
 

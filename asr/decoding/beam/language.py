@@ -197,6 +197,33 @@ class Language:
         except LanguageModelError as error:
             raise error.at(str(lm or lexicon)) from None
 
+    def changed(
+        self,
+        lm: str | os.PathLike[str] | None,
+        lexicon: str | os.PathLike[str] | None,
+        units: str = "words",
+    ) -> Language:
+        """The same with another language model, another lexicon, or both, read from files.
+
+        The language model stays where a lexicon is given alone, and the pronunciations of a model
+        of phones where a language model of words is.
+
+        Raises:
+            LanguageModelError: see :meth:`load`.
+        """
+        tokenizer = self._tokenizer
+        model, words = self.lm, None
+        if lm is not None:
+            model = LanguageModel.load(lm)
+            if units == "words" and tokenizer.kind == "phones":
+                words = self.lexicon
+        if lexicon is not None:
+            words = read_lexicon(lexicon, tokenizer)
+        try:
+            return Language(tokenizer, model, words, self.units if lm is None else units)
+        except LanguageModelError as error:
+            raise error.at(str(lm or lexicon)) from None
+
     @classmethod
     def _kept(
         cls,

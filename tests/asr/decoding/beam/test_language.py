@@ -12,6 +12,7 @@ from asr.decoding import BeamOptions, Phrase, make_decoder, read_options
 from asr.decoding.beam.language import Language
 from asr.decoding.beam.tree import build_tree, highest_below
 from asr.decoding.lexicon import Lexicon, read_lexicon, spell_words, write_lexicon
+from asr.lm.arpa import write_arpa
 from asr.lm.kneser_ney import FALLBACK, KneserNeyConfig, estimate
 from asr.lm.model import LanguageModel
 from asr.tokens import Tokenizer
@@ -229,6 +230,26 @@ def test_phones_have_words_by_a_lexicon_alone():
     config = BeamOptions(word_score=1.0)
     with pytest.raises(DecodingError, match="token_score"):
         make_decoder(config, PHONES, 0.01).decode(torch.zeros(1, 2, 3), torch.tensor([2]))
+
+
+def test_what_is_not_given_anew_stays(tmp_path):
+    own = Language(PHONES, lm_of("A B", "B"), Lexicon({"A": ((1,),), "B": ((2,),)}))
+    (tmp_path / "words.txt").write_text("A aa\nB b\nC aa b\n")
+    write_arpa(lm_of("B A A").ngrams(), tmp_path / "other.arpa")
+    wider = own.changed(None, tmp_path / "words.txt")
+    assert wider.lm is own.lm
+    assert set(wider.lexicon.pronunciations) == {"A", "B", "C"}
+    other = own.changed(tmp_path / "other.arpa", None)
+    assert set(other.lm.vocabulary) == {"A", "B", "<unk>", "<s>", "</s>"}
+    assert other.lexicon == own.lexicon
+    both = own.changed(tmp_path / "other.arpa", tmp_path / "words.txt")
+    assert both.lexicon == wider.lexicon
+    letters = Language(LETTERS, lm_of("ab", "ba"), spell_words(["ab"], LETTERS))
+    write_arpa(lm_of("ab", "cc").ngrams(), tmp_path / "letters.arpa")
+    assert letters.changed(tmp_path / "letters.arpa", None).lexicon is None  # words as written
+    (tmp_path / "bad.txt").write_text("A zz\n")
+    with pytest.raises(LanguageModelError, match=r"bad\.txt, line 1"):
+        own.changed(None, tmp_path / "bad.txt")
 
 
 def test_unknown_units_are_refused():
