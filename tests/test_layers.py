@@ -34,6 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("long", "plots", "transcribe"),
     ("jobs",),
     ("cli",),
+    ("__main__",),
 )
 STRANGERS = (("nn", "decoding"), ("decoding", "nn"))  # they meet at log-probabilities
 
