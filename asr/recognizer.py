@@ -132,6 +132,11 @@ class Recognizer:
         """Seconds from one row of the log-probabilities to the next."""
         return self.bundle.seconds_per_frame
 
+    @property
+    def frame_lag(self) -> float:
+        """Seconds from the middle of a frame to the centre of the audio that it is made of."""
+        return self.bundle.frame_lag
+
     def segmenter(self, options: SegmentOptions) -> Segmenter:
         """What cuts a long recording at the model's rate into segments."""
         separator = self.tokenizer.word_separator

@@ -109,6 +109,22 @@ class Bundle:
         """Seconds from one row of the log-probabilities to the next."""
         return self.extractor.config.seconds_per_frame * self.model.config.network.reduction
 
+    @property
+    def frame_lag(self) -> float:
+        """Seconds from the middle of a frame to the centre of the audio that it is made of.
+
+        Windows reach beyond the step to the next, and stacked or joined frames as well; a
+        convolution is centred on the first of the frames that it makes one.
+        """
+        features, network = self.extractor.config, self.model.config.network
+        hop = features.hop_length / features.sample_rate
+        centre = features.frame_span / features.sample_rate / 2 + (features.stack - 1) / 2 * hop
+        step = features.seconds_per_frame * (network.front.reduction if network.front else 1)
+        for factor in network.reductions:
+            centre += (factor - 1) / 2 * step
+            step *= factor
+        return centre - step / 2
+
 
 def parts_of(bundle: Bundle) -> dict[str, nn.Module]:
     """The modules whose tensors a bundle keeps, by the first part of their names."""

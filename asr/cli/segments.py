@@ -178,6 +178,7 @@ def _align(
         recognizer.seconds_per_frame,
         config,
         lexicon,
+        recognizer.frame_lag,
     )
     placed = aligned.within(waveform.duration).shifted(segment.start)
     return Transcript((placed,), waveform.duration)

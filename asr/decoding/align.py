@@ -8,7 +8,7 @@ gap between two spikes is divided between their tokens, and all boundaries move 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 
@@ -24,6 +24,7 @@ from asr.types import AlignmentError, ConfigError, Hypothesis, TokenError
 __all__ = ["SPIKES", "AlignConfig", "align"]
 
 LEAST = 0.25  # frames of its spike that a token keeps
+EARLY = 0.009  # seconds by which spikes are early in their sounds
 FEW = 5  # words that a message names
 
 
@@ -32,19 +33,19 @@ class AlignConfig:
     """How boundaries come from spikes.
 
     The defaults were chosen on the development speakers of TIMIT's free sample, with 20 ms frames
-    (``recipes/timit/RESULTS.md``). The shift is so large because a frame's window reaches beyond
-    its step, and because spikes come early in their sounds.
+    (``recipes/timit/RESULTS.md``).
 
     Attributes:
         earlier_share: of the gap between two spikes, what goes to the earlier token; 0.5 puts the
             boundary at the midpoint.
-        shift: frames by which all boundaries move later.
+        shift: seconds by which all boundaries move later; None: by the frames' lag, for a frame's
+            audio is not centred in the time that it stands for, and :data:`EARLY` more.
         max_stretch: seconds that a token reaches beyond its spike at most, so that a pause belongs
             to nobody.
     """
 
     earlier_share: float = 0.6
-    shift: float = 1.0
+    shift: float | None = None
     max_stretch: float = 0.25
 
     def __post_init__(self) -> None:
@@ -52,8 +53,8 @@ class AlignConfig:
             raise ConfigError(
                 f"earlier_share is {self.earlier_share!r}", remedy="give a share from 0 to 1"
             )
-        if not 0.0 <= self.shift <= 10.0:
-            raise ConfigError(f"shift is {self.shift!r}", remedy="give 0 to 10 frames")
+        if self.shift is not None and not -1.0 <= self.shift <= 1.0:
+            raise ConfigError(f"shift is {self.shift!r}", remedy="give -1 to 1 s, or None")
         if not 0.0 <= self.max_stretch < float("inf"):
             raise ConfigError(
                 f"max_stretch is {self.max_stretch!r}", remedy="give seconds, 0 or more"
@@ -70,8 +71,12 @@ def align(
     seconds_per_frame: float,
     config: AlignConfig | None = None,
     lexicon: Lexicon | None = None,
+    frame_lag: float = 0.0,
 ) -> Hypothesis:
     """Align ``text`` with ``log_probs (T, V)``; runs of white space count as one space.
+
+    ``frame_lag`` is the seconds from a frame's middle to the centre of the audio that it is made
+    of: see :attr:`asr.recognizer.Recognizer.frame_lag`.
 
     The score is the log-probability of the best path. A token's confidence is the highest
     probability within its spike, as in decoding; it is low where the token was not said.
@@ -84,12 +89,11 @@ def align(
         TokenError: the text has symbols outside the vocabulary, and words outside the lexicon.
         AlignmentError: no text, fewer frames than it needs, or no path that is possible.
     """
+    edges = _Edges(config or AlignConfig(), len(log_probs), seconds_per_frame, frame_lag)
     if lexicon is not None and tokenizer.kind == "phones" and text.split():
         words = [_known(word, lexicon) for word in text.split()]
         if tokenizer.unknown(text) or all(words):
-            return _align_words(
-                log_probs, text.split(), words, lexicon, tokenizer, seconds_per_frame, config
-            )
+            return _align_words(log_probs, text.split(), words, lexicon, tokenizer, edges)
     elif tokenizer.kind == "phones" and (unknown := tokenizer.unknown(text)):
         raise TokenError(
             f"the model writes phones, and {unknown[0]!r} is none",
@@ -104,7 +108,7 @@ def align(
     if len(spikes) < len(labels) or not np.isfinite(score):  # where no path is possible
         raise _no_path()
     return spelled(
-        list(_stretched(spikes, len(log_probs), seconds_per_frame, config or AlignConfig())),
+        edges.of(spikes),
         [float(log_probs[a:b, k].max()) for k, a, b in spikes],
         0.0,
         score,
@@ -119,8 +123,7 @@ def _align_words(
     words: Sequence[str | None],
     lexicon: Lexicon,
     tokenizer: Tokenizer,
-    seconds_per_frame: float,
-    config: AlignConfig | None,
+    edges: _Edges,
 ) -> Hypothesis:
     """As :func:`align`; ``words`` are the lexicon's that are ``written`` so, None for no such."""
     pairs = zip(written, words, strict=True)
@@ -132,18 +135,18 @@ def _align_words(
         )
     ways = [lexicon.pronunciations[word] for word in words if word is not None]
     needed = sum(min(map(min_frames, each)) for each in ways)
-    _check_frames(needed, len(log_probs), seconds_per_frame)
+    _check_frames(needed, len(log_probs), edges.seconds_per_frame)
     found = best_spoken(log_probs, ways, lexicon.silences)
     if found is None:
         raise _no_path()
     spikes = [span for spans in found.words for span in spans]
     aligned = spelled(
-        list(_stretched(spikes, len(log_probs), seconds_per_frame, config or AlignConfig())),
+        edges.of(spikes),
         [float(log_probs[a:b, k].max()) for k, a, b in spikes],
         0.0,
         found.score,
         tokenizer,
-        seconds_per_frame,
+        edges.seconds_per_frame,
     )
     tokens = iter(aligned.tokens)
     said = [
@@ -182,18 +185,34 @@ def _path_score(log_probs: NDArray[np.float32], spikes: Sequence[Span]) -> float
     return float(log_probs[np.arange(len(path)), path].sum(dtype=np.float64))
 
 
-def _stretched(
-    spikes: Sequence[Span], frames: int, seconds_per_frame: float, config: AlignConfig
-) -> Iterator[tuple[int, float, float]]:
-    """Tokens with their boundaries in frames, in order, none empty and none over another."""
-    stretch = config.max_stretch / seconds_per_frame
-    starts, ends = [float(spikes[0][1])], []
-    for (_, _, left), (_, right, _) in pairwise(spikes):
-        boundary = left + config.earlier_share * (right - left)
-        ends.append(min(boundary, left + stretch))
-        starts.append(max(boundary, right - stretch))
-    ends.append(float(spikes[-1][2]))
-    starts = [min(t + config.shift, b - LEAST) for t, (_, _, b) in zip(starts, spikes, strict=True)]
-    limits = [*starts[1:], float(frames)]
-    for (k, _, _), start, end, limit in zip(spikes, starts, ends, limits, strict=True):
-        yield k, start, min(end + config.shift, limit)
+@dataclass(frozen=True)
+class _Edges:
+    """Finds where tokens begin and end in so many frames."""
+
+    config: AlignConfig
+    frames: int
+    seconds_per_frame: float
+    frame_lag: float
+
+    def of(self, spikes: Sequence[Span]) -> list[tuple[int, float, float]]:
+        """Tokens with their boundaries in frames, in order, none empty and none over another."""
+        config = self.config
+        stretch = config.max_stretch / self.seconds_per_frame
+        shift = self.frame_lag + EARLY if config.shift is None else config.shift
+        shift /= self.seconds_per_frame
+        starts, ends = [float(spikes[0][1])], []
+        for (_, _, left), (_, right, _) in pairwise(spikes):
+            boundary = left + config.earlier_share * (right - left)
+            ends.append(min(boundary, left + stretch))
+            starts.append(max(boundary, right - stretch))
+        ends.append(float(spikes[-1][2]))
+        begun = []
+        least = 0.0  # a boundary that moves earlier stays behind the one before, and in the audio
+        for start, (_, _, last) in zip(starts, spikes, strict=True):
+            begun.append(max(least, min(start + shift, last - LEAST)))
+            least = begun[-1] + LEAST
+        limits = [*begun[1:], float(self.frames)]
+        return [
+            (k, start, min(max(end + shift, start + LEAST), limit))
+            for (k, _, _), start, end, limit in zip(spikes, begun, ends, limits, strict=True)
+        ]

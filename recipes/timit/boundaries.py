@@ -1,9 +1,13 @@
-"""``python -m recipes.timit.boundaries``: how well alignment finds TIMIT's phone boundaries.
+"""``python -m recipes.timit.boundaries``: how well alignment finds TIMIT's boundaries.
 
 The phones of each sentence are aligned with its audio, and the boundaries compared with those that
 TIMIT's transcribers set by hand. Phones are the labels of training; neighbours of one label, as the
 closures of two stops, are one phone. Boundaries of a glottal stop q, which 48 and 39 labels leave
 out, are not counted.
+
+With ``--bundle``, of a model of phones that has a lexicon, words are aligned in the place of
+phones, and the boundaries are those between words without a pause. Sentences with a word that the
+lexicon lacks are left out.
 """
 
 from __future__ import annotations
@@ -22,23 +26,41 @@ from rich.table import Table
 
 from asr.audio import read_audio
 from asr.decoding.align import SPIKES, AlignConfig, align
+from asr.decoding.beam.language import LEXICON_FILE
+from asr.decoding.lexicon import read_lexicon
 from asr.recognizer import Recognizer
-from asr.types import TimedToken
+from asr.types import TimedToken, TokenError
 from recipes.common.cli import run_guarded
 from recipes.common.export import best_checkpoint, bundle_from_checkpoint
+from recipes.common.manifests import Utterance
 from recipes.common.speakers import fit_speakers
-from recipes.timit.corpus import SPLITS, TITLE, Reading, phones_beside, timed_phones, utterances
+from recipes.timit.corpus import (
+    SPLITS,
+    TITLE,
+    Reading,
+    phones_beside,
+    timed_phones,
+    timed_words,
+    utterances,
+    words_beside,
+)
 from recipes.timit.phones import labels_of
 from recipes.timit.protocol import note
 
 __all__ = ["boundary_errors", "main", "merged"]
 
 TOLERANCES = (0.010, 0.020, 0.030, 0.050)  # seconds
+WAYS = {
+    "spikes": SPIKES,
+    "midpoints": AlignConfig(earlier_share=0.5, shift=0.0),
+    "midpoints, later": AlignConfig(earlier_share=0.5),
+    "default": AlignConfig(),
+}
 
 
 @dataclass(frozen=True)
 class Phone:
-    """One phone, with its times in seconds."""
+    """One phone, or one word, with its times in seconds."""
 
     name: str
     start: float
@@ -71,35 +93,36 @@ def boundary_errors(reference: Sequence[Phone], aligned: Sequence[Phone]) -> Ite
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; returns the exit code, 2 for what the user can mend."""
     parser = argparse.ArgumentParser(
-        prog="python -m recipes.timit.boundaries", description=f"Phone boundaries of {TITLE}"
+        prog="python -m recipes.timit.boundaries", description=f"Boundaries of {TITLE}"
     )
-    parser.add_argument("--run", type=Path, nargs="+", required=True, help="folders of `fit`")
+    models = parser.add_mutually_exclusive_group(required=True)
+    models.add_argument("--run", type=Path, nargs="+", help="folders of `fit`: phones")
+    models.add_argument("--bundle", type=Path, help="a bundle of phones with a lexicon: words")
     parser.add_argument("--corpus", type=Path, required=True, help=f"folder of {TITLE}")
     parser.add_argument("--split", choices=SPLITS, default="dev")
     arguments = parser.parse_args(argv)
-    return run_guarded(lambda: _measure(arguments.run, arguments.corpus, arguments.split))
+    return run_guarded(lambda: _measure(arguments))
 
 
-def _measure(runs: Sequence[Path], corpus: Path, split: str) -> None:
+def _measure(arguments: argparse.Namespace) -> None:
+    corpus, split, bundle = arguments.corpus, arguments.split, arguments.bundle
     spoken = utterances(corpus, split)
-    ways = {
-        "spikes": SPIKES,
-        "midpoints": AlignConfig(earlier_share=0.5, shift=0.0),
-        "midpoints, a frame later": AlignConfig(earlier_share=0.5),
-        "default": AlignConfig(),
-    }
+    configs = list(WAYS.values())
+    if bundle is not None:
+        errors = {bundle.name: _errors_of_words(bundle, spoken, configs)}
+    else:
+        errors = {run.name: _errors_of(run, corpus, split, configs) for run in arguments.run}
     table = Table(
-        *("run", "boundaries", "count", "median error"),
+        *("model", "boundaries", "count", "median error"),
         *(f"within {1000 * tolerance:.0f} ms" for tolerance in TOLERANCES),
         title=f"{TITLE}, {split}, {len(spoken)} utterances",
         caption=note({split: spoken}),
     )
-    for run in runs:
-        errors = _errors_of(run, corpus, split, list(ways.values()))
-        for name, late in zip(ways, errors, strict=True):
+    for model, found in errors.items():
+        for name, late in zip(WAYS, found, strict=True):
             shares = [f"{100 * np.mean(np.abs(late) <= t + 1e-9):.1f} %" for t in TOLERANCES]
             median = f"{1000 * np.median(late):+.1f} ms"
-            table.add_row(run.name, name, str(len(late)), median, *shares)
+            table.add_row(model, name, str(len(late)), median, *shares)
     Console().print(table)
 
 
@@ -120,9 +143,46 @@ def _errors_of(
         frames = log_probs[0, : int(lengths[0])].numpy()
         for late, way in zip(errors, ways, strict=True):
             aligned = align(
-                frames, utterance.text, recognizer.tokenizer, recognizer.seconds_per_frame, way
+                frames,
+                utterance.text,
+                recognizer.tokenizer,
+                recognizer.seconds_per_frame,
+                way,
+                frame_lag=recognizer.frame_lag,
             )
             late.extend(boundary_errors(reference, merged(aligned.tokens)))
+    return [np.array(late) for late in errors]
+
+
+def _errors_of_words(
+    bundle: Path, spoken: Sequence[Utterance], ways: Sequence[AlignConfig]
+) -> list[np.ndarray]:
+    recognizer = Recognizer.load(bundle)
+    tokenizer = recognizer.tokenizer
+    lexicon = read_lexicon(bundle / LEXICON_FILE, tokenizer)
+    errors: list[list[float]] = [[] for _ in ways]
+    lost = 0
+    for utterance in track(spoken, description=f"aligning with {bundle.name}", transient=True):
+        reference = [Phone(*row) for row in timed_words(words_beside(utterance.audio))]
+        text = " ".join(word.name for word in reference)
+        log_probs, lengths = recognizer.log_probs([read_audio(utterance.audio)])
+        frames = log_probs[0, : int(lengths[0])].numpy()
+        try:
+            for late, way in zip(errors, ways, strict=True):
+                found = align(
+                    frames,
+                    text,
+                    tokenizer,
+                    recognizer.seconds_per_frame,
+                    way,
+                    lexicon,
+                    recognizer.frame_lag,
+                )
+                aligned = [Phone(word.text, word.start, word.end) for word in found.words]
+                late.extend(boundary_errors(reference, aligned))
+        except TokenError:
+            lost += 1
+    print(f"{lost} of {len(spoken)} sentences have a word that the lexicon lacks")
     return [np.array(late) for late in errors]
 
 

@@ -230,32 +230,56 @@ def timed_phones(path: Path, labels: int = 48) -> list[tuple[str, float, float]]
     ]
 
 
+def timed_words(path: Path) -> list[tuple[str, float, float]]:
+    """The words of a ``.wrd`` file with start and end in seconds.
+
+    Raises:
+        CorpusError: the file is missing or broken.
+    """
+    return [
+        (word, int(a) / SAMPLE_RATE, int(b) / SAMPLE_RATE) for a, b, word in _rows(path, "word")
+    ]
+
+
 def phones_beside(audio: Path) -> Path:
     """The ``.phn`` file beside a recording, in any case.
 
     Raises:
         CorpusError: there is none.
     """
-    wanted = f"{audio.name.partition('.')[0]}.phn".lower()
+    return _beside(audio, ".phn", "phones")
+
+
+def words_beside(audio: Path) -> Path:
+    """The ``.wrd`` file beside a recording, in any case.
+
+    Raises:
+        CorpusError: there is none.
+    """
+    return _beside(audio, ".wrd", "words")
+
+
+def _beside(audio: Path, suffix: str, what: str) -> Path:
+    wanted = f"{audio.name.partition('.')[0]}{suffix}".lower()
     for path in audio.parent.iterdir():
         if path.name.lower() == wanted:
             return path
-    raise CorpusError("no phones (.phn) beside", where=str(audio), remedy="restore the corpus")
+    raise CorpusError(f"no {what} ({suffix}) beside", where=str(audio), remedy="restore the corpus")
 
 
-def _rows(path: Path) -> list[list[str]]:
-    """The lines of a ``.phn`` file: first sample, end sample, phone."""
+def _rows(path: Path, what: str = "phone") -> list[list[str]]:
+    """The lines of a ``.phn`` or ``.wrd`` file: first sample, end sample, and phone or word."""
     remedy = "restore the corpus"
     rows = []
     for line in read_lines(path, CorpusError, remedy=remedy):
         row = normalise(line.text).split()
         if len(row) != 3 or not (row[0] + row[1]).isdecimal():
-            raise CorpusError("not 'begin end phone'", where=line.where, remedy=remedy)
-        if row[2] not in PHONES[61]:
+            raise CorpusError(f"not 'begin end {what}'", where=line.where, remedy=remedy)
+        if what == "phone" and row[2] not in PHONES[61]:
             raise CorpusError(
                 f"{row[2]!r} is not a phone of TIMIT", where=line.where, remedy=remedy
             )
         rows.append(row)
     if not rows:
-        raise CorpusError("no phones", where=str(path), remedy=remedy)
+        raise CorpusError(f"no {what}s", where=str(path), remedy=remedy)
     return rows

@@ -17,7 +17,11 @@ from safetensors.torch import load_file, save_file
 
 from asr.bundle import Bundle, load_bundle, save_bundle
 from asr.bundle.golden import compute_golden, find_difference, golden_waveform
+from asr.decoding import GreedyOptions
 from asr.features import FeatureConfig, FeatureExtractor
+from asr.nn.front import FrontOptions
+from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
+from asr.nn.pyramid import join_frames
 from asr.tokens import Tokenizer
 from asr.types import BundleError, ConfigError
 
@@ -508,3 +512,28 @@ def test_no_pickle_is_ever_read(path, monkeypatch):
 def test_a_bundle_without_a_name_is_not_the_folder_that_one_is_in():
     with pytest.raises(BundleError, match="name of the bundle is empty"):
         load_bundle("")
+
+
+@pytest.mark.parametrize("stack", [1, 2, 3])
+@pytest.mark.parametrize("front", [None, FrontOptions([4, 4], [2, 2])])
+@pytest.mark.parametrize("reductions", [(), (2, 1), (2, 2)])
+def test_a_frames_lag_leads_to_the_centre_of_what_it_reads(stack, front, reductions):
+    """By the samples that a frame changes with, before recurrent layers carry them on."""
+    config = FeatureConfig(num_mels=13, stack=stack, subsample=stack, normalisation="none")
+    extractor = FeatureExtractor(config)
+    network = NetworkConfig(8, 3, front=front, reductions=reductions)
+    model = AcousticModel(AcousticModelConfig(config.size, 3, network))
+    bundle = Bundle(extractor, model, Tokenizer(["<blank>", "a", "b"]), GreedyOptions(), "lag")
+    torch.manual_seed(0)
+    samples = torch.randn(1, 32_000, requires_grad=True)
+    x, lengths = extractor(samples, torch.tensor([32_000]))
+    if model.front is not None:
+        x, lengths = model.front(x, lengths)
+    for factor in reductions:
+        x, lengths = join_frames(x, lengths, factor)
+    frame = x.shape[1] // 2
+    (gradient,) = torch.autograd.grad(x[0, frame].square().sum(), samples)
+    heard = gradient[0].nonzero()
+    centre = (heard.min() + heard.max() + 1).item() / 2 / 16_000
+    middle = (frame + 0.5) * bundle.seconds_per_frame
+    assert centre - middle == pytest.approx(bundle.frame_lag, abs=1e-4)

@@ -24,7 +24,7 @@ texts = st.lists(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=4)
 configs = st.builds(
     AlignConfig,
     earlier_share=st.floats(0, 1),
-    shift=st.floats(0, 3),
+    shift=st.none() | st.floats(-3 * STEP, 3 * STEP),
     max_stretch=st.sampled_from([0.0, 0.03, 0.25, 1e6]),
 )
 
@@ -79,8 +79,17 @@ def test_a_gap_is_divided_by_the_share_and_moved_by_the_shift():
     log_probs = spiked(20, {2: 2, 12: 3})
     midpoint = AlignConfig(earlier_share=0.5, shift=0.0, max_stretch=1.0)
     assert times(align(log_probs, "ab", LETTERS, STEP, midpoint)) == [2, 7.5, 7.5, 13]
-    later = AlignConfig(earlier_share=0.6, shift=1.0, max_stretch=1.0)
+    later = AlignConfig(earlier_share=0.6, shift=STEP, max_stretch=1.0)
     assert times(align(log_probs, "ab", LETTERS, STEP, later)) == [2.75, 9.4, 9.4, 14]
+
+
+@pytest.mark.parametrize("lag", [0.011, -0.004])
+def test_without_a_shift_boundaries_move_by_the_frames_lag(lag):
+    log_probs = spiked(20, {2: 2, 12: 3})
+    own = align(log_probs, "ab", LETTERS, STEP, AlignConfig(), frame_lag=lag)
+    given = align(log_probs, "ab", LETTERS, STEP, AlignConfig(shift=lag + 0.009))
+    assert times(own) == times(given)
+    assert times(align(log_probs, "ab", LETTERS, STEP, SPIKES, frame_lag=lag)) == [2, 3, 12, 13]
 
 
 def test_a_pause_belongs_to_nobody():
@@ -134,7 +143,7 @@ def test_a_token_that_the_model_holds_for_impossible_is_refused():
     [
         {"earlier_share": 1.1},
         {"earlier_share": math.nan},
-        {"shift": -1.0},
+        {"shift": -1.5},
         {"shift": math.inf},
         {"max_stretch": -0.1},
         {"max_stretch": math.inf},
