@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -45,6 +46,20 @@ __all__ = ["main"]
 
 NAME = "asr-client"
 ENCODINGS = ("LINEAR16", "FLOAT", "MULAW", "ALAW")
+FIELDS = {  # of messages, and the options that set them
+    "sample_rate_hertz": "--sample-rate",
+    "audio_channel_count": "--channels",
+    "audio_channel": "--channel",
+    "enable_separate_recognition_per_channel": "--each-channel",
+    "beam_width": "--beam-width",
+    "max_alternatives": "--nbest",
+    "lm_weight": "--lm-weight",
+    "speech_contexts": "--phrase",
+    "enable_inverse_text_normalization": "--written",
+    "look_ahead": "--look-ahead",
+    "single_utterance": "--single-utterance",
+}
+FIELD = re.compile(rf"\b(?:{'|'.join(FIELDS)})\b")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -262,6 +277,11 @@ def _config(options: argparse.Namespace) -> RecognitionConfig:
         raise ClientError(f"an option is out of range: {error}") from None
 
 
+def _in_options(message: str) -> str:
+    """``message`` with the options of this command in the place of the fields that they set."""
+    return FIELD.sub(lambda found: FIELDS[found[0]], message)
+
+
 def _contexts(options: argparse.Namespace) -> list[SpeechContext]:
     if not options.phrase:
         return []
@@ -290,7 +310,7 @@ def _transcribe(client: Client, options: argparse.Namespace) -> int:
             if isinstance(outcome, ClientError):
                 failures += 1
                 if not isinstance(outcome, SkippedError):
-                    complain(f"{source.path}: {outcome}", NAME)
+                    complain(f"{source.path}: {_in_options(str(outcome))}", NAME)
             write(index, results_of(outcome, kind))
     if failures and len(sources) > 1:
         complain(f"{failures} of {len(sources)} files could not be transcribed", NAME)
@@ -318,7 +338,7 @@ def _stream(client: Client, options: argparse.Namespace) -> int:
     for source, error in zip(sources, outcomes, strict=True):
         failures += error is not None
         if error is not None and not isinstance(error, SkippedError):
-            complain(f"{source.path}: {error}", NAME)
+            complain(f"{source.path}: {_in_options(str(error))}", NAME)
     if failures and len(sources) > 1:
         complain(f"{failures} of {len(sources)} files could not be transcribed", NAME)
     return FAILURE if failures else 0

@@ -13,8 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from server.client_cli.main import main
+from server.client_cli.main import FIELDS, main
 from server.limits import MESSAGE_LIMIT
+from server.pb.v1.speech_pb2 import RecognitionConfig, StreamingRecognitionConfig
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -123,6 +124,28 @@ def test_options_reach_the_server(command, fake, tmp_path):
     assert (config.audio_channel_count, config.encoding) == (3, 6)
     assert config.sample_rate_hertz == 8000
     assert not config.enable_word_time_offsets
+
+
+@pytest.mark.parametrize("way", [[], ["--stream"]])
+def test_what_the_server_says_of_fields_is_said_of_options(
+    command, serve_fake, failure, tmp_path, way
+):
+    (file,) = write(tmp_path, "a.wav")
+    told = "greedy decoding takes no speech_contexts, and max_alternatives is 9"
+    other = serve_fake(None, failure("INVALID_ARGUMENT", told))
+    done = command(file, "--phrase", "a", *way, address=other.address)
+    assert done.status == 2
+    assert "greedy decoding takes no --phrase, and --nbest is 9" in done.errors[0]
+
+
+def test_the_fields_that_messages_name_are_those_of_the_interface(capsys):
+    fields = {*RecognitionConfig.DESCRIPTOR.fields_by_name}
+    fields |= {*StreamingRecognitionConfig.DESCRIPTOR.fields_by_name}
+    assert set(FIELDS) <= fields
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    told = capsys.readouterr().out
+    assert all(option in told for option in FIELDS.values())
 
 
 def test_the_former_name_of_nbest_still_works(command, fake, tmp_path):
