@@ -146,7 +146,7 @@ def join_segments(segments: Sequence[Segment], tokenizer: Tokenizer) -> Transcri
         ),
         tokens=_joined_tokens(said, tokenizer),
         words=tuple(word for hypothesis in said for word in hypothesis.words),
-        search=min((each.search for each in said or best), key=SEARCHES.index),
+        search=min(filter(None, (each.search for each in best)), key=SEARCHES.index, default=None),
         lm_score=sum(hypothesis.lm_score for hypothesis in best),
         bonus_score=sum(hypothesis.bonus_score for hypothesis in best),
     )

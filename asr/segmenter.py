@@ -133,7 +133,7 @@ class Segmenter:
                 The segment is all of it then.
 
         Raises:
-            DecodingError: they are of something broken, NaN or +inf.
+            DecodingError: a frame has a NaN or an infinity above zero, or leaves no token possible.
         """
         log_probs = log_probs.float()
         window = self.window()

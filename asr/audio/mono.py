@@ -96,7 +96,8 @@ def check_samples(samples: NDArray[np.floating], samples_before: int = 0) -> Non
     if samples.ndim != 1:
         raise AudioError(f"samples have shape {samples.shape}", remedy="give one channel, (N,)")
     if len(samples):
-        check_usable(samples[:, None], samples_before)
+        wide = samples.astype(np.float32) if samples.dtype.itemsize < 4 else samples
+        check_usable(wide[:, None], samples_before)
 
 
 def check_usable(block: NDArray[np.floating], frames_before: int) -> None:

@@ -132,29 +132,39 @@ def _to_json(key: str, value: object) -> str:
 
 def _copy_companions(source: Path, folder: Path) -> None:
     """Copy what lies in the bundle ``source`` and is no part of it."""
-    for entry in source.iterdir():
-        if entry.name in OWN:
-            continue
-        if entry.is_dir():
-            shutil.copytree(entry, folder / entry.name)
-        else:
-            shutil.copyfile(entry, folder / entry.name)
+
+    def left_out(place: str, names: list[str]) -> set[str]:
+        return OWN & set(names) if Path(place) == source else set()
+
+    shutil.copytree(source, folder, symlinks=True, ignore=left_out, dirs_exist_ok=True)
 
 
 def check_place(target: Path, changed_from: str | os.PathLike[str] | None = None) -> None:
     """Refuse to replace anything but a bundle, an empty folder, or the bundle that is changed.
 
+    Beside a bundle may lie what lies beside ``changed_from``: it was copied from there.
+
     Raises:
-        BundleError: something else stands there.
+        BundleError: something else stands there, or the place is within ``changed_from``.
     """
+    allowed = OWN
+    if changed_from is not None:
+        place, source = Path(os.path.realpath(target)), Path(os.path.realpath(changed_from))
+        if source in place.parents:
+            raise BundleError(
+                "this is within the bundle that is changed",
+                where=str(target),
+                remedy="choose a place outside of it",
+            )
+        if place == source:
+            return
+        allowed = OWN | set(os.listdir(source))
     if not target.exists():
-        return
-    if changed_from is not None and os.path.realpath(target) == os.path.realpath(changed_from):
         return
     strangers: list[str] = []
     if target.is_dir():
         entries = {entry.name for entry in target.iterdir()}
-        strangers = sorted(entries - OWN)
+        strangers = sorted(entries - allowed)
         if not entries or (CONFIG in entries and not strangers):
             return
     raise BundleError(

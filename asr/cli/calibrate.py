@@ -62,7 +62,7 @@ def _calibrate(options: argparse.Namespace) -> int:
         error = calibration_error(reliability(*halves))
         after = f"{error:.4f} calibrated on the other half of the recordings"
     else:
-        after = "not known calibrated: one half of the recordings has no error, or nothing else"
+        after = "not known calibrated: in one half of the recordings all words are right, or none"
     before = calibration_error(reliability(confidences, right))
     print(
         f"{len(right)} words of {len(heard)} recordings by the decoder {chosen.name}, "

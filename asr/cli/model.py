@@ -29,8 +29,8 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
 def with_bundle(run: Run) -> Run:
     """``run`` with ``options.bundle`` and ``options.files`` told apart.
 
-    What stands first is a recording if it is a file or has a recording's name, and a folder of them
-    if there are some in it; otherwise it is meant as a bundle.
+    What stands first is a recording if it is a file or a pipe or has a recording's name, and a
+    folder of them if there are some in it; otherwise it is meant as a bundle.
 
     Raises:
         ConfigError: neither a bundle nor audio is named, or what is named alone is neither.
@@ -44,10 +44,11 @@ def with_bundle(run: Run) -> Run:
         if options.bundle is not None and _is_recording(options.bundle):
             options.files = [options.bundle, *options.files]
             options.bundle = None
-        elif options.bundle is not None and not options.files:
+        is_alone = not options.files and getattr(options, "pairs", None) is None
+        if options.bundle is not None and is_alone:
             _check_bundle(options.bundle)
         if options.bundle is None:
-            if not options.files and getattr(options, "pairs", None) is None:
+            if is_alone:
                 raise ConfigError("no audio is named", remedy="give FILEs; --help says more")
             options.bundle = str(shipped_bundle())
         return run(options)
@@ -60,7 +61,7 @@ def _is_recording(path: str) -> bool:
 
     place = Path(path)
     if not place.is_dir():
-        return path == STDIN or is_audio_name(path) or place.is_file()
+        return path == STDIN or is_audio_name(path) or place.exists()
     return not looks_like_bundle(place) and has_audio(path)
 
 

@@ -165,7 +165,8 @@ def load_recognizer(
         keep_language=True,
     )
     if other:
-        uses_language(bundle.decoder)  # a decoder that has none is refused before it is read
+        if bundle.language is None:
+            uses_language(bundle.decoder)  # refuses one that has none, before it is read
         bundle = replace(bundle, language=_other_language(options, bundle))
     return Recognizer(bundle, options.device, backend=options.backend, limits=limits, gate=gate)
 

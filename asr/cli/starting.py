@@ -58,5 +58,5 @@ def _tell_of_compiling() -> None:
     folder = cache_folder()
     if folder is None:
         print("compiling the search: some 20 s", file=sys.stderr)
-    elif not any(folder.rglob("*.nbi")):
+    elif not any(folder.rglob("*search.search*.nbi")):
         print("compiling the search: some 20 s, the first time only", file=sys.stderr)

@@ -15,10 +15,10 @@ from itertools import islice, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.lexicon import Lexicon
+from asr.decoding.lexicon import Labels, Lexicon
 from asr.decoding.spans import Span, best_alignment, spelled, word_of
 from asr.decoding.spoken import best_spoken
-from asr.tokens import Tokenizer, min_frames
+from asr.tokens import BLANK_ID, Tokenizer, min_frames
 from asr.types import AlignmentError, ConfigError, Hypothesis, TokenError
 
 __all__ = ["SPIKES", "AlignConfig", "align"]
@@ -82,8 +82,8 @@ def align(
     probability within its spike, as in decoding; it is low where the token was not said.
 
     A model of phones takes words if it is given a ``lexicon`` that has them, in any case; of the
-    pronunciations of a word the one is found that was said. A text that has other words is taken
-    for phones.
+    pronunciations of a word the one is found that was said. A text of phones is taken for phones,
+    unless all of it are words as well.
 
     Raises:
         TokenError: the text has symbols outside the vocabulary, and words outside the lexicon.
@@ -134,7 +134,7 @@ def _align_words(
             remedy="give their pronunciations in a lexicon, or the text in the model's phones",
         )
     ways = [lexicon.pronunciations[word] for word in words if word is not None]
-    needed = sum(min(map(min_frames, each)) for each in ways)
+    needed = _least_frames(ways)
     _check_frames(needed, len(log_probs), edges.seconds_per_frame)
     found = best_spoken(log_probs, ways, lexicon.silences)
     if found is None:
@@ -156,10 +156,23 @@ def _align_words(
     return replace(aligned, text=" ".join(written), words=tuple(said))
 
 
+def _least_frames(words: Sequence[Sequence[Labels]]) -> int:
+    """The fewest frames that say each word in one of its ways: equal neighbours need a blank."""
+    least = {BLANK_ID: 0}  # by the last token said
+    for ways in words:
+        found: dict[int, int] = {}
+        for way in ways:
+            own = min_frames(way)
+            best = min(count + own + (last == way[0]) for last, count in least.items())
+            found[way[-1]] = min(best, found.get(way[-1], best))
+        least = found
+    return min(least.values())
+
+
 def _known(word: str, lexicon: Lexicon) -> str | None:
     """``word`` as the lexicon has it: as it is written, or in upper or lower case."""
     forms = (word, word.upper(), word.lower())
-    return next((form for form in forms if form in lexicon.pronunciations), None)
+    return next((form for form in forms if lexicon.pronunciations.get(form)), None)
 
 
 def _check_frames(needed: int, frames: int, seconds_per_frame: float) -> None:
@@ -207,12 +220,12 @@ class _Edges:
             starts.append(max(boundary, right - stretch))
         ends.append(float(spikes[-1][2]))
         begun = []
-        least = 0.0  # a boundary that moves earlier stays behind the one before, and in the audio
-        for start, (_, _, last) in zip(starts, spikes, strict=True):
+        least = 0.0  # a boundary that moves earlier leaves the token before a part of its spike
+        for start, (_, first, last) in zip(starts, spikes, strict=True):
             begun.append(max(least, min(start + shift, last - LEAST)))
-            least = begun[-1] + LEAST
+            least = max(begun[-1], first) + LEAST
         limits = [*begun[1:], float(self.frames)]
         return [
-            (k, start, min(max(end + shift, start + LEAST), limit))
-            for (k, _, _), start, end, limit in zip(spikes, begun, ends, limits, strict=True)
+            (k, start, min(max(end + shift, max(start, first) + LEAST), limit))
+            for (k, first, _), start, end, limit in zip(spikes, begun, ends, limits, strict=True)
         ]

@@ -222,7 +222,8 @@ def _give_to_read(folder: Path) -> None:
     """
     mode = folder.stat().st_mode & 0o777
     for path in folder.rglob("*"):
-        path.chmod(mode if path.is_dir() else mode & 0o666)
+        if not path.is_symlink():
+            path.chmod(mode if path.is_dir() else mode & 0o666)
 
 
 def _beside(target: Path) -> Path:

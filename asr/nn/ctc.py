@@ -72,10 +72,11 @@ class CTCLoss(nn.Module):
             ids: names of the utterances, for error messages.
 
         Raises:
-            TrainingError: there is no utterance or no frame; a label is the blank or outside of
-                the vocabulary; a loss is NaN or infinite. The message names the utterances.
+            TrainingError: there is no utterance or no frame; a length goes beyond its tensor; a
+                label is the blank or outside of the vocabulary; a loss is NaN or infinite. The
+                message names the utterances.
         """
-        self._check(log_probs, targets, target_lengths, ids)
+        self._check(log_probs, lengths, targets, target_lengths, ids)
         losses = F.ctc_loss(
             log_probs.float().transpose(0, 1),  # (T, B, V)
             targets,
@@ -98,7 +99,11 @@ class CTCLoss(nn.Module):
 
     @staticmethod
     def _check(
-        log_probs: Tensor, targets: Tensor, target_lengths: Tensor, ids: Sequence[str] | None
+        log_probs: Tensor,
+        lengths: Tensor,
+        targets: Tensor,
+        target_lengths: Tensor,
+        ids: Sequence[str] | None,
     ) -> None:
         """Refuse what torch's loss would read beyond: it looks labels up unchecked."""
         size, frames, vocab_size = log_probs.shape
@@ -106,6 +111,15 @@ class CTCLoss(nn.Module):
             raise TrainingError(
                 f"a batch of {size} utterances and {frames} frames has no CTC loss",
                 remedy="leave out utterances that are too short for one frame",
+            )
+        most = targets.shape[1]
+        beyond = (target_lengths < 0) | (target_lengths > most) | (lengths < 0) | (lengths > frames)
+        if bool(beyond.any()):
+            b = int(beyond.nonzero()[0])
+            raise TrainingError(
+                f"{_name(b, ids)}: {lengths[b].item()} frames and {target_lengths[b].item()} "
+                f"labels are said to be in tensors of {frames} and {most}",
+                remedy="give lengths from 0 to the size of the batch's tensors",
             )
         is_label = torch.arange(targets.shape[1], device=targets.device) < target_lengths[:, None]
         wrong = is_label & ((targets <= BLANK_ID) | (targets >= vocab_size))  # (B, S)

@@ -29,7 +29,7 @@ from asr.decoding.align import SPIKES, AlignConfig, align
 from asr.decoding.beam.language import LEXICON_FILE
 from asr.decoding.lexicon import read_lexicon
 from asr.recognizer import Recognizer
-from asr.types import TimedToken, TokenError
+from asr.types import CorpusError, TimedToken, TokenError
 from recipes.common.cli import run_guarded
 from recipes.common.export import best_checkpoint, bundle_from_checkpoint
 from recipes.common.manifests import Utterance
@@ -109,16 +109,16 @@ def _measure(arguments: argparse.Namespace) -> None:
     spoken = utterances(corpus, split)
     configs = list(WAYS.values())
     if bundle is not None:
-        errors = {bundle.name: _errors_of_words(bundle, spoken, configs)}
+        errors = [(bundle.name, _errors_of_words(bundle, spoken, configs))]
     else:
-        errors = {run.name: _errors_of(run, corpus, split, configs) for run in arguments.run}
+        errors = [(run.name, _errors_of(run, corpus, split, configs)) for run in arguments.run]
     table = Table(
         *("model", "boundaries", "count", "median error"),
         *(f"within {1000 * tolerance:.0f} ms" for tolerance in TOLERANCES),
         title=f"{TITLE}, {split}, {len(spoken)} utterances",
         caption=note({split: spoken}),
     )
-    for model, found in errors.items():
+    for model, found in errors:
         for name, late in zip(WAYS, found, strict=True):
             shares = [f"{100 * np.mean(np.abs(late) <= t + 1e-9):.1f} %" for t in TOLERANCES]
             median = f"{1000 * np.median(late):+.1f} ms"
@@ -183,6 +183,10 @@ def _errors_of_words(
         except TokenError:
             lost += 1
     print(f"{lost} of {len(spoken)} sentences have a word that the lexicon lacks")
+    if not errors[0]:
+        raise CorpusError(
+            "there is no boundary between two words", where=str(bundle), remedy="extend its lexicon"
+        )
     return [np.array(late) for late in errors]
 
 

@@ -59,7 +59,7 @@ FIELDS = {  # of messages, and the options that set them
     "look_ahead": "--look-ahead",
     "single_utterance": "--single-utterance",
 }
-FIELD = re.compile(rf"\b(?:{'|'.join(FIELDS)})\b")
+FIELD = re.compile(rf"(?<![\w'\"-])(?:{'|'.join(FIELDS)})(?![\w'\"-])")  # none that is quoted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -217,6 +217,9 @@ def test_one_search_that_was_cut_is_told_of_the_whole(tiny_recognizer, recording
     proved = [replace(each, hypotheses=segments[0].hypotheses) for each in segments]
     [joined] = join_segments([quiet, *proved], tiny_recognizer.tokenizer).hypotheses
     assert joined.search == "exact"
+    nothing = replace(quiet, hypotheses=(replace(NO_WORDS, search="cut"),))
+    [joined] = join_segments([nothing, *proved], tiny_recognizer.tokenizer).hypotheses
+    assert joined.search == "cut"
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.5, 10), (10, 10), (10, 5000), (float("nan"), 30)])

@@ -345,7 +345,7 @@ def _own_words(lm: LanguageModel, tokenizer: Tokenizer) -> Lexicon:
 
 
 def _warn_of_unknown(lm: LanguageModel, lexicon: Lexicon) -> bool:
-    """Warn of the lexicon's words that the model lacks, where that is hardly meant.
+    """Warn of the lexicon's words that the model lacks, where that is probably a mistake.
 
     The lexicon decides what is said, so words that the model has in another form are unknown to it;
     and a model without ``<unk>`` gives words that it lacks no chance. Returns whether there are
@@ -363,14 +363,15 @@ def _warn_of_unknown(lm: LanguageModel, lexicon: Lexicon) -> bool:
             _examples(alike),
         )
     is_closed = lm.trie.log_probs[1 + lm.unknown] <= MISSING_LOG_PROB
-    if lost and is_closed:
+    never = [word for word in lost if word not in set(alike)] if is_closed else []
+    if never:
         log.warning(
             "%s of the lexicon's words are not in the language model, which has no <unk>: they "
             "are all but never recognised: %s",
-            _count(lost, words),
-            _examples(lost),
+            _count(never, words),
+            _examples(never),
         )
-    return bool(alike) or bool(lost and is_closed)
+    return bool(alike or never)
 
 
 def _folded(word: str) -> str:

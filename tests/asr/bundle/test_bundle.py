@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -199,8 +200,13 @@ def test_a_changed_bundle_keeps_the_card_licences_and_samples_beside_it(bundle_o
     (source / "samples").mkdir()
     (source / "samples" / "a.flac").write_bytes(b"fLaC")
     changed = replace(load_bundle(source), name="changed")
-    save_bundle(changed, tmp_path / place, changed_from=source)
+    (source / "elsewhere").symlink_to("nowhere")
+    for _ in range(2):  # and again
+        save_bundle(changed, tmp_path / place, changed_from=source)
     assert load_bundle(tmp_path / place).name == "changed"
+    assert os.readlink(tmp_path / place / "elsewhere") == "nowhere"
+    with pytest.raises(BundleError, match="within the bundle"):
+        save_bundle(changed, source / "tuned", changed_from=source)
     for folder in {source, tmp_path / place}:
         assert (folder / "README.md").read_text() == "a card"
         assert (folder / "samples" / "a.flac").read_bytes() == b"fLaC"

@@ -1,8 +1,10 @@
 """The model that is used where none is named, and what is taken for a bundle."""
 
+import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,16 @@ def test_a_recording_needs_no_suffix(capsys, ships, files, tmp_path, expected):
     status, out, _ = texts(capsys, "transcribe", path)
     assert status == 0
     assert out == f"{expected[0]}\n"
+
+
+def test_a_recording_may_be_a_pipe(capsys, ships, files, tmp_path, expected):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(Path(files[0]).read_bytes()))
+    writer.start()
+    status, out, _ = texts(capsys, "transcribe", pipe)
+    writer.join(30)
+    assert (status, out) == (0, f"{expected[0]}\n")
 
 
 def test_a_named_bundle_goes_before_the_one_that_ships(capsys, ships, tiny_bundle_path, files):

@@ -58,7 +58,7 @@ def test_a_terminal_is_told_what_a_first_search_waits_for(
 ):
     (tmp_path / "beam").mkdir()
     if kept:
-        (tmp_path / "beam" / "search.nbi").touch()
+        (tmp_path / "beam" / "word_search.search_words-45.py311.nbi").touch()
     monkeypatch.setattr("asr.compiled.cache_folder", lambda: tmp_path if has_folder else None)
     load_compiler()
     assert capsys.readouterr().err == ""  # not a terminal

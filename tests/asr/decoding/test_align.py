@@ -54,6 +54,10 @@ def test_tokens_are_the_text_in_order_none_empty_and_none_over_another(
     assert all(0.0 <= t.start < t.end <= frames * STEP + 1e-9 for t in found.tokens)
     assert all(a.end <= b.start + 1e-9 for a, b in pairwise(found.tokens))
     assert all(0.0 <= t.confidence <= 1.0 for t in found.tokens)
+    spikes = align(log_probs_of(seed, frames, 5).numpy(), text, LETTERS, STEP, SPIKES).tokens
+    for own, spike in zip(found.tokens, spikes, strict=True):
+        kept = min(own.end, spike.end) - max(own.start, spike.start)
+        assert kept >= 0.25 * STEP - 1e-9
 
 
 def spiked(frames: int, spikes: dict[int, int]) -> np.ndarray:
@@ -240,7 +244,9 @@ def test_the_pronunciation_that_was_said_is_found_and_words_keep_their_writing()
     [
         ("OX HAT HAT", Lexicon({"OX": ((1,),)}), "the lexicon lacks: 'HAT' "),
         ("OX", None, "writes phones, and 'OX' is none.*or a lexicon"),
-        (" ".join(["OX"] * 9), Lexicon({"OX": ((1, 1), (2,))}), "needs 9 frames"),
+        (" ".join(["OX"] * 9), Lexicon({"OX": ((1, 1), (2,))}), "needs 17 frames"),
+        ("OX OX OX", Lexicon({"OX": ((1, 2), (2, 1))}), "needs 6 frames"),
+        ("OX", Lexicon({"OX": ()}), "the lexicon lacks: 'OX'"),
     ],
 )
 def test_words_that_cannot_be_aligned_are_refused(text, lexicon, message):

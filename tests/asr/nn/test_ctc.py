@@ -61,6 +61,15 @@ def test_labels_that_the_model_has_no_output_for_are_named(label):
         CTCLoss()(log_probs, torch.tensor([6, 6]), targets, sizes, ["utt-a", "utt-b"])
 
 
+@pytest.mark.parametrize(("frames", "labels"), [(7, 1), (-1, 1), (6, 3), (6, -1)])
+def test_lengths_beyond_their_tensors_are_named(frames, labels):
+    log_probs = torch.randn(2, 6, 4).log_softmax(-1)
+    targets = torch.tensor([[1, 2], [3, 1]])
+    lengths, sizes = torch.tensor([6, frames]), torch.tensor([2, labels])
+    with pytest.raises(TrainingError, match=f"utt-b: {frames} frames and {labels} labels .* 6 and"):
+        CTCLoss()(log_probs, lengths, targets, sizes, ["utt-a", "utt-b"])
+
+
 @pytest.mark.parametrize("shape", [(0, 5, 4), (2, 0, 4)])
 def test_of_no_frames_there_is_no_loss(shape):
     nothing = torch.zeros(shape[0], dtype=torch.long)
