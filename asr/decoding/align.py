@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr.decoding.lexicon import Labels, Lexicon
-from asr.decoding.spans import Span, best_alignment, spelled, word_of
-from asr.decoding.spoken import best_spoken
+from asr.decoding.spans import Span, best_alignment, highest, silence, spelled, word_of
+from asr.decoding.stopping import Stop
 from asr.tokens import BLANK_ID, Tokenizer, min_frames
 from asr.types import AlignmentError, ConfigError, Hypothesis, TokenError
 
@@ -104,7 +104,7 @@ def align(
         raise AlignmentError("there is no text to align", remedy="give the text that is said")
     _check_frames(min_frames(labels), len(log_probs), seconds_per_frame)
     spikes = best_alignment(log_probs, labels)
-    score = _path_score(log_probs, spikes)
+    score = _path_score(log_probs, [spikes])
     if len(spikes) < len(labels) or not np.isfinite(score):  # where no path is possible
         raise _no_path()
     return spelled(
@@ -126,6 +126,8 @@ def _align_words(
     edges: _Edges,
 ) -> Hypothesis:
     """As :func:`align`; ``words`` are the lexicon's that are ``written`` so, None for no such."""
+    from asr.decoding.beam.word_paths import best_word_path  # with the compiler
+
     pairs = zip(written, words, strict=True)
     if lost := list(dict.fromkeys(text for text, word in pairs if word is None)):
         raise TokenError(
@@ -136,24 +138,34 @@ def _align_words(
     ways = [lexicon.pronunciations[word] for word in words if word is not None]
     needed = _least_frames(ways)
     _check_frames(needed, len(log_probs), edges.seconds_per_frame)
-    found = best_spoken(log_probs, ways, lexicon.silences)
-    if found is None:
+    said = best_word_path(
+        log_probs, ways, lexicon.between, separated=lexicon.separator is not None, stop=Stop()
+    )
+    spikes = [(k, a, b) for k, a, b, _ in said]
+    owned: list[list[int]] = [[] for _ in ways]  # numbers of the tokens of each word
+    for number, each in enumerate(said):
+        if each.word >= 0:  # no separator
+            owned[each.word].append(number)
+    spans = [[spikes[number] for number in numbers] for numbers in owned]
+    spelled_so = (
+        tuple(k for k, _, _ in own) in each for own, each in zip(spans, ways, strict=True)
+    )
+    score = _path_score(log_probs, spans, lexicon.between)
+    if not all(spelled_so) or not np.isfinite(score):  # where no path is possible
         raise _no_path()
-    spikes = [span for spans in found.words for span in spans]
     aligned = spelled(
         edges.of(spikes),
-        [float(log_probs[a:b, k].max()) for k, a, b in spikes],
+        highest(log_probs, spikes),
         0.0,
-        found.score,
+        score,
         tokenizer,
         edges.seconds_per_frame,
     )
-    tokens = iter(aligned.tokens)
-    said = [
-        word_of(text, tuple(islice(tokens, len(spans))))
-        for text, spans in zip(written, found.words, strict=True)
+    words_said = [
+        word_of(text, [aligned.tokens[number] for number in numbers])
+        for text, numbers in zip(written, owned, strict=True)
     ]
-    return replace(aligned, text=" ".join(written), words=tuple(said))
+    return replace(aligned, text=" ".join(written), words=tuple(words_said))
 
 
 def _least_frames(words: Sequence[Sequence[Labels]]) -> int:
@@ -191,11 +203,17 @@ def _no_path() -> AlignmentError:
     )
 
 
-def _path_score(log_probs: NDArray[np.float32], spikes: Sequence[Span]) -> float:
-    path = np.zeros(len(log_probs), dtype=np.int64)  # blanks
-    for k, start, end in spikes:
-        path[start:end] = k
-    return float(log_probs[np.arange(len(path)), path].sum(dtype=np.float64))
+def _path_score(
+    log_probs: NDArray[np.float32], words: Sequence[Sequence[Span]], silences: Sequence[int] = ()
+) -> float:
+    """Of the path that says ``words``, with blanks within them and blanks or silences around."""
+    values = silence(log_probs, silences)  # (T,)
+    for spans in filter(None, words):
+        within = slice(spans[0][1], spans[-1][2])
+        values[within] = log_probs[within, BLANK_ID]
+        for k, start, end in spans:
+            values[start:end] = log_probs[start:end, k]
+    return float(values.sum(dtype=np.float64))
 
 
 @dataclass(frozen=True)

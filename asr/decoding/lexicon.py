@@ -235,5 +235,4 @@ def _silences_of(tokenizer: Tokenizer) -> tuple[int, ...]:
 
 def _spells(tokenizer: Tokenizer, word: str) -> bool:
     """Whether the tokens can write ``word``, which is one word also where Unicode has spaces."""
-    is_one = len(word.split()) == 1 and not any(map(str.isspace, word))
-    return is_one and tokenizer.kind != "phones" and not tokenizer.unknown(word)
+    return word.split() == [word] and tokenizer.kind != "phones" and not tokenizer.unknown(word)

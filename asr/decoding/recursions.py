@@ -11,13 +11,11 @@ from asr.compiled import compiled
 from asr.tokens import BLANK_ID
 
 __all__ = [
-    "advance_graph",
     "advance_scores",
     "extend_prefix",
     "highest_within",
     "label_states",
     "read_spans",
-    "trace_graph",
     "trace_path",
 ]
 
@@ -92,51 +90,6 @@ def trace_path(came_by: NDArray[np.uint8], path: NDArray[np.int64], state: int) 
     for t in range(len(came_by) - 1, -1, -1):
         path[t] = state
         state -= came_by[t, state]
-    return state
-
-
-@compiled
-def advance_graph(
-    frames: NDArray[np.float32],
-    states: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    sources: NDArray[np.int64],
-    score: NDArray[np.float64],
-    came_by: NDArray[np.uint16],
-) -> NDArray[np.float64]:
-    """Scores of the ``states (K,)`` of a graph after ``frames``, ``score`` being those before.
-
-    State ``s`` says the column ``states[s]`` of ``frames``, and is reached from the states
-    ``sources[starts[s] : starts[s + 1]]``, the nearest first. Fills in by which of them each
-    frame's best is reached, unless ``came_by`` is empty. Of equally good ways, the first.
-    """
-    before, after = score.copy(), np.empty(len(states))
-    for t in range(len(frames)):
-        for s in range(len(states)):
-            first, chosen = starts[s], 0
-            best = before[sources[first]]
-            for e in range(first + 1, starts[s + 1]):
-                if before[sources[e]] > best:
-                    best, chosen = before[sources[e]], e - first
-            after[s] = best + frames[t, states[s]]
-            if len(came_by):
-                came_by[t, s] = chosen
-        before, after = after, before
-    return before
-
-
-@compiled
-def trace_graph(
-    came_by: NDArray[np.uint16],
-    starts: NDArray[np.int64],
-    sources: NDArray[np.int64],
-    path: NDArray[np.int64],
-    state: int,
-) -> int:
-    """As :func:`trace_path`, in a graph as :func:`advance_graph` takes it."""
-    for t in range(len(came_by) - 1, -1, -1):
-        path[t] = state
-        state = sources[starts[state] + came_by[t, state]]
     return state
 
 

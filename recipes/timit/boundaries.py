@@ -26,10 +26,8 @@ from rich.table import Table
 
 from asr.audio import read_audio
 from asr.decoding.align import SPIKES, AlignConfig, align
-from asr.decoding.beam.language import LEXICON_FILE
-from asr.decoding.lexicon import read_lexicon
 from asr.recognizer import Recognizer
-from asr.types import CorpusError, TimedToken, TokenError
+from asr.types import ConfigError, CorpusError, TimedToken, TokenError
 from recipes.common.cli import run_guarded
 from recipes.common.export import best_checkpoint, bundle_from_checkpoint
 from recipes.common.manifests import Utterance
@@ -159,7 +157,9 @@ def _errors_of_words(
 ) -> list[np.ndarray]:
     recognizer = Recognizer.load(bundle)
     tokenizer = recognizer.tokenizer
-    lexicon = read_lexicon(bundle / LEXICON_FILE, tokenizer)
+    lexicon = recognizer.bundle.language and recognizer.bundle.language.lexicon
+    if lexicon is None:
+        raise ConfigError("the bundle has no lexicon", where=str(bundle), remedy="give another")
     errors: list[list[float]] = [[] for _ in ways]
     lost = 0
     for utterance in track(spoken, description=f"aligning with {bundle.name}", transient=True):

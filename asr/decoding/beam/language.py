@@ -355,7 +355,9 @@ def _warn_of_unknown(lm: LanguageModel, lexicon: Lexicon) -> bool:
     words = list(lexicon.pronunciations)
     lost = [word for word in words if word not in known]
     folded = {_folded(word) for word in known} if lost else set()
-    if alike := [word for word in lost if _folded(word) in folded]:
+    alike = [word for word in lost if _folded(word) in folded]
+    other = [word for word in lost if _folded(word) not in folded]
+    if alike:
         log.warning(
             "%s of the lexicon's words are in the language model in other case or Unicode form "
             "only and count as unknown there: %s",
@@ -363,15 +365,14 @@ def _warn_of_unknown(lm: LanguageModel, lexicon: Lexicon) -> bool:
             _examples(alike),
         )
     is_closed = lm.trie.log_probs[1 + lm.unknown] <= MISSING_LOG_PROB
-    never = [word for word in lost if word not in set(alike)] if is_closed else []
-    if never:
+    if other and is_closed:
         log.warning(
             "%s of the lexicon's words are not in the language model, which has no <unk>: they "
             "are all but never recognised: %s",
-            _count(never, words),
-            _examples(never),
+            _count(other, words),
+            _examples(other),
         )
-    return bool(alike or never)
+    return bool(alike or (other and is_closed))
 
 
 def _folded(word: str) -> str:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from asr.decoding.align import SPIKES, AlignConfig, align
 from asr.decoding.lexicon import Lexicon
-from asr.decoding.spoken import best_spoken
 from asr.tokens import Tokenizer, min_frames
 from asr.types import AlignmentError, AsrError, ConfigError, TokenError
 
@@ -202,25 +201,29 @@ def test_words_have_the_best_of_all_paths_through_all_pronunciations(
 ):
     log_probs = log_probs_of(seed, frames, 4).numpy()
     paths = [p for p in itertools.product(range(4), repeat=frames) if says(p, ways, silences)]
-    found = best_spoken(log_probs, ways, silences)
+    names = [f"word{number}" for number in range(len(ways))]
+    lexicon = Lexicon(
+        {name: tuple(dict.fromkeys(each)) for name, each in zip(names, ways, strict=True)},
+        None,
+        silences,
+    )
+    text = " ".join(names)
     if not paths:
-        assert found is None
+        with pytest.raises(AlignmentError, match=f"and the audio has {frames} "):
+            align(log_probs, text, PHONES, STEP, SPIKES, lexicon)
         return
+    found = align(log_probs, text, PHONES, STEP, SPIKES, lexicon)
     best = max(sum(float(log_probs[t, k]) for t, k in enumerate(path)) for path in paths)
     assert found.score == pytest.approx(best, abs=1e-5)
-    assert len(found.words) == len(ways)
-    spans = [span for word in found.words for span in word]
-    assert all(a[2] <= b[1] for a, b in pairwise(spans))
+    assert [word.text for word in found.words] == names
+    tokens = iter(found.tokens)
     for word, each in zip(found.words, ways, strict=True):
-        assert tuple(k for k, _, _ in word) in each
-
-
-def test_back_pointers_by_chunk_find_the_same_path(log_probs_of, monkeypatch):
-    log_probs = log_probs_of(1, 300, 4).numpy()
-    ways = [[(1, 2), (2,)], [(2, 1)], [(1,), (1, 1), (2, 1)]] * 15
-    whole = best_spoken(log_probs, ways)
-    monkeypatch.setattr("asr.decoding.spoken.chunk_length", lambda frames, size: 17)
-    assert best_spoken(log_probs, ways) == whole
+        own = [next(tokens)]
+        while own[-1].end < word.end:
+            own.append(next(tokens))
+        assert own[0].start == word.start
+        assert tuple(PHONES.tokens.index(token.token) for token in own) in each
+    assert next(tokens, None) is None
 
 
 def test_the_pronunciation_that_was_said_is_found_and_words_keep_their_writing():
