@@ -213,7 +213,7 @@ def test_a_lost_server_ends_the_command_at_once(files, capsys):
         (["--beam-width", "5000"], "5000"),
         (["--beam-width", "99999999999"], "out of range"),
         (["--sample-rate", "8000"], "header says 16000"),
-        (["--encoding", "LINEAR16"], "sample_rate_hertz is missing"),
+        (["--encoding", "LINEAR16"], "--sample-rate is missing"),
         (["--output", "/"], "/"),
     ],
 )
