@@ -20,6 +20,7 @@ CONTAINERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf", b"e
 FREE_SAMPLES = 65_536  # of a table, whatever the bytes
 BYTES_A_SAMPLE = 4  # the least on average; a table has 24 of each in memory
 MOST_EDITS = 1_000
+MOST_DEPTH = 16  # of boxes in boxes: five are usual
 EBML, SEGMENT, CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
 ELEMENT_HEAD = 12  # bytes at most: of its name and of its size
 FREE_ELEMENTS = 65_536
@@ -110,18 +111,22 @@ class _Claims:
     def check(self) -> None:
         """Raise AudioError if it is more than the file's bytes can hold."""
         try:
-            self._check_boxes(0, len(self._view))
+            self._check_boxes(0, len(self._view), 0)
         except struct.error:
             raise AudioError("a table of the MP4 file is cut", remedy=RESTORE) from None
 
-    def _check_boxes(self, start: int, end: int) -> None:
+    def _check_boxes(self, start: int, end: int, depth: int) -> None:
+        if depth > MOST_DEPTH:
+            raise AudioError(
+                f"the MP4 file has boxes more than {MOST_DEPTH} deep in each other", remedy=RESTORE
+            )
         table: dict[bytes, Box] = {}
         while start + 8 <= end:
             box = _box(self._view, start, end)
             if box is None:
                 break
             if box.kind in CONTAINERS:
-                self._check_boxes(box.body, min(box.end, end))
+                self._check_boxes(box.body, min(box.end, end), depth + 1)
             elif box.kind == b"trun":
                 self._add(*struct.unpack_from(">I", self._view, box.body + 4))
             elif box.kind == b"elst":

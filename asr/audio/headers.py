@@ -122,6 +122,8 @@ def pcm_format(view: memoryview) -> PcmFormat | None:
         return None
     for chunk in _chunks(view, 12, "<4sI", 2):
         if chunk.name == b"fmt ":
+            if chunk.size < 16 or chunk.body + min(chunk.size, 26) > len(view):
+                return None
             tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", view, chunk.body)
             if tag == 0xFFFE and chunk.size >= 26:
                 (tag,) = struct.unpack_from("<H", view, chunk.body + 24)

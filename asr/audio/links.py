@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from asr.audio.boxes import mp4_links, webm_links
@@ -18,7 +19,8 @@ __all__ = ["links_of", "own_links"]
 MOST_LINKS = 1_000
 MPEG = ("MP3", "AAC")
 WITH_HEADER = [name for name in READ if name not in (*MPEG, "MP4", "WebM")]  # may follow others
-FLAC_BEGINS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")  # with the head of STREAMINFO
+FLAC_BEGINS = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # with the head of STREAMINFO
+FLAC_BEGIN_BYTES = 8
 CONVERT = "convert it to WAV or FLAC, with ffmpeg for example"
 
 
@@ -68,8 +70,8 @@ def _links_at(data: Data, start: int, container: str) -> tuple[list[Link], int]:
         found, end = ogg_links(data, start)
         return [Link("OGG", link.parts) for link in found], end
     if container == "FLAC":
-        following = (find(data, begin, start + 4) for begin in FLAC_BEGINS)
-        end = min((place for place in following if place > 0), default=len(data))
+        following = find(data, FLAC_BEGINS, start + 4, FLAC_BEGIN_BYTES)
+        end = len(data) if following < 0 else following
         has_tag = end == len(data) and data[max(end - 128, start) : end][:3] == b"TAG"  # ID3v1
         return [Link("FLAC", (memoryview(data)[start : end - 128 * has_tag],))], end
     view = memoryview(data)[start:]

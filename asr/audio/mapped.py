@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -49,12 +50,15 @@ class Walk:
             self._passed = place
 
 
-def find(data: Data, wanted: bytes, start: int) -> int:
-    """As ``data.find``. Of a file, what was looked through is let go."""
+def find(data: Data, wanted: re.Pattern[bytes], start: int, size: int) -> int:
+    """Where ``wanted``, of ``size`` bytes, is first from ``start`` on, or -1.
+
+    Of a file, what was looked through is let go.
+    """
     while start < len(data):
-        place = data.find(wanted, start, start + STEP + len(wanted) - 1)
-        if place >= 0:
-            return place
+        found = wanted.search(data, start, start + STEP + size - 1)
+        if found:
+            return found.start()
         let_go(data)
         start += STEP
     return -1

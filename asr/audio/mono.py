@@ -76,7 +76,8 @@ def check_channel(channel: int | None, channels: int) -> None:
     """Raise AudioError unless there is such a channel, from 0; None is the mean of all."""
     if channel is not None and not 0 <= channel < channels:
         raise AudioError(
-            f"there is no channel {channel}, counted from 0: the audio has {channels}",
+            f"there is no channel {channel} counted from 0, {channel + 1} from 1: the audio has "
+            f"{channels}",
             remedy="choose another, or none for the mean of all",
         )
 

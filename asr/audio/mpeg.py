@@ -137,13 +137,13 @@ def _with_count(view: memoryview, first: Frame, count: int, tag: int) -> Link | 
     mark = bytes(view[tag : tag + 4])
     vbri = bytes(view[36:40]) == b"VBRI"  # of Fraunhofer's encoder, at the same place in every file
     sounds = count - (vbri or mark in (b"Xing", b"Info"))
-    (flags,) = struct.unpack(">I", view[tag + 4 : tag + 8]) if len(view) >= tag + 8 else (0,)
+    head = bytearray(view[: first.size])
+    flags = struct.unpack_from(">I", head, tag + 4)[0] if len(head) >= tag + 16 else 0
     if not sounds:
         return None
     if vbri or mark not in (b"Xing", b"Info") or not flags & HAS_FRAMES:
         rest = view[first.size :] if sounds < count else view
         return Link("MP3", (_xing_frame(bytes(view[:4]), sounds), rest))
-    head = bytearray(view[: first.size])
     (promised,) = struct.unpack_from(">I", head, tag + 8)
     if sounds < promised - 1:  # some count the frame of the header itself
         raise cut_short(sounds, promised, first.rate / first.samples, "frames")

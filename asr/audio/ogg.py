@@ -6,6 +6,7 @@ all pages are looked at first (RFC 3533).
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ __all__ = ["OggLink", "OggPages", "ogg_links"]
 
 HEAD = struct.Struct("<4sBBqIIIB")  # OggS, version, flags, granule, serial, number, checksum, count
 VERSION = 0
+OGGS = re.compile(b"OggS")
 BEGINS, ENDS = 2, 4  # flags
 CODECS = {b"\x01vorbis": "Vorbis", b"OpusHead": "Opus", b"\x7fFLAC": "FLAC"}
 OTHERS = {b"Speex   ": "Speex", b"\x80theora": "Theora", b"CELT    ": "CELT", b"PCM     ": "PCM"}
@@ -217,7 +219,7 @@ def _stream(data: Data, first: Page) -> Stream:
 def _pages(data: Data, start: int) -> Iterator[Page]:
     """The pages from byte ``start``; what lies between them is none of theirs."""
     walk = Walk(data, start)
-    while (start := find(data, b"OggS", start)) >= 0:
+    while (start := find(data, OGGS, start, 4)) >= 0:
         walk.at(start)
         if start + HEAD.size > len(data):
             yield Page(start, len(data), len(data) + 1, 0, -1, 0, 0)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from asr.audio.parts import Part, Parts, UnreadableError
+from asr.quiet import quiet_c
 from asr.types import Waveform
 
 __all__ = ["SoundFile", "encode_flac", "encode_wav", "open_container", "open_raw", "recode"]
@@ -50,7 +49,7 @@ class SoundFile:
         self.channels = int(file.channels)
         self.frames = int(file.frames) if file.frames < UNKNOWN_FRAMES else None
         self._file = file
-        self._is_loud = is_loud
+        self._quiet = quiet_c if is_loud else nullcontext
 
     @property
     def expected(self) -> int | None:
@@ -83,7 +82,7 @@ class SoundFile:
         """Go there; False: this coding has to be read from its beginning."""
         if self.frames is None or not self._file.can_seek:
             return False
-        with _errors(), _quiet_stderr(self._is_loud):
+        with _errors(), self._quiet():
             if self.coding == MP3:
                 self._seek_mp3(frame)
             else:
@@ -105,7 +104,7 @@ class SoundFile:
         while end is None or place < end:
             # Never more than there are: what follows a FLAC stream would be an error to it.
             wanted = most if end is None else min(most, end - place)
-            with _errors(), _quiet_stderr(self._is_loud):
+            with _errors(), self._quiet():
                 block: NDArray[np.float32] = self._file.read(out=space[:wanted])
             if not len(block):
                 return
@@ -120,7 +119,7 @@ def open_container(parts: Sequence[Part], is_loud: bool = False) -> Iterator[Sou
     Raises:
         UnreadableError: it is none that libsndfile reads.
     """
-    with _errors(), _quiet_stderr(is_loud):
+    with _errors(), quiet_c() if is_loud else nullcontext():
         file = _Forward(Parts(parts))
     with file:
         yield SoundFile(file, is_loud)
@@ -206,20 +205,3 @@ def _errors() -> Iterator[None]:
         yield
     except (soundfile.SoundFileError, RuntimeError, ValueError, OSError) as error:
         raise UnreadableError(str(error)) from None
-
-
-@contextmanager
-def _quiet_stderr(is_loud: bool) -> Iterator[None]:
-    """What C writes to stderr goes nowhere; for an instant, as it is so for all threads."""
-    if not is_loud:
-        yield
-        return
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

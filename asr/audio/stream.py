@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from functools import cache
 
 import numpy as np
@@ -57,11 +56,8 @@ class PcmStream:
         self._channel = 0 if channels == 1 else channel
         self._frame_bytes = SAMPLE_BYTES[encoding] * channels
         self._block_bytes = -(-sample_rate // BLOCKS_A_SECOND) * self._frame_bytes
-        self._resampler = (
-            None
-            if sample_rate == target_rate
-            else soxr.ResampleStream(sample_rate, target_rate, 1, "float32", "HQ")
-        )
+        self._rates = (sample_rate, target_rate)
+        self._resampler = self._new_resampler()
         self._bytes = bytearray()
         self._is_checked = False
         self._frames = 0  # given so far, before resampling
@@ -79,6 +75,21 @@ class PcmStream:
                 return NOTHING
             self._check_head()
         return self._take(len(self._bytes) // self._block_bytes * self._block_bytes)
+
+    def flush(self) -> NDArray[np.float32]:
+        """The samples ``(N,)`` of all frames that have come: as many as if it ended here.
+
+        What comes after them begins anew, as another stream would.
+
+        Raises:
+            AudioError: see :meth:`push`.
+        """
+        if self._bytes:
+            self._check_head()
+        whole = len(self._bytes) // self._frame_bytes * self._frame_bytes
+        samples = self._take(whole, last=True)
+        self._resampler = self._new_resampler()
+        return samples
 
     def end(self) -> NDArray[np.float32]:
         """The last samples ``(N,)``.
@@ -100,6 +111,11 @@ class PcmStream:
             refuse_container(self._bytes, self._encoding)
         self._is_checked = True
 
+    def _new_resampler(self) -> soxr.ResampleStream | None:
+        self._has_resampled = False
+        old, new = self._rates
+        return None if old == new else soxr.ResampleStream(old, new, 1, "float32", "HQ")
+
     def _take(self, count: int, *, last: bool = False) -> NDArray[np.float32]:
         """The samples of the first ``count`` bytes, at the wanted rate."""
         data = bytes(self._bytes[:count])
@@ -112,7 +128,8 @@ class PcmStream:
             self._resampler.resample_chunk(mono[start : start + size])
             for start in range(0, len(mono), size)
         ]
-        if last and self._frames:
+        self._has_resampled = self._has_resampled or bool(parts)
+        if last and self._has_resampled:
             parts.append(self._resampler.resample_chunk(NOTHING, last=True))
         return np.concatenate([NOTHING, *parts])
 
@@ -163,10 +180,12 @@ class WavStream:
             return NOTHING
         found = pcm_format(memoryview(bytes(self._head)))
         self._samples = self._stream_of(found)
-        # How much follows is not known yet: a size that writers to a pipe leave is no promise.
-        (size,) = struct.unpack_from("<I", self._head, layout.start - 4)
-        self._left = None if size == 0 or size >= 0x7FFF_0000 else size
+        self._left = layout.size or None  # a size that writers to a pipe leave is no promise
         return self._push(self._samples, self._head[layout.start :])
+
+    def flush(self) -> NDArray[np.float32]:
+        """As :meth:`PcmStream.flush`; none before the header has come."""
+        return NOTHING if self._samples is None else self._samples.flush()
 
     def end(self) -> NDArray[np.float32]:
         """The last samples ``(N,)``.

@@ -123,7 +123,8 @@ def _folder_writer(
     os.makedirs(output, exist_ok=True)
 
     def write(index: int, results: Sequence[Result]) -> None:
-        if text := kind([sources[index]]).render(sources[index], results):
+        text = kind([sources[index]]).render(sources[index], results)
+        if text or not all(isinstance(result.outcome, AsrError) for result in results):
             paths[index].parent.mkdir(parents=True, exist_ok=True)
             write_text(paths[index], text)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing, closing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -80,6 +80,10 @@ class Source(Protocol):
 
     def push(self, data: bytes) -> AsyncIterator[NDArray[np.float32]]: ...
 
+    def flush(self) -> AsyncIterator[NDArray[np.float32]]:
+        """What has come and can be told without more; what comes after it begins anew."""
+        ...
+
     def end(self) -> AsyncIterator[NDArray[np.float32]]: ...
 
 
@@ -98,6 +102,10 @@ class Samples:
     async def push(self, data: bytes) -> AsyncIterator[NDArray[np.float32]]:
         """What the next bytes complete."""
         yield self._stream.push(data)
+
+    async def flush(self) -> AsyncIterator[NDArray[np.float32]]:
+        """What has come."""
+        yield self._stream.flush()
 
     async def end(self) -> AsyncIterator[NDArray[np.float32]]:
         """What is left."""
@@ -144,22 +152,25 @@ class LiveCalls:
         """
         live = await self._plan(config, record)
         place.stream(len(live.jobs))
-        hearings = [self._open(live) for _ in live.jobs]
-        try:
-            await write_within(
-                self._idle_seconds, listener, TranscribeStreamResponse(started=self._started(live))
-            )
-            feeding = asyncio.create_task(self._feed(live, upload, hearings, record))
+        async with self._sources(live) as sources:  # all that may be refused is, before it starts
+            hearings = [self._open(live) for _ in live.jobs]
             try:
-                await self._tell_all(live, hearings, listener)
+                await write_within(
+                    self._idle_seconds,
+                    listener,
+                    TranscribeStreamResponse(started=self._started(live)),
+                )
+                feeding = asyncio.create_task(self._feed(live, upload, sources, hearings, record))
+                try:
+                    await self._tell_all(live, hearings, listener)
+                finally:
+                    feeding.cancel()
+                    await asyncio.wait({feeding})
             finally:
-                feeding.cancel()
-                await asyncio.wait({feeding})
-        finally:
-            for hearing in hearings:
-                self._streams.close(hearing)
-                record.spent("batch", hearing.waited)
-                record.spent("model", hearing.computed)
+                for hearing in hearings:
+                    self._streams.close(hearing)
+                    record.spent("batch", hearing.waited)
+                    record.spent("model", hearing.computed)
         if any(hearing.is_drained for hearing in hearings):
             raise Refusal(
                 grpc.StatusCode.UNAVAILABLE,
@@ -210,15 +221,33 @@ class LiveCalls:
 
     # Audio
 
+    @asynccontextmanager
+    async def _sources(self, live: LivePlan) -> AsyncIterator[list[Source]]:
+        """What decodes the audio of each channel as it comes; none if it is read to its end."""
+        async with AsyncExitStack() as stack:
+            sources: list[Source] = []
+            for job in () if live.is_read_whole else live.jobs:
+                if can_arrive(job.encoding):
+                    sources.append(await stack.enter_async_context(self._audio.follow(job)))
+                else:
+                    sources.append(Samples(job))
+            yield sources
+
     async def _feed(
-        self, live: LivePlan, upload: Upload, hearings: Sequence[Hearing], record: CallRecord
+        self,
+        live: LivePlan,
+        upload: Upload,
+        sources: Sequence[Source],
+        hearings: Sequence[Hearing],
+        record: CallRecord,
     ) -> None:
         """Hand the client's audio to ``hearings``; an error is told there."""
         try:
             if live.is_read_whole:
                 await self._feed_whole(live, upload, hearings[0], record)
             else:
-                await self._feed_pieces(live, upload, hearings, record)
+                ways = [*zip(sources, hearings, strict=True)]
+                await self._feed_pieces(live, upload, ways, record)
             for hearing in hearings:
                 await hearing.finish()
         except AudioError as error:  # what came before it was heard, and is told
@@ -239,7 +268,11 @@ class LiveCalls:
                     await hearing.push(block)
 
     async def _feed_pieces(
-        self, live: LivePlan, upload: Upload, hearings: Sequence[Hearing], record: CallRecord
+        self,
+        live: LivePlan,
+        upload: Upload,
+        ways: Sequence[tuple[Source, Hearing]],
+        record: CallRecord,
     ) -> None:
         rate = live.plan.model.recognizer.sample_rate
 
@@ -249,28 +282,20 @@ class LiveCalls:
                 if len(block):
                     await hearing.push(block)
 
-        async with AsyncExitStack() as stack:
-            sources = [await self._source(job, stack) for job in live.jobs]
-            ways = [*zip(sources, hearings, strict=True)]
-            async for piece in upload.live():
-                if piece is None:
-                    for hearing in hearings:
-                        await hearing.force_end()
-                    continue
-                record.audio_bytes += len(piece)
-                for start in range(0, len(piece), SLICE_BYTES):
-                    for source, hearing in ways:
-                        await hear(hearing, source.push(piece[start : start + SLICE_BYTES]))
-                    if len(piece) > SLICE_BYTES:
-                        await asyncio.sleep(0)
-            for source, hearing in ways:
-                await hear(hearing, source.end())
-
-    async def _source(self, job: AudioJob, stack: AsyncExitStack) -> Source:
-        """What decodes ``job``, until ``stack`` is closed."""
-        if can_arrive(job.encoding):
-            return await stack.enter_async_context(self._audio.follow(job))
-        return Samples(job)
+        async for piece in upload.live():
+            if piece is None:
+                for source, hearing in ways:
+                    await hear(hearing, source.flush())
+                    await hearing.force_end()
+                continue
+            record.audio_bytes += len(piece)
+            for start in range(0, len(piece), SLICE_BYTES):
+                for source, hearing in ways:
+                    await hear(hearing, source.push(piece[start : start + SLICE_BYTES]))
+                if len(piece) > SLICE_BYTES:
+                    await asyncio.sleep(0)
+        for source, hearing in ways:
+            await hear(hearing, source.end())
 
     # Results
 

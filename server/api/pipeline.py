@@ -147,12 +147,19 @@ class Pipeline:
             check_duration(plan.decoder.options, duration * parts)
             if plan.with_posteriors:
                 check_posterior_duration(duration * parts)
-        if duration > SEGMENTS.max_seconds and not plan.with_posteriors:
+        if duration > SEGMENTS.max_seconds:
             blocks = _one(prepared.samples)
-            return await self._by_segments(plan, blocks, record, plan.room(), parts), parts
-        log_probs = await self._log_probs(plan.model, prepared, record)
-        with record.stage("search"):
-            return await self._search(plan, log_probs, duration, parts), parts
+            result = await self._by_segments(plan, blocks, record, plan.room(), parts)
+            if not plan.with_posteriors:
+                return result, parts
+            log_probs = await self._log_probs(plan.model, prepared, record)
+        else:
+            log_probs = await self._log_probs(plan.model, prepared, record)
+            with record.stage("search"):
+                result = await self._search(plan, log_probs, duration, parts)
+        if plan.with_posteriors:  # they add to an answer, and change nothing of it
+            await self._searches.run(lambda _: _add_posteriors(result, log_probs, plan.model))
+        return result, parts
 
     async def _by_blocks(
         self, plan: Plan, audio: Spool, record: CallRecord, room: AnswerRoom
@@ -214,14 +221,15 @@ class Pipeline:
             [hypotheses] = plan.decoder.decode(batch, lengths, stop)
             kept = plan.model.recognizer.gate.keep(hypotheses, duration)
             transcript = plan.written(Transcript(kept, duration), stop.check)
-            result = write_result(transcript, words=plan.with_words, parts=parts)
-            if plan.with_posteriors:
-                model = plan.model.recognizer
-                tokens, step = model.tokenizer.tokens, model.seconds_per_frame
-                result.posteriors.CopyFrom(write_posteriors(log_probs, tokens, step))
-            return result
+            return write_result(transcript, words=plan.with_words, parts=parts)
 
         return await self._searches.run(search)
+
+
+def _add_posteriors(result: SpeechRecognitionResult, log_probs: Tensor, model: ServedModel) -> None:
+    recognizer = model.recognizer
+    tokens, step = recognizer.tokenizer.tokens, recognizer.seconds_per_frame
+    result.posteriors.CopyFrom(write_posteriors(log_probs, tokens, step))
 
 
 async def _one(samples: NDArray[np.float32]) -> AsyncIterator[NDArray[np.float32]]:

@@ -49,6 +49,11 @@ class Follower(Peer):
             async for block in self._exchange(data[start : start + PIECE_BYTES], "more"):
                 yield block
 
+    async def flush(self) -> AsyncIterator[NDArray[np.float32]]:
+        """None: a decoder tells a packet when it has it, and keeps what it needs for the next."""
+        return
+        yield
+
     async def end(self) -> AsyncIterator[NDArray[np.float32]]:
         """The last blocks; no more bytes will come.
 

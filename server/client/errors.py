@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-__all__ = ["ClientError", "explain", "pushback_of"]
+__all__ = ["ClientError", "explain", "no_answer", "pushback_of"]
 
 PUSHBACK = "grpc-retry-pushback-ms"
 
@@ -62,6 +62,11 @@ def explain(status: Any, *, address: str, timeout: float, request_id: str) -> Cl
     return ClientError(message, code, request_id, details=details, retry_after=retry_after)
 
 
+def no_answer(address: str, timeout: float) -> str:
+    """What is said when ``timeout`` seconds are over."""
+    return f"no answer from {address} within {timeout:g} s (allow more time)"
+
+
 def _message(code: grpc.StatusCode, details: str, address: str, timeout: float) -> str | None:
     if code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND):
         return details  # the server says what is wrong, and with it the remedy
@@ -73,7 +78,7 @@ def _message(code: grpc.StatusCode, details: str, address: str, timeout: float) 
         return f"the server at {address} is full: {details} (try again later)"
     # The server's own DEADLINE_EXCEEDED says which of its limits was passed.
     if code == grpc.StatusCode.DEADLINE_EXCEEDED and "deadline exceeded" in details.lower():
-        return f"no answer from {address} within {timeout:g} s (allow more time)"
+        return no_answer(address, timeout)
     return None
 
 

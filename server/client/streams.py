@@ -17,7 +17,7 @@ from typing import Any, Final, Generic, TypeVar
 import grpc
 
 from server.client.channel import Connection
-from server.client.errors import ClientError, explain
+from server.client.errors import ClientError, explain, no_answer
 from server.client.requests import Audio, split, stream_timeout
 from server.client.results import (
     LiveResult,
@@ -178,7 +178,8 @@ class StreamCalls:
                 method = self._stub.TranscribeStream
                 call = self._begin(method, requests, timeout, request_id, cancel)
                 try:
-                    started = read_first(next(call, None), request_id)
+                    with self._in_time(call, attempts, request_id):
+                        started = read_first(next(call, None), request_id)
                 except BaseException as error:
                     call.cancel()  # of no effect on a call that has ended
                     taken_up.set_result(False)
@@ -202,6 +203,30 @@ class StreamCalls:
             yield
         finally:
             self._cancels.discard(cancel)
+
+    @contextmanager
+    def _in_time(self, call: Any, attempts: Attempts, request_id: str) -> Iterator[None]:
+        """End ``call`` when the time for all ``attempts`` is over.
+
+        Raises:
+            ClientError: it is.
+        """
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            call.cancel()
+
+        timer = threading.Timer(attempts.time_left(), end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            if late.is_set():
+                message = no_answer(self._connection.address, self._timeout)
+                raise ClientError(message, grpc.StatusCode.DEADLINE_EXCEEDED, request_id) from None
 
     def _begin(
         self,

@@ -143,8 +143,8 @@ class Client:
         """Transcribe audio while ``pieces`` of it, of any size, are recorded.
 
         ``END_OF_SEGMENT`` among them ends a segment. The stream gives results as they become known,
-        interim ones where ``config.interim_results`` asks for them. It may last for hours, so no
-        timeout ends it. Otherwise as :meth:`stream`.
+        interim ones where ``config.interim_results`` asks for them. It may last for hours, so the
+        timeout counts until the server has taken it up, and no longer. Otherwise as :meth:`stream`.
         """
         return self._streams.open_live(pieces, config, name_call(request_id), Cancel())
 

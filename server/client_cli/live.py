@@ -13,6 +13,7 @@ from asr.cli.results import Write
 from asr.cli.writers import Result
 from asr.files.find import Source
 from asr.files.read import STDIN
+from asr.types import Hypothesis, Transcript
 from server.client import (
     Client,
     ClientError,
@@ -31,6 +32,7 @@ __all__ = ["Partials", "Pieces", "live_config", "stream_files", "tell"]
 
 HEAD_BYTES = 12  # which tell a container
 PIECE_BYTES = 8 * 1024
+SILENCE = Result(Transcript((Hypothesis("", 0.0, 1.0),), 0.0), 0.0, 0.0)  # nothing was said
 # How files begin that are decoded while they come, if they are named.
 MARKS = {b"RIFF": "WAV", b"RF64": "WAV", b"OggS": "OGG", b"\x1aE\xdf\xa3": "WEBM"}
 
@@ -125,8 +127,8 @@ def _stream_file(
                     write([result])
     except ClientError as error:
         return error
-    if at_once:
-        write(results)
+    if at_once or not results:
+        write(results or [SILENCE])
     return None
 
 

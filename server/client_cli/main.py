@@ -44,6 +44,7 @@ with interrupt_quietly():  # a traceback out of an import helps nobody
 
 __all__ = ["main"]
 
+MODEL_FORMATS = ("text", "json")
 NAME = "asr-client"
 ENCODINGS = ("LINEAR16", "FLOAT", "MULAW", "ALAW")
 FIELDS = {  # of messages, and the options that set them
@@ -103,6 +104,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("give either files, or --microphone, or --list-models")
     if options.stream and options.list_models:
         parser.error("--stream is for files and --microphone")
+    if options.list_models and (options.output or options.format not in MODEL_FORMATS):
+        parser.error("--list-models writes to standard output, as text or json")
     if options.stream and options.parallel > 1:
         parser.error("--stream takes one file after the other: leave --parallel out")
     if options.each_channel and options.microphone:
@@ -215,7 +218,8 @@ def _add_connection(group: argparse._ArgumentGroup) -> None:
         type=_seconds,
         default=DEFAULT_TIMEOUT,
         metavar="S",
-        help="how long one file may take, in seconds (default: %(default)g)",
+        help="how long one file may take, in seconds; with --stream or --microphone how long the "
+        "server may take to begin (default: %(default)g)",
     )
     add(
         "--retries",

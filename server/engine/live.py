@@ -255,6 +255,7 @@ class LiveStreams:
         self._worker: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._is_draining = False
+        self._is_cut = False
 
     def __len__(self) -> int:
         """Chunks that wait for a batch."""
@@ -273,6 +274,8 @@ class LiveStreams:
         self._open.add(hearing)
         if self._is_draining:
             hearing.drain()
+        if self._is_cut:
+            hearing.cut()
         return hearing
 
     def close(self, hearing: Hearing) -> None:
@@ -290,6 +293,7 @@ class LiveStreams:
         asyncio.get_running_loop().call_later(seconds, self._cut)
 
     def _cut(self) -> None:
+        self._is_cut = True
         for hearing in [*self._open]:
             hearing.cut()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
+from asr.types import ConfigError
 from server.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, Security
 from server.client.aio import MAX_STREAMS
 from server.options import ListenOptions, check_range, read_host
@@ -49,6 +51,7 @@ class GatewayOptions:
     metrics_port: int | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "language", _code_of(self.language))
         object.__setattr__(self, "metrics_host", read_host(self.metrics_host))
         check_range(
             "requests and WebSockets at a time", self.requests + self.sockets, 1, MAX_STREAMS
@@ -58,3 +61,13 @@ class GatewayOptions:
         check_range("bytes of uploads", self.upload_bytes, MIB, float("inf"))
         check_range("the idle time", self.idle_seconds, 0.01, 3600.0)
         check_range("the grace time", self.grace_seconds, 0.0, 3600.0)
+
+
+def _code_of(language: str) -> str:
+    """The code of a language that may be named with a country: ``en`` of ``en-US``."""
+    code = re.split("[-_]", language.strip().lower())[0]
+    if not re.fullmatch("[a-z]{2,3}", code):
+        raise ConfigError(
+            f"{language[:100]!r} is no language", remedy="give its code of ISO 639-1, such as en"
+        )
+    return code

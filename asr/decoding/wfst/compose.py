@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 
 from asr.decoding.lexicon import Lexicon
@@ -31,6 +32,7 @@ NOTHING = 0
 # How far weights may differ and count as equal: more than the rounding of float32 sums, less than
 # what changes a score. The tools' own 1/1024 changes scores in the third digit.
 DELTA = 1e-5
+QUIET = Lock()
 
 
 def compose_graph(ngrams: Ngrams, lexicon: Lexicon, vocab_size: int) -> Any:
@@ -161,13 +163,15 @@ def grammar(ngrams: Ngrams, back_off: int) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing on stderr, where compiled code writes how far it is, past Python's stream."""
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(nowhere)
-        os.close(kept)
+    """Nothing on stderr, where C++ writes how far it is, past Python's stream and C's.
+
+    By one thread at a time: a second would take the first one's silence for what was there before.
+    """
+    with QUIET, open(os.devnull, "w", encoding="utf-8") as nowhere:
+        kept = os.dup(2)
+        try:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

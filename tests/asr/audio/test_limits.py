@@ -2,12 +2,14 @@
 
 import contextlib
 import math
+import struct
 import time
 
 import pytest
 
 from asr.audio import AudioLimits, decode_audio
 from asr.audio.limits import EXPANSION_FLOOR
+from asr.audio.links import links_of
 from asr.types import AudioError
 
 pytestmark = pytest.mark.timed
@@ -101,3 +103,30 @@ def test_invalid_payloads_are_refused_with_a_remedy(rubbish):
             decode_audio(payload)
             pytest.fail(name)
         assert caught.value.remedy, name
+
+
+def test_many_beginnings_are_found_in_one_pass():
+    """Each of a thousand joined files would be looked for to the end of all bytes."""
+    joined = (b"fLaC\0\0\0\x22" + b"\x11" * 40) * 900
+    begun = time.perf_counter()
+    assert len(links_of(joined + b"\x55" * (16 * 2**20))) == 900
+    assert time.perf_counter() - begun < 1.0
+
+
+def test_boxes_in_boxes_are_refused():
+    nested = b""
+    for _ in range(1_500):
+        nested = struct.pack(">I4s", 8 + len(nested), b"moov") + nested
+    with pytest.raises(AudioError, match="deep in each other") as caught:
+        links_of(struct.pack(">I4s", 16, b"ftyp") + b"M4A \0\0\0\0" + nested)
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("flags", [1, 2, 3, 15])
+def test_a_count_that_a_frame_has_no_room_for_is_none(flags):
+    head = b"\xff\xf3\x14\xc0"  # 24 bytes a frame
+    first = (head + bytes(9) + b"Xing" + struct.pack(">I", flags)).ljust(24, b"\0")
+    [link] = links_of(first + (head + bytes(20)) * 5)
+    found = b"".join(map(bytes, link.parts))
+    assert found.endswith((head + bytes(20)) * 5)
+    assert struct.unpack(">II", found[found.index(b"Xing") + 4 :][:8]) == (1, 5)

@@ -80,6 +80,53 @@ def test_a_wav_header_may_leave_the_size_open(size):
     assert len(heard(WavStream(RATE, None, RATE), data, 500)) == 4_000
 
 
+def rf64(samples: bytes, more: bytes = b"") -> bytes:
+    """The form of WAV whose sizes have 64 bits (EBU Tech 3306)."""
+    sizes = struct.pack("<IQQQI", 28, 72 + len(samples) + len(more), len(samples), 0, 0)
+    form = struct.pack("<IHHIIHH", 16, 1, 1, RATE, 2 * RATE, 2, 16)
+    head = b"RF64" + b"\xff" * 4 + b"WAVEds64" + sizes + b"fmt " + form + b"data" + b"\xff" * 4
+    return head + samples + more
+
+
+@pytest.mark.parametrize("piece", [1, 500, 100_000])
+def test_sizes_of_64_bits_are_read(piece):
+    samples = raw("LINEAR16")
+    odd = b"LIST" + struct.pack("<I", 7) + b"\x55" * 7
+    found = heard(WavStream(0, None, RATE), rf64(samples, odd), piece)
+    np.testing.assert_array_equal(found, np.frombuffer(samples, "<i2") / np.float32(32768))
+
+
+@pytest.mark.parametrize("rate", [8_000, RATE, 44_100])
+@pytest.mark.parametrize("encoding", ["LINEAR16", "MULAW"])
+def test_what_is_flushed_is_what_a_stream_that_ends_there_gives(rate, encoding):
+    """And what comes after it begins anew; a frame that is cut stays for that."""
+    data = raw(encoding, 3_000)
+    cut = len(data) // 3 // 2 * 2
+    parts = [data[:cut], data[cut:]]
+    wholes = [heard(PcmStream(encoding, rate, 1, None, RATE), part, len(data)) for part in parts]
+    more = len(data) // 3 % 2 if encoding == "LINEAR16" else 0
+    for piece in (1, 77, len(data)):
+        stream = PcmStream(encoding, rate, 1, None, RATE)
+        first = [stream.push(data[at : min(at + piece, cut)]) for at in range(0, cut, piece)]
+        first += [stream.push(data[cut : cut + more]), stream.flush(), stream.flush()]
+        rest = data[cut + more :]
+        second = [stream.push(rest[at : at + piece]) for at in range(0, len(rest), piece)]
+        np.testing.assert_array_equal(np.concatenate(first), wholes[0])
+        np.testing.assert_array_equal(np.concatenate([*second, stream.end()]), wholes[1])
+
+
+def test_nothing_can_be_flushed_and_headers_are_still_looked_for():
+    stream = PcmStream("LINEAR16", 8_000, 1, None, RATE)
+    assert not len(stream.flush())
+    with pytest.raises(AudioError, match="with a header: WAV"):
+        heard(stream, wav(), 100)
+    file = WavStream(0, None, RATE)
+    data = wav()
+    assert not len(np.concatenate([file.push(data[:20]), file.flush()]))
+    assert len(file.push(data[20:1_044])) + len(file.flush()) == 500
+    assert len(np.concatenate([file.push(data[1_044:]), file.end()])) == 3_500
+
+
 @pytest.mark.parametrize(
     ("make", "data", "words"),
     [
@@ -94,6 +141,11 @@ def test_a_wav_header_may_leave_the_size_open(size):
         (lambda: WavStream(0, None, RATE), wav()[:30], "cut short"),
         (lambda: WavStream(0, None, RATE), wav()[:-2], "cut short"),
         (lambda: WavStream(0, None, RATE), wav("PCM_24"), "cannot be read while it comes"),
+        (
+            lambda: WavStream(0, None, RATE),
+            b"RIFF\x64\0\0\0WAVEfmt \0\0\0\0data\xe8\x03\0\0" + bytes(1_000),
+            "cannot be read while it comes",
+        ),
         (lambda: WavStream(8_000, None, RATE), wav(), "the audio's header says 16000"),
         (lambda: WavStream(0, 1, RATE), wav(), "no channel 1"),
         (

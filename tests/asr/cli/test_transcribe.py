@@ -132,6 +132,22 @@ def test_srt_of_many_files_goes_into_a_folder(run, tiny_bundle_path, files, bad,
     assert sorted(entry.name for entry in folder.iterdir()) == [f"u{i}.srt" for i in range(5)]
 
 
+def test_srt_of_silence_replaces_an_older_one(run, tiny_bundle_path, files, tmp_path):
+    """Two files, one in which nothing is said and one that fails: its older subtitles stay."""
+    silence, folder = tmp_path / "silence.wav", tmp_path / "subtitles"
+    write_wav(silence, Waveform(np.zeros(16_000, np.float32), 16_000))
+    folder.mkdir()
+    for name in ("silence.srt", "none.srt"):
+        (folder / name).write_text("older")
+    status, _, _ = run(
+        *("transcribe", tiny_bundle_path, silence, tmp_path / "none.wav"),
+        *("--format", "srt", "--output", folder),
+    )
+    assert status == 2
+    assert (folder / "silence.srt").read_text() == ""
+    assert (folder / "none.srt").read_text() == "older"
+
+
 @pytest.mark.parametrize("twice", [False, True])
 def test_srt_that_would_be_lost(run, tiny_bundle_path, files, tmp_path, twice):
     names = [files[0], str(Path(files[0]).with_suffix(".flac"))] if twice else files

@@ -406,6 +406,25 @@ def test_the_client_can_end_a_segment(running, recognizer, speech):
     assert texts_of([result, last]) == [final.text for final in wanted]
 
 
+@pytest.mark.parametrize(("rate", "encoding"), [(8_000, "MULAW"), (16_000, "LINEAR16")])
+@pytest.mark.parametrize("frames", [900, 12_077])
+def test_an_end_of_a_segment_has_all_audio_that_has_come(
+    running, samples_of, file_of, rate, encoding, frames
+):
+    """To the sample, as the end of the stream does: of little audio too, and after resampling."""
+    samples = samples_of(2, 2.0, rate)[:frames]
+    data = file_of(samples, rate, "RAW", "ULAW" if encoding == "MULAW" else "PCM_16")
+    raw = pb.RecognitionConfig(encoding=f"AUDIO_ENCODING_{encoding}", sample_rate_hertz=rate)
+    config = configured(raw, interim_results=False)
+    (ended,) = finals(ask(running, config, data, END))
+    assert seconds(ended.result_end_time) == pytest.approx(frames / rate, abs=1e-4)
+    whole = finals(ask(running, config, data))
+    if whole:
+        assert ended.alternatives == whole[0].alternatives
+    else:
+        assert not ended.alternatives[0].transcript
+
+
 def test_an_end_of_nothing_is_answered_too(running):
     answers = ask(running, configured(), END, END)
     assert texts(answers) == ["", ""]

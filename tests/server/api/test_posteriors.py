@@ -51,6 +51,16 @@ def test_a_call_gets_what_the_model_says(running, recognizer, samples_of):
     assert not len(left_out) or log_probs.exp().numpy()[:, left_out].max() < 0.5 / 255
 
 
+def test_they_change_nothing_of_audio_that_is_read_by_segments(running, recognizer, samples_of):
+    samples = np.resize(samples_of(1, 2.0), 35 * RATE)
+    with Client(running.address) as client:
+        said = client.transcribe(wav(samples), RecognitionConfig(enable_posteriors=True))
+        plain = client.transcribe(wav(samples))
+    assert said.hypotheses == plain.hypotheses
+    [log_probs], _ = recognizer.log_probs([Waveform(samples, RATE)])
+    assert len(said.posteriors.probabilities) == len(log_probs) * len(said.posteriors.tokens)
+
+
 def test_tokens_that_stand_out_most_are_kept():
     torch.manual_seed(0)
     log_probs = torch.randn(50, 500).mul(4).log_softmax(-1)

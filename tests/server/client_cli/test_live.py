@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import socket
 import sys
 
 import numpy as np
@@ -76,6 +77,29 @@ def test_subtitles_of_several_files_are_whole(fake, recordings, tmp_path):
     assert run(fake, "--stream", *recordings, "--format", "srt", "--output", tmp_path / "out") == 0
     assert (tmp_path / "out" / "a.srt").read_text().endswith(f"{PIECE_BYTES} 44\n\n")
     assert (tmp_path / "out" / "b.srt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("form", "whole"), [("text", "\n"), ("srt", ""), ("vtt", "WEBVTT\n\n"), ("json", None)]
+)
+def test_a_file_in_which_nothing_was_said_has_a_result(fake, tmp_path, form, whole):
+    """It stands in the place of an older one."""
+    (tmp_path / "empty.raw").write_bytes(b"")
+    (tmp_path / "out").write_text("of another file")
+    raw = ["--encoding", "LINEAR16", "--sample-rate", "8000"]
+    output = ["--format", form, "--output", tmp_path / "out"]
+    assert run(fake, "--stream", tmp_path / "empty.raw", *raw, *output) == 0
+    text = (tmp_path / "out").read_text()
+    assert json.loads(text)["text"] == "" if whole is None else text == whole
+
+
+def test_the_timeout_counts_until_the_server_begins(recordings, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # which takes calls, and no more
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        options = ["--timeout", "0.2", "--address", address]
+        assert main(["--stream", str(recordings[0]), *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"no answer from {address} within 0.2 s" in line
 
 
 def test_on_a_terminal_text_grows_in_its_place(fake, recordings, capsys, monkeypatch):

@@ -403,6 +403,21 @@ def test_a_segment_that_goes_on_is_cut_at_the_end_of_the_time(virtually, instant
     virtually(live())
 
 
+def test_a_stream_that_begins_after_the_cut_is_cut(virtually, instantly):
+    """Its call came before the stop, its configuration long after."""
+
+    async def live() -> None:
+        streams = LiveStreams(instantly(), options())
+        streams.drain(1.0)
+        await asyncio.sleep(1.1)
+        hearing = begin(streams, Network())
+        talking = asyncio.create_task(speak(hearing, [samples(10)]))
+        await asyncio.wait_for(talking, 1.0)
+        assert hearing.is_drained
+
+    virtually(live())
+
+
 def test_a_client_that_has_finished_is_answered_as_ever_during_a_stop(virtually, instantly):
     async def live() -> None:
         streams = LiveStreams(instantly(lambda *_: 3.0), options())

@@ -94,6 +94,16 @@ def test_sessions_are_counted_while_they_last_and_by_their_end(watched):
     assert counted(sample, "live", 1008) == 1
 
 
+def test_no_code_of_a_client_makes_a_series_of_its_own(watched):
+    gateway, sample = watched
+    for code in (3000, 4711):
+        with connect(gateway.socket) as socket:
+            socket.close(code)
+        wait_for_ends(sample)
+    assert counted(sample, "live", "other") == 2
+    assert counted(sample, "live", 3000) is None
+
+
 def test_no_path_makes_a_door_of_its_own():
     assert {door_of(path) for path in ("", "/x", "//", "/pages", "/v2", "/v1", "/healthz")} == {
         "other",
