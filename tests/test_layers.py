@@ -23,7 +23,10 @@ PACKAGES = ("asr", "server", "recipes")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("", "types"),
     ("files",),
-    ("options", "compiled", "device", "extras", "lanes", "machine", "spinning", "subwords"),
+    (
+        *("options", "compiled", "device", "extras", "lanes", "machine", "quiet", "spinning"),
+        "subwords",
+    ),
     ("audio", "augment", "features", "gate", "itn", "tokens"),
     ("nn", "lm", "scoring"),
     ("decoding",),

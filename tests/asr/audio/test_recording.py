@@ -1,6 +1,7 @@
 """Recordings that are read block by block."""
 
 import os
+import re
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -162,4 +163,5 @@ def test_what_is_looked_for_is_found_across_steps(monkeypatch, tmp_path, step):
     with mapped.mapped(path) as data:
         for wanted in (b"abd", b"b", b"dabc", b"xyz"):
             for start in range(len(data) + 2):
-                assert mapped.find(data, wanted, start) == data.find(wanted, start)
+                found = mapped.find(data, re.compile(wanted), start, len(wanted))
+                assert found == data.find(wanted, start)
