@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,14 @@ __all__ = [
     "best_checkpoint",
     "bundle_from_checkpoint",
     "export",
+    "progress_of",
     "read_checkpoint",
     "tokenizer_of",
 ]
 
 
-BEST_CHECKPOINT = Path("checkpoints", "best.ckpt")  # in a run's folder
+CHECKPOINTS = "checkpoints"  # in a run's folder
+BEST_CHECKPOINT = Path(CHECKPOINTS, "best.ckpt")  # likewise
 
 
 def best_checkpoint(run: Path) -> Path:
@@ -68,13 +71,17 @@ def bundle_from_checkpoint(path: Path, name: str) -> Bundle:
         name=name,
         metadata={
             "recipe": name,
-            "epochs": int(checkpoint["epoch"]) + 1,
-            "steps": int(checkpoint["global_step"]),
+            **progress_of(checkpoint),
             **({"text": plain["text"]} if "text" in plain else {}),
         },
         streaming=_streaming_of(plain),
         priors=priors_of(plain),
     )
+
+
+def progress_of(checkpoint: Mapping[str, Any]) -> dict[str, int]:
+    """How far a checkpoint's training has gone, as the metadata of its bundle say it."""
+    return {"epochs": int(checkpoint["epoch"]) + 1, "steps": int(checkpoint["global_step"])}
 
 
 def _streaming_of(plain: dict[str, Any]) -> Streaming | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from asr.plots import check_picture_path, draw_seeds, save_picture
 from asr.types import ConfigError
+from recipes.common.evaluate.present import result_in
 from recipes.common.export import best_checkpoint, bundle_from_checkpoint
 from recipes.common.outcomes import Seeds, by_seed, percent, read_outcome, wall_time
 from recipes.common.recipe import Recipe
@@ -41,7 +42,8 @@ class Report:
         """Print the row; draw the curves.
 
         Raises:
-            ConfigError: a run has no such result, or two have the same seed.
+            ConfigError: a run has no such result of the model that it has now, or two have the
+                same seed.
             TrainingError: a run has no checkpoint.
         """
         runs = by_seed(arguments.runs)
@@ -49,7 +51,7 @@ class Report:
             check_picture_path(arguments.picture)
         seeds = Seeds(
             {
-                seed: read_outcome(_result(run, arguments.result), recipe.metric)
+                seed: read_outcome(result_in(run, arguments.result), recipe.metric)
                 for seed, run in runs.items()
             }
         )
@@ -60,18 +62,6 @@ class Report:
             curves = {f"seed {seed}": _curve(run) for seed, run in runs.items()}
             save_picture(draw_seeds(curves, title=label), arguments.picture)
             print(f"curves: {arguments.picture}")
-
-
-def _result(run: Path, name: str) -> Path:
-    rows = run / "results" / f"{name}.jsonl"
-    if not rows.is_file():
-        there = sorted(path.stem for path in rows.parent.glob("*.jsonl"))
-        raise ConfigError(
-            "there is no such result",
-            where=str(rows),
-            remedy=f"choose of {', '.join(there)} by --result" if there else "run `evaluate` first",
-        )
-    return rows
 
 
 def _table(recipe: Recipe, label: str, runs: Mapping[int, Path], seeds: Seeds) -> str:

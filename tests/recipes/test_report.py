@@ -80,6 +80,30 @@ def test_what_cannot_be_told_is_refused(runs, toy, capsys, words, told):
     assert told in capsys.readouterr().err
 
 
+def evaluation(run, name, wrong, *, steps, decoder="greedy"):
+    """A result as `evaluate` leaves it, of a checkpoint with so many steps behind it."""
+    (run / "results" / f"{name}.jsonl").write_text(rows(wrong))
+    model = {"model": "exp/run/checkpoints/best.ckpt", "metadata": {"epochs": 1, "steps": steps}}
+    facts = {"options": {**model, "decoder": {"name": decoder}, "metric": "WER"}}
+    (run / "results" / f"{name}.json").write_text(json.dumps(facts))
+
+
+def test_the_rate_is_that_of_the_checkpoint_that_the_run_has_now(runs, toy, tmp_path, capsys):
+    """Whose evaluation has a number behind its name where one of before has the name."""
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    evaluation(run, "dev.greedy", 20, steps=7)
+    assert report(toy, run) == 2
+    assert "evaluated before the run went on (evaluate again)" in capsys.readouterr().err
+    evaluation(run, "dev.greedy-2", 4, steps=1, decoder="beam")
+    assert report(toy, run) == 2
+    assert "choose dev.greedy-2 by --result" in capsys.readouterr().err
+    evaluation(run, "dev.greedy-3", 10, steps=1)
+    assert report(toy, run) == 0
+    assert "| 25.00 | 25.00 |" in capsys.readouterr().out
+    assert report(toy, run, "--result", "dev.greedy-2") == 0
+    assert "| 10.00 | 10.00 |" in capsys.readouterr().out
+
+
 def test_the_interval_of_equal_runs_is_that_of_one(runs, toy, tmp_path, capsys):
     """More seeds do not make speakers more: three equal runs tell no more than one of them."""
     assert report(toy, runs[0]) == 0
