@@ -135,7 +135,7 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
     part = commands.add_parser("compare", help="say whether two results differ by more than chance")
     for name in ("first", "second"):
         part.add_argument(name, type=Path, metavar="ROWS", help="a .jsonl file of `evaluate`")
-    _add_scoring(part, recipe)
+    _add_scoring(part, recipe, "that of both results, or ")
     part.set_defaults(run=_compare)
 
     part = commands.add_parser("export", help="write the model bundle that `asr-server` serves")
@@ -204,12 +204,12 @@ def _add_evaluation(part: argparse.ArgumentParser, recipe: Recipe) -> None:
     add_recognition(part, f"greedy, or the bundle's; {BY_LEXICON}")
 
 
-def _add_scoring(part: argparse.ArgumentParser, recipe: Recipe) -> None:
+def _add_scoring(part: argparse.ArgumentParser, recipe: Recipe, usual: str = "") -> None:
     if recipe.scorings:
         part.add_argument(
             "--scoring",
             choices=tuple(recipe.scorings),
-            help=f"what counts as an error (default: {recipe.metric.name})",
+            help=f"what counts as an error (default: {usual}{recipe.metric.name})",
         )
 
 
@@ -343,7 +343,8 @@ def _with_scoring(recipe: Recipe, arguments: argparse.Namespace) -> Recipe:
 
 def _compare(recipe: Recipe, arguments: argparse.Namespace) -> None:
     results = (arguments.first, arguments.second)
-    metric = metric_of(results, _with_scoring(recipe, arguments).metric)
+    told = {} if recipe.scorings and arguments.scoring else recipe.scorings
+    metric = metric_of(results, _with_scoring(recipe, arguments).metric, told)
     print_comparison(metric, compare(metric, *results), [str(path) for path in results])
 
 

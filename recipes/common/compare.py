@@ -139,19 +139,39 @@ def _require_same(
             )
 
 
-def metric_of(results: Sequence[Path], usual: Metric) -> Metric:
-    """``usual`` by the name that `evaluate` gave it in both results: PER of phones, for one."""
-    names = {name for path in results if (name := _metric_name(path))}
+def metric_of(
+    results: Sequence[Path], usual: Metric, scorings: Mapping[str, Metric] = {}
+) -> Metric:
+    """How the results were scored, where they say so and agree; else ``usual``.
+
+    Of ``scorings`` it is the one by which `evaluate` was told to count in all of them, with the
+    name that it gave to it: PER of phones, for one.
+
+    Raises:
+        ConfigError: they were counted in a way that is none of ``scorings``.
+    """
+    told = [_options(path) for path in results]
+    ways = {options.get("scoring") for options in told}
+    way = ways.pop() if len(ways) == 1 else None
+    if scorings and way is not None:
+        if way not in scorings:
+            raise ConfigError(
+                f"this was scored by {way!r}",
+                where=str(results[0]),
+                remedy=f"evaluate again by one of {', '.join(scorings)}",
+            )
+        usual = scorings[way]
+    names = {str(options["metric"]) for options in told if "metric" in options}
     return replace(usual, name=names.pop()) if len(names) == 1 else usual
 
 
-def _metric_name(result: Path) -> str | None:
-    """The name of a result's metric, if it stands beside."""
+def _options(result: Path) -> Mapping[str, Any]:
+    """The options of a result that stand beside it; none where they cannot be read."""
     try:
-        facts = json.loads(result.with_suffix(".json").read_text(encoding="utf-8"))
-        return str(facts["options"]["metric"])
+        options = json.loads(result.with_suffix(".json").read_text(encoding="utf-8"))["options"]
     except (OSError, ValueError, LookupError, TypeError):
-        return None
+        return {}
+    return options if isinstance(options, Mapping) else {}
 
 
 def print_comparison(metric: Metric, found: Comparison, names: Sequence[str]) -> None:

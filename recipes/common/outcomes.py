@@ -36,10 +36,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Outcome:
-    """The errors of a run by utterance: ``(id, speaker)``, and the metric's name."""
+    """The errors of a run by utterance: ``(id, speaker)``, the metric's name and convention."""
 
     metric: str
     errors: Mapping[tuple[str, str | None], ErrorCounts]
+    convention: str | None = None
 
     @property
     def rate(self) -> float:
@@ -47,19 +48,22 @@ class Outcome:
         return sum(self.errors.values(), ErrorCounts()).rate
 
 
-def read_outcome(rows: Path, usual: Metric) -> Outcome:
-    """Read a file of rows that `evaluate` wrote.
+def read_outcome(rows: Path, usual: Metric, scorings: Mapping[str, Metric] = {}) -> Outcome:
+    """Read a file of rows that `evaluate` wrote; errors count as it was told to count them.
+
+    That is one of ``scorings``, or else ``usual``.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: it cannot be read, or was counted in a way that is not known.
     """
-    metric = metric_of([rows], usual)
+    metric = metric_of([rows], usual, scorings)
     return Outcome(
         metric.name,
         {
             (name, row.speaker): metric.count(row.reference, row.hypothesis)
             for name, row in read_rows(rows).items()
         },
+        metric.convention,
     )
 
 
@@ -76,9 +80,11 @@ class Seeds:
     outcomes: Mapping[int, Outcome]
 
     def __post_init__(self) -> None:
-        if len({outcome.metric for outcome in self.outcomes.values()}) != 1:
+        ways = {(outcome.metric, outcome.convention) for outcome in self.outcomes.values()}
+        if len(ways) != 1:
+            told = sorted(f"{name} ({how})" if how else name for name, how in ways)
             raise ConfigError(
-                "some of the results are in words and others in phones",
+                f"some of the results are {' and others '.join(told)}",
                 remedy="evaluate all of them in one way",
             )
 
@@ -86,6 +92,11 @@ class Seeds:
     def metric(self) -> str:
         """The metric's name."""
         return next(iter(self.outcomes.values())).metric
+
+    @property
+    def convention(self) -> str | None:
+        """How errors are counted, where that has to be said."""
+        return next(iter(self.outcomes.values())).convention
 
     @property
     def rates(self) -> dict[int, float]:
@@ -182,7 +193,7 @@ def _matched(
     common = [seed for seed in first.outcomes if all(seed in each.outcomes for each in others)]
     keys = [key for seed in common for key in first.outcomes[seed].errors]
     is_same = all(
-        each.metric == first.metric
+        (each.metric, each.convention) == (first.metric, first.convention)
         and all(
             each.outcomes[seed].errors.keys() == first.outcomes[seed].errors.keys()
             for seed in common

@@ -51,7 +51,7 @@ class Report:
             check_picture_path(arguments.picture)
         seeds = Seeds(
             {
-                seed: read_outcome(result_in(run, arguments.result), recipe.metric)
+                seed: read_outcome(result_in(run, arguments.result), recipe.metric, recipe.scorings)
                 for seed, run in runs.items()
             }
         )
@@ -72,6 +72,7 @@ def _table(recipe: Recipe, label: str, runs: Mapping[int, Path], seeds: Seeds) -
         "weights": f"{_weights(recipe, next(iter(runs.values()))):,}",
         "seeds": ", ".join(map(str, seeds.rates)),
         f"{seeds.metric} %, mean ± deviation": f"{percent(seeds.mean)}{spread}",
+        **({} if seeds.convention is None else {"scoring": seeds.convention}),
         "by seed": ", ".join(percent(rate) for rate in seeds.rates.values()),
         "95 % by speaker": f"{percent(low)} to {percent(high)}",
         "wall time": _minutes(list(runs.values())),

@@ -130,14 +130,15 @@ def _line(cells: Sequence[str]) -> str:
 def _seeds(recipe: Recipe, name: str, every: Sequence[Job]) -> Seeds | None:
     """What a row gave with each seed that is finished; None before the first is."""
     rows = {job.seed: rows for job in every if job.row == name and (rows := result_of(job))}
-    read = {seed: read_outcome(path, recipe.metric) for seed, path in rows.items()}
+    read = {seed: read_outcome(path, recipe.metric, recipe.scorings) for seed, path in rows.items()}
     return Seeds(read) if read else None
 
 
 def _cells(recipe: Recipe, seeds: Seeds) -> list[str]:
     low, high = seeds.interval
     unit = "" if seeds.metric == recipe.metric.name else f"{seeds.metric} "
-    rate = f"{unit}{percent(seeds.mean)} ({percent(low)} to {percent(high)})"
+    how = "" if seeds.convention is None else f", {seeds.convention}"
+    rate = f"{unit}{percent(seeds.mean)} ({percent(low)} to {percent(high)}){how}"
     return [rate, ", ".join(percent(rate) for rate in seeds.rates.values())]
 
 
