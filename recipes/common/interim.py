@@ -66,9 +66,12 @@ class GoOn(Callback):
         """Begin the next epoch where a whole one was done.
 
         With ``max_steps`` Lightning takes a run's end of an epoch for the middle of one, and would
-        end it a second time.
+        end it a second time. A checkpoint before a batch counts that batch as begun; the number of
+        all batches, by which development passes come, is of those that are done.
         """
         loop = trainer.fit_loop
+        total = loop.epoch_loop.batch_progress.total
+        total.ready = total.completed = total.processed
         if loop.restarted_on_epoch_end:
             loop.reset_restart_stage()
             loop.epoch_loop.restarting = False

@@ -65,7 +65,7 @@ RULES: dict[str, Rule] = {
     "limit_train_batches": SHARE,
     "limit_val_batches": SHARE,
     "val_check_interval": (
-        lambda value: not isinstance(value, (int, float)) or SHARE[0](value),
+        lambda value: isinstance(value, (int, float)) and SHARE[0](value),
         SHARE[1],
     ),
     "check_val_every_n_epoch": AT_LEAST_1,
@@ -114,7 +114,7 @@ def _check_end(options: Mapping[str, Any]) -> None:
         )
     every = options["check_val_every_n_epoch"]
     interval = options["val_check_interval"]
-    if every is None and (not isinstance(interval, (int, float)) or interval != int(interval)):
+    if every is None and (interval is None or interval != int(interval)):
         raise _error(
             "check_val_every_n_epoch", None, "give --trainer.val_check_interval in batches with it"
         )

@@ -26,6 +26,13 @@ WAYS = {
     "epochs": (["--trainer.max_epochs", "2"], range(1, 8)),
     "steps": (["--trainer.max_epochs", "-1", "--trainer.max_steps", "7"], [2, 4, 6]),
     "passes": (["--trainer.max_epochs", "2", "--trainer.val_check_interval", "2"], [1, 2, 5]),
+    "passes across epochs": (
+        [
+            *("--trainer.max_epochs", "3", "--trainer.check_val_every_n_epoch", "null"),
+            *("--trainer.val_check_interval", "3"),
+        ],
+        [2, 4, 7],
+    ),
     "accumulation": (
         ["--trainer.max_epochs", "2", "--trainer.accumulate_grad_batches", "2"],
         [3, 5],

@@ -152,6 +152,7 @@ def test_what_cannot_work_is_refused_in_one_line(toy, toy_data, tmp_path, capsys
         ["--trainer.limit_val_batches", "0.001"],
         ["--trainer.limit_train_batches", "0.0"],
         ["--trainer.val_check_interval", "0"],
+        ["--trainer.val_check_interval", "00:00:10:00"],
         ["--trainer.limit_train_batches", "2", "--trainer.val_check_interval", "3"],
         ["--trainer.check_val_every_n_epoch", "null"],
         ["--trainer.precision", "64-true"],
