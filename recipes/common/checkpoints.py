@@ -14,8 +14,9 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from asr.files.write import write_bytes, write_text
 from asr.types import TrainingError
+from recipes.common.interim import counted_within_epoch, is_within_epoch
 
-__all__ = ["CheckpointWriter", "RunCheckpoint", "RunConfig"]
+__all__ = ["CheckpointWriter", "LastCheckpoint", "RunCheckpoint", "RunConfig"]
 
 
 class CheckpointWriter(TorchCheckpointIO):
@@ -73,6 +74,18 @@ class RunCheckpoint(ModelCheckpoint):
 
     def _here(self, path: str) -> str:
         return str(Path(self.dirpath or "") / Path(path).name) if path else path
+
+
+class LastCheckpoint(RunCheckpoint):
+    """The checkpoint after each epoch; of one that was ended early, to go on at its next batch."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write it."""
+        if not is_within_epoch(trainer):
+            super().on_train_epoch_end(trainer, pl_module)
+            return
+        with counted_within_epoch(trainer):
+            super().on_train_epoch_end(trainer, pl_module)
 
 
 class RunConfig(pl.Callback):

@@ -17,7 +17,7 @@ from recipes.common.callbacks import (
     SeedEachStep,
     StopAtLastStep,
 )
-from recipes.common.checkpoints import RunCheckpoint
+from recipes.common.checkpoints import LastCheckpoint, RunCheckpoint
 from recipes.common.curves import Curves
 from recipes.common.interim import GoOn, InterimCheckpoint
 from recipes.common.largest import LargestBatchesFirst
@@ -37,7 +37,7 @@ def checkpoint_callbacks(options: RunOptions, run_dir: Path, monitor: Monitor) -
     callbacks: list[pl.Callback] = [
         RunCheckpoint(filename="best", monitor=monitor.key, mode="min", **where),
         # Apart from the best, since `save_last` writes only when the best does.
-        RunCheckpoint(filename="last", save_on_train_epoch_end=True, **where),
+        LastCheckpoint(filename="last", save_on_train_epoch_end=True, **where),
         GoOn(),
     ]
     steps, minutes = options.checkpoint_steps, options.checkpoint_minutes

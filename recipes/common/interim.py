@@ -3,13 +3,44 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-__all__ = ["GoOn", "InterimCheckpoint"]
+__all__ = ["GoOn", "InterimCheckpoint", "counted_within_epoch", "is_within_epoch"]
+
+
+def is_within_epoch(trainer: pl.Trainer) -> bool:
+    """Whether batches of the epoch are left: a limit of steps or of time has ended it."""
+    return not trainer.fit_loop.epoch_loop._num_ready_batches_reached()
+
+
+@contextmanager
+def counted_within_epoch(trainer: pl.Trainer) -> Iterator[None]:
+    """Count an epoch that was ended early as one that waits for its next batch, for a checkpoint.
+
+    Batches whose gradients waited for more are to be done again.
+    """
+    loop = trainer.fit_loop
+    epochs = (loop.epoch_progress.current, loop.epoch_progress.total)
+    batches = (loop.epoch_loop.batch_progress.current, loop.epoch_loop.batch_progress.total)
+    before = [dict(vars(count)) for count in (*epochs, *batches)]
+    waiting = batches[0].processed % trainer.accumulate_grad_batches
+    for count in epochs:
+        count.processed -= 1
+    for count in batches:
+        count.processed -= waiting
+        count.started = count.completed = count.processed
+        count.ready = count.processed + 1
+    try:
+        yield
+    finally:
+        for count, values in zip((*epochs, *batches), before, strict=True):
+            vars(count).update(values)
 
 
 class InterimCheckpoint(Callback):

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
+from recipes.common.interim import is_within_epoch
+
 __all__ = ["EpochMeans", "Means"]
 
 Reduce = Callable[[list[float]], list[float]]
@@ -34,10 +36,14 @@ class Means:
 
 
 class EpochMeans(Callback):
-    """Logs the means of an epoch's training when it is over, and begins anew."""
+    """Logs the means of an epoch's training when it is over, and begins anew.
+
+    Those of an epoch that was ended early stay: a run that goes on adds to them.
+    """
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log them."""
         for name, (total, weights) in pl_module.means.over(pl_module.over_processes).items():
             pl_module.log(f"{name}_epoch", total / weights)
-        pl_module.means.sums.clear()
+        if not is_within_epoch(trainer):
+            pl_module.means.sums.clear()

@@ -133,6 +133,45 @@ def test_an_interrupted_run_ends_as_one_never_stopped(
         assert torch.equal(found[name], expected[name]), name
 
 
+@pytest.mark.parametrize("accumulated", [1, 2], ids=["each batch", "every two batches"])
+@pytest.mark.parametrize("limit", ["max_steps", "max_time"])
+def test_a_run_that_a_limit_ends_within_an_epoch_goes_on_at_its_next_batch(
+    toy, toy_data, tmp_path, batches, monkeypatch, limit, accumulated
+):
+    """Nothing of the epoch is left out; a step that was not taken is taken then."""
+    constant = ["--model.schedule.kind", "constant"]
+    options = [*CHANCE, *constant, "--trainer.accumulate_grad_batches", str(accumulated)]
+    assert toy.fit(toy_data, tmp_path / "whole", *options, *epochs(2)) == 0
+    expected = [entry[1:] for entry in batches]
+    run, begun = tmp_path / "parts", []
+    if limit == "max_steps":
+        begun = ["--trainer.max_steps", "2"]
+    else:
+        stop(monkeypatch, after=3)
+    batches.clear()
+    assert toy.fit(toy_data, run, *options, *epochs(2), *begun) == 0
+    before = len(batches)
+    assert before == (3 if limit == "max_time" else 2 * accumulated)
+    on = ["--trainer.max_steps", "-1", *RESUME]
+    assert main(toy.recipe(), ["fit", "--run_dir", str(run), *on]) == 0
+    again = before % accumulated
+    found = [entry[1:] for entry in batches]
+    assert found[: before - again] + found[before:] == expected
+    torch.testing.assert_close(state(run), state(tmp_path / "whole"), rtol=0, atol=0)
+
+
+def stop(monkeypatch, *, after):
+    """Signal the end of training once, after so many batches, as a limit of time does."""
+    at = pl.LightningModule.on_train_batch_end
+
+    def hook(self, outputs, batch, batch_idx):
+        if self.trainer.fit_loop.total_batch_idx + 1 == after:
+            monkeypatch.setattr(SpeechModule, "on_train_batch_end", at)
+            self.trainer.should_stop = True
+
+    monkeypatch.setattr(SpeechModule, "on_train_batch_end", hook)
+
+
 def score(monkeypatch, *rates):
     """Let these be the error rates of the coming development passes; the last for ever."""
     values = itertools.chain(rates, itertools.repeat(rates[-1]))
