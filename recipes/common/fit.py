@@ -6,6 +6,7 @@ import logging
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
@@ -27,7 +28,12 @@ def fit(recipe: Recipe, argv: Sequence[str]) -> None:
         OSError: the run's folder cannot be written.
     """
     quieten()
-    cli = SpeechCLI(recipe, list(argv))
+    with ExitStack() as held:
+        _train(recipe, SpeechCLI(recipe, list(argv), held))
+
+
+def _train(recipe: Recipe, cli: SpeechCLI) -> None:
+    """Train as the options in ``cli`` say, and print the results."""
     started = time.monotonic()
     cli.preflight()
     cli.model.metric = recipe.metric_of(cli.model.tokenizer.kind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from argparse import SUPPRESS
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from recipes.common.fit_callbacks import (
     step_callbacks,
 )
 from recipes.common.listen import write_examples
+from recipes.common.lock import holding
 from recipes.common.module import SpeechModule
 from recipes.common.monitor import Monitor
 from recipes.common.recipe import Recipe
@@ -59,11 +61,13 @@ class SpeechCLI(LightningCLI):
     """Wires tokens and sample rate from the data to the model, and the run's folder.
 
     ``checkpoint`` is the one to go on from, ``start`` the model to begin from; both may be none.
+    With ``held``, the folder is kept from other trainings until that is closed.
     """
 
-    def __init__(self, recipe: Recipe, argv: list[str]) -> None:
+    def __init__(self, recipe: Recipe, argv: list[str], held: ExitStack | None = None) -> None:
         self.recipe = recipe
         self.argv = argv
+        self.held = held
         self.checkpoint: Path | None = None
         self.start: Start | None = None
         with with_new_names_in(recipe.config) as config:
@@ -105,7 +109,7 @@ class SpeechCLI(LightningCLI):
         Raises:
             ConfigError: an option is unknown or has no such value, or a file of options would be
                 written over.
-            TrainingError: nothing to resume, or a run is in the way.
+            TrainingError: nothing to resume, or a run is in the way, or at work.
         """
         try:
             super().parse_arguments(parser, args)
@@ -115,6 +119,8 @@ class SpeechCLI(LightningCLI):
                     remedy=f"give a number from 0 to {MAX_SEED}",
                 )
             run_dir, resume = Path(self.config["run_dir"]), self.config["resume"]
+            if self.held is not None:
+                self.held.enter_context(holding(run_dir))
             self.checkpoint = checkpoint_to_resume(run_dir, resume=resume)
             if self.checkpoint is not None:
                 self._parse_to_resume(parser, args)

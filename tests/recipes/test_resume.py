@@ -2,6 +2,8 @@
 
 import itertools
 import shutil
+import subprocess
+import sys
 
 import pytest
 import pytorch_lightning as pl
@@ -337,3 +339,36 @@ def test_a_truncated_checkpoint_is_named(toy, moved, capsys):
     path.write_bytes(path.read_bytes()[:1000])
     assert go_on(toy, moved, *epochs(3)) == 2
     assert "last.ckpt" in capsys.readouterr().err
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from recipes.common.lock import holding
+with holding(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("resume", [[], RESUME], ids=["anew", "resumed"])
+def test_a_folder_in_which_another_process_trains_is_refused(toy, moved, capsys, resume):
+    """Until that one has ended, however it ends."""
+    before = contents(moved)
+    command = [sys.executable, "-c", HOLD, str(moved)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n"
+        options = ["fit", "--run_dir", str(moved), *epochs(3), *resume]
+        assert main(toy.recipe(), options) == 2
+        error = capsys.readouterr().err
+        assert f"{moved}: another training is at work in this folder" in error
+        assert error.count("\n") == 1
+        other.kill()
+    assert contents(moved) == before
+    assert go_on(toy, moved, *epochs(3)) == 0
+    assert not (moved / "lock").exists()
+
+
+def test_an_attempt_that_is_refused_leaves_no_folder(toy, toy_data, tmp_path):
+    assert toy.fit(toy_data, tmp_path / "a" / "run", "--patience", "0") == 2
+    assert not (tmp_path / "a").exists()
