@@ -45,6 +45,7 @@ from recipes.common.prepare_options import add_text_options, chosen_text, chosen
 from recipes.common.recipe import Recipe
 from recipes.common.report import Report
 from recipes.common.shards import Sharding
+from recipes.common.trained_on import chosen_data, data_of, run_of
 from recipes.common.units.lexicon import LEXICON_FILE
 
 __all__ = ["main", "prepare", "run_guarded"]
@@ -144,7 +145,7 @@ def _parser(recipe: Recipe) -> argparse.ArgumentParser:
     part.add_argument(
         "--half", action="store_true", help="keep the weights in 16 bits: half the size"
     )
-    part.add_argument("--data", type=Path, default=recipe.paths.data, help="prepared folder")
+    _add_data(part, recipe)
     add_decoding(part, f"greedy; {BY_LEXICON}")
     add_language(part)
     part.set_defaults(run=_export)
@@ -157,7 +158,7 @@ def _add_evaluation(part: argparse.ArgumentParser, recipe: Recipe) -> None:
     models.add_argument("--bundle", type=Path, help="a model bundle in place of a checkpoint")
     if recipe.utterances is not None:
         add_corpus_option(part, recipe.title, required=False)
-    part.add_argument("--data", type=Path, default=recipe.paths.data, help="prepared folder")
+    _add_data(part, recipe)
     part.add_argument(
         "--split",
         default="dev",
@@ -219,6 +220,14 @@ def _add_model(part: argparse.ArgumentParser, recipe: Recipe) -> argparse._Mutua
     models = part.add_mutually_exclusive_group()
     models.add_argument("--checkpoint", type=Path, help="default: the best one of the run")
     return models
+
+
+def _add_data(part: argparse.ArgumentParser, recipe: Recipe) -> None:
+    part.add_argument(
+        "--data",
+        type=Path,
+        help=f"prepared folder (default: that of the run, or {recipe.paths.data})",
+    )
 
 
 def _language_files(arguments: argparse.Namespace) -> LanguageFiles | None:
@@ -287,6 +296,8 @@ def _prepare(recipe: Recipe, arguments: argparse.Namespace) -> None:
 def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
     scoring = arguments.scoring if recipe.scorings else None
     recipe = _with_scoring(recipe, arguments)
+    run = None if arguments.bundle else run_of(arguments.checkpoint, arguments.run_dir)
+    arguments.data = _data(recipe, arguments, run)
     if arguments.output is not None:
         check_target(arguments.output, inputs_of(arguments))
     bundle, model, results = _model(recipe, arguments)
@@ -314,8 +325,16 @@ def _evaluate(recipe: Recipe, arguments: argparse.Namespace) -> None:
             conditions=chosen_conditions(arguments.conditions) if arguments.conditions else (),
             noise=arguments.noise,
             reliability=arguments.reliability,
+            trained_on=None if run is None else data_of(run),
         ),
     )
+
+
+def _data(recipe: Recipe, arguments: argparse.Namespace, run: Path | None) -> Path:
+    """The prepared folder; a bundle is of no ``run``."""
+    if run is None:
+        return arguments.data or recipe.paths.data
+    return chosen_data(arguments.data, run, recipe.paths.data)
 
 
 def _chunks_ms(arguments: argparse.Namespace) -> tuple[float, float] | None:
@@ -361,6 +380,7 @@ def _model(recipe: Recipe, arguments: argparse.Namespace) -> tuple[Bundle, Path,
 
 def _export(recipe: Recipe, arguments: argparse.Namespace) -> None:
     checkpoint = arguments.checkpoint or best_checkpoint(arguments.run_dir)
+    arguments.data = _data(recipe, arguments, run_of(arguments.checkpoint, arguments.run_dir))
     bundle = bundle_from_checkpoint(checkpoint, recipe.name)
     language, options = _decoding(recipe, arguments, bundle)
     export(checkpoint, arguments.output, recipe.name, options, language, half=arguments.half)

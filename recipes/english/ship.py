@@ -23,8 +23,9 @@ from asr.types import BundleError, CorpusError
 from recipes.common.export import LanguageFiles, best_checkpoint, export
 from recipes.common.recipe import Recipe
 from recipes.common.record import read_record
+from recipes.common.trained_on import chosen_data, trained_utterances
 from recipes.english.card import Facts, card
-from recipes.english.measure import development_priors, measure
+from recipes.english.measure import development_priors, held_out_splits, measure
 
 __all__ = ["MODEL", "TUNED", "Ship"]
 
@@ -51,7 +52,11 @@ class Ship:
         """Add them to the command line."""
         part.add_argument("--run", dest="run_dir", type=Path, help="default: exp/english/run")
         part.add_argument("--checkpoint", type=Path, help="default: the best one of the run")
-        part.add_argument("--data", type=Path, help="prepared folder (default: exp/english/data)")
+        part.add_argument(
+            "--data",
+            type=Path,
+            help="prepared folder (default: that of the run, or exp/english/data)",
+        )
         part.add_argument(
             "--mean-with",
             metavar="BUNDLE",
@@ -67,12 +72,14 @@ class Ship:
 
         Raises:
             AsrError: see :func:`recipes.common.export.export` and
-                :func:`recipes.english.measure.measure`; or the folder is something else.
+                :func:`recipes.english.measure.measure`; or the folder is something else, or what is
+                held out was trained on.
         """
         run = arguments.run_dir or recipe.paths.run
-        data = arguments.data or recipe.paths.data
+        data = chosen_data(arguments.data, run, recipe.paths.data)
         _check_place(arguments.output)
         trained = _run_options(run)
+        _check_held_out(data, Path(trained["data"]["data_dir"]))
         checkpoint = arguments.checkpoint or best_checkpoint(run)
         lexicon = arguments.lexicon or (data / LEXICON if (data / LEXICON).is_file() else None)
         language = None
@@ -124,6 +131,22 @@ def _mean(bundle: Bundle, other: Path) -> Bundle:
         for name, tensor in bundle.model.state_dict().items():
             tensor.copy_(tensor.lerp(weights[name], 0.5).half())  # as the bundle will have them
     return bundle
+
+
+def _check_held_out(data: Path, trained_on: Path) -> None:
+    """Refuse to measure on what the run was trained on.
+
+    Raises:
+        CorpusError: a held-out utterance of ``data`` is in the training split of ``trained_on``.
+    """
+    for name, cuts in held_out_splits(data).items():
+        if known := trained_utterances(trained_on, cuts):
+            raise CorpusError(
+                f"the run was trained on {len(known)} of the {len(cuts)} utterances that are held "
+                f"out of {name}, such as {known[0]}",
+                where=str(data),
+                remedy=f"give the folder that it was trained on: --data {trained_on}",
+            )
 
 
 def _check_place(output: Path) -> None:

@@ -446,3 +446,39 @@ def test_phones_are_not_held_against_words(toy, pronounced, data, run, tmp_path,
     command = ["evaluate", "--data", str(data), "--run", str(run), *results]
     assert main(timit, command) == 2
     assert "the texts of toy are phones" in capsys.readouterr().err
+
+
+@pytest.fixture
+def trained(run, data, tmp_path):
+    """The run, with options that say what it was trained on."""
+    folder = shutil.copytree(run, tmp_path / "trained")
+    (folder / "config.yaml").write_text(f"data: {{data_dir: {data}}}\n")
+    return folder
+
+
+@pytest.mark.parametrize("how", ["--run", "--checkpoint"])
+def test_what_is_evaluated_is_of_the_data_that_the_run_was_trained_on(
+    toy, trained, data, tmp_path, monkeypatch, capsys, how
+):
+    """Not of the folder that the recipe would prepare, unless that of the run is gone."""
+    monkeypatch.chdir(tmp_path)
+    model = trained if how == "--run" else trained / "checkpoints" / "best.ckpt"
+    command = ["evaluate", how, str(model), "--results", "results"]
+    assert main(toy.recipe(), command) == 0
+    assert "warning" not in capsys.readouterr().err
+    facts = json.loads((tmp_path / "results" / "dev.greedy.json").read_text())
+    assert facts["options"]["corpus"] == str(data)
+    (trained / "config.yaml").write_text("data: {data_dir: /nowhere}\n")
+    assert main(toy.recipe(), command) == 2
+    assert "exp/an4/data/dev.jsonl.gz: no such manifest" in capsys.readouterr().err
+
+
+def test_who_evaluates_what_the_model_was_trained_on_is_told(toy, trained, data, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(data, other)
+    shutil.copy(manifest_path(data, "train"), manifest_path(other, "dev"))
+    command = ["evaluate", "--run", str(trained), "--data", str(other)]
+    assert main(toy.recipe(), command) == 0
+    told = capsys.readouterr().err
+    assert "warning: the model was trained on 24 of the 24 utterances of dev" in told
+    assert told.count("\n") == 1

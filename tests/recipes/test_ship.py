@@ -140,3 +140,16 @@ def test_the_mean_with_another_network_is_refused(data, tmp_path, capsys):
     error = capsys.readouterr().err
     assert "models/english: this model has another network or other tokens" in error
     assert not (tmp_path / "mean").exists()
+
+
+def test_a_run_is_not_measured_on_what_it_was_trained_on(shipped, data, tmp_path, capsys):
+    other = shutil.copytree(data, tmp_path / "data")
+    shutil.copy(manifest_path(data, "train"), manifest_path(other, "dev-librispeech"))
+    command = ["ship", "--run", data.parent / "run", "--output", tmp_path / "model"]
+    command += ["--decoder", "greedy"]
+    assert main(RECIPE, [*map(str, command), "--data", str(other)]) == 2
+    error = capsys.readouterr().err
+    assert "trained on 24 of the 24 utterances that are held out of librispeech" in error
+    assert f"--data {data}" in error
+    assert not (tmp_path / "model").exists()
+    assert main(RECIPE, list(map(str, command))) == 0

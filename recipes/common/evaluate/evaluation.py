@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from asr.plots import check_picture_path, draw_reliability, save_picture
 from asr.recognizer import Recognizer
 from asr.types import ConfigError
 from recipes.common.corpus import split_note
+from recipes.common.data import manifest_path
 from recipes.common.evaluate.conditions import Condition, make_conditions
 from recipes.common.evaluate.costs import costs_of
 from recipes.common.evaluate.no_words import hear_no_words
@@ -48,9 +50,11 @@ from recipes.common.export import LanguageFiles
 from recipes.common.normaliser import TextOptions
 from recipes.common.recipe import Recipe
 from recipes.common.speakers import fit_speakers
+from recipes.common.trained_on import trained_utterances
 
 __all__ = ["EvaluateOptions", "Result", "evaluate"]
 
+TRAIN = "train"  # the split that nobody takes for a test
 BEST = "best"  # the checkpoint that is meant unless another is named
 ROUNDED = ("int8", "onnx-int8")  # backends that compute other results
 
@@ -75,6 +79,7 @@ class EvaluateOptions:
         conditions: the splits are recognised in each of them as well.
         noise: a folder of recordings for the condition of that name.
         reliability: a picture to write, of how often words are right at a confidence.
+        trained_on: the prepared folder that the model was trained on, where that is known.
     """
 
     bundle: Bundle
@@ -97,6 +102,7 @@ class EvaluateOptions:
     conditions: tuple[str, ...] = ()
     noise: Path | None = None
     reliability: Path | None = None
+    trained_on: Path | None = None
 
     def __post_init__(self) -> None:
         if self.output is not None and self.conditions:
@@ -166,6 +172,7 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> dict[str, Result]:
     splits = find_splits(recipe, options.splits, options.data, options.corpus, form)
     scoring = choose_scoring(recipe, recognizer, options.decoder, splits)
     check_fields(options.by, splits)
+    _warn_of_training(options.trained_on, splits)
     conditions = make_conditions(options.conditions, recognizer.sample_rate, options.noise)
     _check_picture(options, splits)
     parts: list[_Part] = []
@@ -223,6 +230,17 @@ def _no_words(
     print_no_words(heard)
     for files in (p.files for p in parts if p.condition is None and p.files is not None):
         write_no_words(files, heard)
+
+
+def _warn_of_training(data: Path | None, splits: Mapping[str, Sequence[Cut]]) -> None:
+    """Say which splits the model was trained on, in part: their error rates flatter it."""
+    for name, cuts in splits.items() if data is not None else ():
+        if name != TRAIN and (known := trained_utterances(data, cuts)):
+            print(
+                f"warning: the model was trained on {len(known)} of the {len(cuts)} utterances of "
+                f"{name}, such as {known[0]} ({manifest_path(data, TRAIN)})",
+                file=sys.stderr,
+            )
 
 
 def _check_picture(options: EvaluateOptions, splits: Mapping[str, Sequence[Cut]]) -> None:
