@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from lhotse.cut import Cut
 from rich.console import Console
@@ -82,8 +84,9 @@ def prepare_corpus(recipe: Recipe, corpus: Corpus, data: Path, options: PrepareO
     they lose and what is left out is listed beside the manifests.
 
     Raises:
-        CorpusError: a text is missing, a speaker is in two splits, words have no pronunciation, or
-            recordings cannot be used (the message names them all); or the disk refuses.
+        CorpusError: a text is missing, a speaker or a recording is in two splits, words have no
+            pronunciation, or recordings cannot be used (the message names them all); or the disk
+            refuses.
         ConfigError: the units cannot be made, or something would be written over what is read.
         MissingPackageError: they need a package that is not installed.
     """
@@ -93,6 +96,7 @@ def prepare_corpus(recipe: Recipe, corpus: Corpus, data: Path, options: PrepareO
         check_ids(manifest_path(data, split), utterances)
     if corpus.split_note is None:
         _check_speakers(corpus.splits, corpus.unions)
+    _check_recordings(corpus.splits, corpus.unions)
     texts = prepare_texts(recipe, corpus, options.text or recipe.text, options.units)
     corpus = replace(corpus, splits=texts.splits)
     cuts, left_out = _usable(corpus, skip_bad=options.skip_bad)
@@ -154,21 +158,50 @@ def _check_targets(data: Path, corpus: Corpus, options: PrepareOptions) -> None:
 
 
 def _check_speakers(splits: Mapping[str, Sequence[Utterance]], unions: Sequence[str]) -> None:
-    """Raise when a speaker is in two splits: error rates would flatter the model.
+    """Raise when a speaker is in two splits: error rates would flatter the model."""
+    speakers = {split: {u.speaker for u in found} - {None} for split, found in splits.items()}
+    if shared := _shared(speakers, unions):
+        speaker, one, other = shared
+        raise CorpusError(
+            f"speaker {speaker} is in both {one} and {other}",
+            remedy="give each speaker to one split",
+        )
 
-    ``unions`` may share speakers with all splits but train.
+
+def _check_recordings(splits: Mapping[str, Sequence[Utterance]], unions: Sequence[str]) -> None:
+    """Raise when the same speech is in two splits, whatever it is called there."""
+    spans = {
+        split: {(os.path.abspath(u.audio), u.start, u.duration, u.channel) for u in found}
+        for split, found in splits.items()
+    }
+    if shared := _shared(spans, unions):
+        (audio, start, *_), one, other = shared
+        part = f" from {start:g} s" if start else ""
+        raise CorpusError(
+            f"this recording is in both {one} and {other}{part}",
+            where=audio,
+            remedy="give it to one split",
+        )
+
+
+T = TypeVar("T")
+
+
+def _shared(splits: Mapping[str, set[T]], unions: Sequence[str]) -> tuple[T, str, str] | None:
+    """What is in two splits, the first by its name, and which these are; None: nothing is.
+
+    ``unions`` may share with all splits but train.
     """
-    seen: dict[str, str] = {}
+    seen: dict[T, str] = {}
     for split in sorted(splits, key=lambda split: split in unions):  # which come last
-        for speaker in sorted({u.speaker for u in splits[split] if u.speaker is not None}):
-            if split in unions and seen.get(speaker) != "train":
-                continue
-            if speaker in seen:
-                raise CorpusError(
-                    f"speaker {speaker} is in both {seen[speaker]} and {split}",
-                    remedy="give each speaker to one split",
-                )
-            seen[speaker] = split
+        both = splits[split] & seen.keys()
+        if split in unions:
+            both = {each for each in both if seen[each] == "train"}
+        if both:
+            first = min(both, key=str)
+            return first, seen[first], split
+        seen |= dict.fromkeys(splits[split] - seen.keys(), split)
+    return None
 
 
 def _usable(corpus: Corpus, *, skip_bad: bool) -> tuple[dict[str, list[Cut]], list[LeftOut]]:

@@ -257,3 +257,21 @@ def test_a_part_of_a_recording_is_checked_against_its_end(corpus, capsys):
     cuts = read_manifest(manifest_path(corpus.folder / "data", "train"))
     lengths = {cut.id: len(load_samples(cut).samples) / RATE for cut in cuts}
     assert lengths == {"good": 0.5, "a": 1.0, "to-the-end": 1.0, "over-by-a-little": 0.5}
+
+
+def test_a_recording_in_two_splits_is_refused_whatever_it_is_called_there(corpus, capsys):
+    path = corpus.splits["train"][0].audio
+    corpus.splits["dev"].append(Utterance("another", path, "GO", "another-speaker"))
+    assert corpus.prepare() == 2
+    error = capsys.readouterr().err
+    assert f"{path}: this recording is in both train and dev" in error
+    assert error.count("\n") == 1
+    assert not (corpus.folder / "data").exists()
+
+
+def test_parts_of_a_recording_may_be_in_two_splits(corpus):
+    path = corpus.add("train", "long", samples=noise(1.0))
+    for split, start in (("train", 0.0), ("dev", 0.5)):
+        part = Utterance(f"{split}-part", path, "GO", f"{split}-speaker", start=start, duration=0.5)
+        corpus.splits[split].append(part)
+    assert corpus.prepare() == 0
