@@ -7,9 +7,12 @@ training.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import NamedTuple
 
@@ -132,6 +135,13 @@ class BatchSampler(Sampler[Drawn]):
         """Choose ``epoch``, and leave out its first ``batch`` batches this once."""
         self.epoch = epoch
         self._start = (epoch, batch)
+
+    @cached_property
+    def digest(self) -> str:
+        """What all epochs' plans follow from, in short: equal ones have the same batches."""
+        groups = [[group.batches, [cut.id for cut in group.cuts]] for group in self.groups]
+        told = json.dumps([groups, self.shuffle, self.seed, self.world_size])
+        return hashlib.sha256(told.encode()).hexdigest()
 
     def __len__(self) -> int:
         return sum(group.batches for group in self.groups) // self.world_size

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -218,6 +218,16 @@ class SpeechDataModule(pl.LightningDataModule):
         speed = SpeedPerturbation(speed_factors) if set(speed_factors) != {1.0} else None
         self.augmentation = Augmentation(augment, speed, sample_rate, batch_seconds, voices)
         self.usable: dict[str, frozenset[str]] = {}
+        self.plan = self.plan_before = ""  # digests of the training batches
+        self.begins_anew = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """What tells whether a resumed run has the same batches."""
+        return {"plan": self.plan}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Remember it."""
+        self.plan_before = state_dict["plan"]
 
     def manifest(self, split: str) -> CutSet:
         """Return the cuts of a split, checked."""
@@ -248,11 +258,16 @@ class SpeechDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> SpeechLoader:
         """Shuffled, bucketed batches with augmentation of the waveform.
 
-        In a resumed run they begin where the run stopped.
+        In a resumed run they begin where the run stopped; where the batches are others than those
+        of before, which cannot go on, its epoch begins anew, as ``begins_anew`` then says.
         """
         sampler = self._sampler("train", shuffle=True)
+        self.plan = sampler.digest
         if self.trainer is not None:
-            sampler.start_at(*_position(self.trainer))
+            epoch, done = _position(self.trainer)
+            is_same = self.plan_before in ("", self.plan)  # earlier versions do not say
+            self.begins_anew = done > 0 and not (is_same and done < len(sampler))
+            sampler.start_at(epoch, 0 if self.begins_anew else done)
         return self._loader(
             sampler, SpeechDataset(self.tokenizer, self.sample_rate, self.augmentation)
         )

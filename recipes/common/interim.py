@@ -98,11 +98,18 @@ class GoOn(Callback):
 
         With ``max_steps`` Lightning takes a run's end of an epoch for the middle of one, and would
         end it a second time. A checkpoint before a batch counts that batch as begun; the number of
-        all batches, by which development passes come, is of those that are done.
+        all batches, by which development passes come, is of those that are done. An epoch whose
+        batches are others now, by their size for one, begins anew.
         """
         loop = trainer.fit_loop
         total = loop.epoch_loop.batch_progress.total
         total.ready = total.completed = total.processed
+        if trainer.datamodule.begins_anew:
+            pl_module.print(
+                f"epoch {trainer.current_epoch + 1} begins anew: its batches are others than before"
+            )
+            loop.epoch_loop.restarting = False
+            pl_module.means.sums.clear()
         if loop.restarted_on_epoch_end:
             loop.reset_restart_stage()
             loop.epoch_loop.restarting = False

@@ -162,6 +162,31 @@ def test_a_run_that_a_limit_ends_within_an_epoch_goes_on_at_its_next_batch(
     torch.testing.assert_close(state(run), state(tmp_path / "whole"), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        ["--data.batch_size", "24", "--data.num_buckets", "1"],
+        ["--data.batch_size", "2"],
+        ["--seed_everything", "3"],
+    ],
+    ids=["larger", "smaller", "another order"],
+)
+def test_an_epoch_of_other_batches_begins_anew(
+    toy, toy_data, tmp_path, batches, monkeypatch, capsys, other
+):
+    """Each utterance comes once an epoch, whatever the batches were before."""
+    run = tmp_path / "run"
+    often = ["--checkpoint_steps", "1", "--model.schedule.kind", "constant", *epochs(2)]
+    interrupt(monkeypatch, epoch=0, step=4)
+    assert toy.fit(toy_data, run, *CHANCE, *often) == 130
+    batches.clear()
+    assert main(toy.recipe(), ["fit", "--run_dir", str(run), *RESUME, *other]) == 0
+    assert "epoch 1 begins anew" in capsys.readouterr().out
+    for epoch in range(2):
+        heard = [name for at, ids, _ in batches if at == epoch for name in ids]
+        assert sorted(heard) == sorted(f"train{n}" for n in range(24))
+
+
 def stop(monkeypatch, *, after):
     """Signal the end of training once, after so many batches, as a limit of time does."""
     at = pl.LightningModule.on_train_batch_end
