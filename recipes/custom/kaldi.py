@@ -8,7 +8,7 @@ code: they are run only if the user says so. Those that only unpack a file that 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,8 @@ from recipes.custom.entries import Entry, Found, Made, ReadOptions
 __all__ = ["is_kaldi", "read_kaldi"]
 
 REMEDY = "see Kaldi's own page on data preparation for the form of these files"
+DECODE = {"d", "--decode"}  # flac's options
+HARMLESS = {"c", "--stdout", "s", "--silent", "--totally-silent"}  # likewise
 END = -1.0  # of a segment: that of the recording
 
 
@@ -205,10 +207,16 @@ def _unpacked(command: str) -> tuple[str, int | None] | None:
     if program == "sph2pipe":
         return _of_sph2pipe(words)
     options, files = [w for w in words if w.startswith("-")], [w for w in words if w[:1] != "-"]
-    decodes = program == "flac" and any("d" in w.lstrip("-") for w in options)
+    decodes = program == "flac" and _only_decode(options)
     if len(files) == 1 and (decodes or (program == "cat" and not options)):
         return files[0], None
     return None
+
+
+def _only_decode(options: Sequence[str]) -> bool:
+    """Whether flac's options are to decode the whole file, and nothing else."""
+    told = {each for word in options for each in ([word] if word[:2] == "--" else word[1:] or "-")}
+    return bool(told & DECODE) and told <= DECODE | HARMLESS
 
 
 def _of_sph2pipe(words: list[str]) -> tuple[str, int | None] | None:

@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 from recipes.common.audio import load_samples
+from recipes.custom.kaldi import _unpacked
 
 RATE = 8_000
 
@@ -182,3 +183,23 @@ def test_a_broken_file_is_named_with_its_line(directory, prepare, name, capsys):
         write(directory, {name: lines})
     assert prepare("--from", directory) == 2
     assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("command", "file"),
+    [
+        ("flac -c -d -s a.flac", "a.flac"),
+        ("/usr/bin/flac -dcs a.flac", "a.flac"),
+        ("flac --decode --stdout --totally-silent a.flac", "a.flac"),
+        ("cat a.flac", "a.flac"),
+        ("flac -d -c -s --skip=0:10.0 --until=0:12.0 a.flac", None),
+        ("flac -dc --until=-0:05 a.flac", None),
+        ("flac -dc --delete-input-file a.flac", None),
+        ("flac -s a.flac", None),
+        ("flac -dc -", None),
+        ("cat -n a.flac", None),
+    ],
+)
+def test_a_command_that_does_more_than_unpack_has_to_be_run(command, file):
+    """A part of a recording is not the whole of it."""
+    assert _unpacked(command) == (None if file is None else (file, None))
