@@ -123,24 +123,26 @@ def _by_lists(utterances: Sequence[Utterance], lists: Mapping[str, Path]) -> dic
     """The split of each utterance, by its id, its recording's name or its speaker.
 
     Raises:
-        CorpusError: a line names nothing, or something that another names too.
+        CorpusError: a line names nothing, several things, or something that another names too.
     """
-    of_name: dict[str, set[str]] = {}
-    for utterance in utterances:
-        recording = utterance.audio
-        names = (utterance.id, str(recording), recording.name, recording.stem, utterance.speaker)
-        for name in names:
-            if name:
-                of_name.setdefault(name, set()).add(utterance.id)
+    of_name = _named_by_kind(utterances)
     given: dict[str, str] = {}
     for split, path in lists.items():
         for line in read_lines(path, CorpusError):
-            ids = of_name.get(line.text.strip())
-            if ids is None:
+            name = line.text.strip()
+            kinds = of_name.get(name)
+            if kinds is None:
                 raise CorpusError(
-                    f"{line.text.strip()!r} is no utterance, recording or speaker here",
+                    f"{name!r} is no utterance, recording or speaker here",
                     where=line.where,
                     remedy="mend or remove the line",
+                )
+            ids, *others = kinds.values()
+            if any(other != ids for other in others):
+                raise CorpusError(
+                    f"{name!r} is {' and '.join(kinds)}, of different utterances",
+                    where=line.where,
+                    remedy="give the ids of the utterances that are meant",
                 )
             if taken := next((i for i in sorted(ids) if given.get(i, split) != split), None):
                 raise CorpusError(
@@ -148,6 +150,22 @@ def _by_lists(utterances: Sequence[Utterance], lists: Mapping[str, Path]) -> dic
                 )
             given |= dict.fromkeys(ids, split)
     return {utterance.id: given.get(utterance.id, "train") for utterance in utterances}
+
+
+def _named_by_kind(utterances: Sequence[Utterance]) -> dict[str, dict[str, set[str]]]:
+    """For each name what bears it, in words, and the ids of the utterances of that."""
+    of_name: dict[str, dict[str, set[str]]] = {}
+    for utterance in utterances:
+        recording = utterance.audio
+        kinds = {
+            "an utterance": [utterance.id],
+            "a recording": [str(recording), recording.name, recording.stem],
+            "a speaker": [utterance.speaker],
+        }
+        for kind, names in kinds.items():
+            for name in filter(None, names):
+                of_name.setdefault(name, {}).setdefault(kind, set()).add(utterance.id)
+    return of_name
 
 
 def _divided(

@@ -126,6 +126,20 @@ def test_lists_name_speakers_utterances_or_recordings(tmp_path, line):
     assert {u.id for u in dev} == ({f"a-{n}" for n in range(10)} if line == "a" else {"a-3"})
 
 
+def test_a_name_of_several_things_is_refused_unless_they_are_the_same_utterances(tmp_path):
+    utterances, measure = corpus(["a", "b"])
+    path = tmp_path / "dev.txt"
+    path.write_text("b\n")
+    options = SplitOptions(None, AMOUNTS, {"dev": path})
+    of_b = [u for u in utterances if u.speaker == "b"]
+    alike = Utterance("a-10", Path("b.wav"), "GO", "a")
+    with pytest.raises(CorpusError, match=r"dev\.txt, line 1: 'b' is a speaker and a recording"):
+        split_up([*utterances, alike], {}, measure, options)
+    own = Utterance("b", Path("b.wav"), "GO", "b")
+    assert split_up([*utterances[:10], own], {}, measure, options).splits["dev"] == [own]
+    assert split_up(utterances, {}, measure, options).splits["dev"] == of_b
+
+
 def test_a_line_of_a_list_that_is_wrong_is_named(tmp_path):
     utterances, measure = corpus(["a", "b"])
     lists = {"dev": tmp_path / "dev.txt", "test": tmp_path / "test.txt"}
