@@ -136,6 +136,23 @@ def test_options_that_cannot_be_may_be_mended(toy, tmp_path, capsys):
     assert ablation(Commands(toy), tmp_path, plan % "model.network.hidden_size") == 0
 
 
+def test_data_of_another_corpus_are_refused_before_any_training(toy, tmp_path, capsys):
+    plan = "seeds: [0]\nfit: {trainer.max_epochs: 1}\nrows: {base: }\n"
+    assert ablation(Commands(toy), tmp_path, plan) == 0
+    more = plan.replace("base: ", "base: , more: {fit: {model.network.dropout: 0.5}}")
+    other = Commands(toy)
+    capsys.readouterr()
+    assert ablation(other, tmp_path, more, "--corpus", str(tmp_path / "other")) == 2
+    error = capsys.readouterr().err
+    assert f"prepared from {tmp_path}/corpus, and --corpus is now {tmp_path}/other" in error
+    assert other.done == []
+    # What an earlier version has begun does not say of which corpus it is.
+    (tmp_path / "root" / "data" / "as-it-comes" / "ablation-corpus.json").unlink()
+    on = Commands(toy)
+    assert ablation(on, tmp_path, more) == 0
+    assert steps(on) == {"fit": 1, "evaluate": 1}
+
+
 def test_an_error_rate_is_of_the_speech_as_it_is_once_all_is_evaluated(toy, tmp_path):
     """Not of a condition beside it, nor of what an evaluation has left that was ended."""
     plan = """

@@ -55,14 +55,14 @@ class Ablation:
         """Train what is not trained yet, one run after another; print the table.
 
         Raises:
-            ConfigError: the plan cannot be read, or a run was begun with other options.
+            ConfigError: the plan cannot be read, or a run was begun with other options or another
+                corpus.
             TrainingError: some runs failed; the others are done.
         """
         plan = read_plan(arguments.plan)
         root = arguments.root or recipe.paths.root / arguments.plan.stem
         every = jobs(plan, root, _places(arguments.set))
-        corpus = ("--corpus", str(arguments.corpus)) if arguments.corpus else ()
-        driver = Driver(self.command or in_a_process(recipe.name), corpus)
+        driver = Driver(self.command or in_a_process(recipe.name), arguments.corpus)
         chosen = [] if arguments.table else _chosen(every, arguments.only)
         for job in chosen:
             driver.check(job)

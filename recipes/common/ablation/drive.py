@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from recipes.common.data import tokens_path
 __all__ = ["Driver", "in_a_process", "result_of"]
 
 RESULTS, STATE, LOG = "ablation", "ablation.json", "log.txt"
+CORPUS = "ablation-corpus.json"  # beside a data folder's state, which earlier versions read whole
 
 Command = Callable[[Sequence[str], Path], int]
 
@@ -56,14 +58,14 @@ class Driver:
 
     Attributes:
         command: runs a command of the recipe, with a file for what it prints.
-        corpus: options of ``prepare`` that say where the corpus is.
+        corpus: of ``prepare``; None where the plan, or the recipe itself, says where it is.
     """
 
     command: Command
-    corpus: tuple[str, ...]
+    corpus: Path | None
 
     def check(self, job: Job) -> None:
-        """Refuse a run that was begun with other options.
+        """Refuse a run that was begun with other options, or data of another corpus.
 
         Raises:
             ConfigError: it was.
@@ -83,6 +85,28 @@ class Driver:
                     where=str(folder),
                     remedy="move it away to make it anew, or give the row another name",
                 )
+        if _is_prepared(job):
+            self._check_corpus(job.data)
+
+    @property
+    def _place(self) -> str | None:
+        """Where the corpus is, whatever the working directory."""
+        return None if self.corpus is None else os.path.abspath(self.corpus)
+
+    def _check_corpus(self, data: Path) -> None:
+        """Refuse data of another corpus; those of earlier versions do not say of which they are.
+
+        Raises:
+            ConfigError: they are.
+        """
+        before = _read(data / CORPUS).get("corpus", self._place)
+        if before != self._place:
+            raise ConfigError(
+                f"this was prepared from {before or 'no --corpus'}, and --corpus is now "
+                f"{self._place or 'not given'}",
+                where=str(data),
+                remedy="give the same --corpus, or another --root",
+            )
 
     def perform(self, job: Job) -> str | None:
         """Prepare, train and evaluate; returns what failed, if anything, and where it is told.
@@ -107,13 +131,14 @@ class Driver:
         return None
 
     def _prepare(self, job: Job) -> int:
-        done = job.data / STATE
-        if tokens_path(job.data).exists() and _read(done) == _plain(job.prepare):
+        if _is_prepared(job):
             return 0
-        words = ["prepare", *self.corpus, "--data", str(job.data), *arguments(job.prepare)]
+        corpus = () if self.corpus is None else ("--corpus", str(self.corpus))
+        words = ["prepare", *corpus, "--data", str(job.data), *arguments(job.prepare)]
         code = self.command(words, job.run / LOG)
         if not code:
-            write_text(done, json.dumps(_plain(job.prepare)) + "\n")
+            write_text(job.data / CORPUS, json.dumps({"corpus": self._place}) + "\n")
+            write_text(job.data / STATE, json.dumps(_plain(job.prepare)) + "\n")
         return code
 
     def _fit(self, job: Job) -> int:
@@ -143,6 +168,11 @@ class Driver:
         if not code:
             _write_state(job, trained=True, evaluated=True)
         return code
+
+
+def _is_prepared(job: Job) -> bool:
+    """Whether the data are there, by the same options."""
+    return tokens_path(job.data).exists() and _read(job.data / STATE) == _plain(job.prepare)
 
 
 def _is_trained(run: Path) -> bool:
