@@ -69,6 +69,7 @@ def named(entries: Sequence[Entry]) -> list[Entry]:
 def _fresh_names(entries: Sequence[Entry], taken: set[str]) -> Iterator[Entry]:
     stems = Counter(Path(entry.recording).stem for entry in entries)
     of_recording = Counter(entry.recording for entry in entries)
+    numbers: dict[str, int] = {}  # the last that a name has got
     for entry in entries:
         path = Path(entry.recording)
         name = path.stem
@@ -76,10 +77,11 @@ def _fresh_names(entries: Sequence[Entry], taken: set[str]) -> Iterator[Entry]:
             name = f"{path.parent.name}-{name}"
         if of_recording[entry.recording] > 1:
             name += f"-{round(1000 * entry.start):08d}"
-        free, number = name, 1
+        free, number = name, numbers.get(name, 1)
         while free in taken:
             number += 1
             free = f"{name}-{number}"
+        numbers[name] = number
         taken.add(free)
         yield replace(entry, id=free)
 
