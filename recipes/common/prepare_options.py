@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 
+from asr.types import ConfigError
 from recipes.common.normaliser import CASES, PUNCTUATION, QUOTES, TextOptions
 from recipes.common.recipe import Recipe
 from recipes.common.units.options import CMUDICT, ESPEAK, KINDS, NONE, OF_LEXICONS, UnitOptions
@@ -49,7 +50,6 @@ def add_text_options(part: ArgumentParser, recipe: Recipe) -> None:
         "--vocab-size",
         metavar="N",
         type=int,
-        default=units.vocab_size,
         help=f"of subwords, how many (default: {units.vocab_size})",
     )
     group.add_argument(
@@ -64,9 +64,7 @@ def add_text_options(part: ArgumentParser, recipe: Recipe) -> None:
         choices=(ESPEAK, NONE),
         help=f"what pronounces other words (default: {ESPEAK} with {CMUDICT}, else {NONE})",
     )
-    group.add_argument(
-        "--stress", choices=("drop", "keep"), default="drop", help="AH1 as AH (default: drop)"
-    )
+    group.add_argument("--stress", choices=("drop", "keep"), help="AH1 as AH (default: drop)")
     group.add_argument(
         "--words",
         metavar="FILE",
@@ -93,20 +91,21 @@ def chosen_units(recipe: Recipe, arguments: Namespace) -> UnitOptions | None:
     """
     if recipe.token_kind != "characters":
         return None
+    usual = UnitOptions()
     if arguments.units is None and recipe.units is not None:
         usual = recipe.units(arguments)
-        return replace(
-            usual,
-            lexicons=tuple(arguments.lexicon) or usual.lexicons,
-            g2p=arguments.g2p or usual.g2p,
-            stress=arguments.stress,
-            words=arguments.words or usual.words,
-        )
-    return UnitOptions(
-        arguments.units,
-        arguments.vocab_size,
-        tuple(arguments.lexicon),
-        arguments.g2p,
-        arguments.stress,
-        arguments.words,
+    options = replace(
+        usual,
+        kind=arguments.units or usual.kind,
+        vocab_size=usual.vocab_size if arguments.vocab_size is None else arguments.vocab_size,
+        lexicons=tuple(arguments.lexicon) or usual.lexicons,
+        g2p=arguments.g2p or usual.g2p,
+        stress=arguments.stress or usual.stress,
+        words=arguments.words or usual.words,
     )
+    for name, kind in (("vocab_size", "subwords"), ("stress", "phones")):
+        if getattr(arguments, name) is not None and options.kind != kind:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} is of {kind}", remedy=f"add --units {kind}"
+            )
+    return options

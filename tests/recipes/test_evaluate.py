@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -446,6 +447,37 @@ def test_phones_are_not_held_against_words(toy, pronounced, data, run, tmp_path,
     command = ["evaluate", "--data", str(data), "--run", str(run), *results]
     assert main(timit, command) == 2
     assert "the texts of toy are phones" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--output", "x.jsonl", "--nist"], "--output is one file, and --nist writes several"),
+        (["--noise", "noise"], "--noise without --conditions"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(evaluated, tmp_path, monkeypatch, options, told):
+    monkeypatch.chdir(tmp_path)
+    error = evaluated(*options, code=2)
+    assert told in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_texts_in_another_case_than_the_models_are_told(toy, tmp_path, capsys):
+    samples = Path("models/english/samples")
+    name, text = (samples / "samples.tsv").read_text().splitlines()[1].split("\t")[:2]
+    assert text.isupper()
+    for folder, said in (("lower", text.lower()), ("upper", text)):
+        utterance = Utterance("u", samples / name, said, None)
+        write_manifest(manifest_path(tmp_path / folder, "dev"), [utterance])
+    command = ["evaluate", "--bundle", "models/english", "--results", str(tmp_path / "results")]
+    assert main(toy.recipe(), [*command, "--data", str(tmp_path / "lower")]) == 0
+    told = capsys.readouterr().err
+    assert "the model writes upper case and the texts are lower case" in told
+    assert "prepare with --case upper" in told
+    assert main(toy.recipe(), [*command, "--data", str(tmp_path / "upper")]) == 0
+    assert "case" not in capsys.readouterr().err
 
 
 @pytest.fixture

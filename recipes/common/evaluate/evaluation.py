@@ -23,6 +23,7 @@ from recipes.common.corpus import split_note
 from recipes.common.data import manifest_path
 from recipes.common.evaluate.conditions import Condition, make_conditions
 from recipes.common.evaluate.costs import costs_of
+from recipes.common.evaluate.letter_case import case_warning
 from recipes.common.evaluate.no_words import hear_no_words
 from recipes.common.evaluate.recognition import recordings, require_room, row_of, score_cuts
 from recipes.common.evaluate.reports import write_conditions, write_no_words, write_reports
@@ -115,6 +116,14 @@ class EvaluateOptions:
                 f"--output is one file, and there are {len(self.splits)} splits",
                 remedy="give --results FOLDER, or one split",
             )
+        if self.output is not None and self.nist:
+            raise ConfigError(
+                "--output is one file, and --nist writes several", remedy="give --results FOLDER"
+            )
+        if self.noise is not None and not self.conditions:
+            raise ConfigError(
+                "--noise without --conditions", remedy="add --conditions noise, or leave it out"
+            )
 
 
 @dataclass(frozen=True)
@@ -193,6 +202,7 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> dict[str, Result]:
         title += ", chunks of {:g} ms, look-ahead {:g} ms".format(*options.chunks_ms)
     clean = {name: results[name] for name in splits}
     _print(recipe, options, scoring, clean, title, _note(recipe, options, splits))
+    _warn_of_case(recipe, scoring, clean)
     if conditions:
         _compare_conditions(recipe, scoring, parts, results, title)
         _no_words(options, recognizer, decoder, parts)
@@ -241,6 +251,14 @@ def _warn_of_training(data: Path | None, splits: Mapping[str, Sequence[Cut]]) ->
                 f"{name}, such as {known[0]} ({manifest_path(data, TRAIN)})",
                 file=sys.stderr,
             )
+
+
+def _warn_of_case(recipe: Recipe, scoring: Scoring, results: Mapping[str, Result]) -> None:
+    """Say where texts and model differ in the case of their letters."""
+    has_option = recipe.token_kind == "characters"
+    for name, result in results.items():
+        if told := case_warning(scoring.metric, result.scored, can_prepare=has_option):
+            print(f"warning: {name}: {told}", file=sys.stderr)
 
 
 def _check_picture(options: EvaluateOptions, splits: Mapping[str, Sequence[Cut]]) -> None:

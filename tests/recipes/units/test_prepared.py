@@ -28,13 +28,14 @@ class Corpus:
 
     def __init__(self, folder, texts):
         self.folder, self.data = folder, folder / "data"
-        path = folder / "noise.wav"
         rng = np.random.default_rng(0)
-        soundfile.write(path, 0.1 * rng.standard_normal(RATE // 2), RATE)
-        self.splits = {
-            split: [Utterance(f"{split}{i}", path, text, split) for i, text in enumerate(lines)]
-            for split, lines in texts.items()
-        }
+        self.splits = {}
+        for split, lines in texts.items():
+            path = folder / f"{split}.wav"
+            soundfile.write(path, 0.1 * rng.standard_normal(RATE // 2), RATE)
+            self.splits[split] = [
+                Utterance(f"{split}{i}", path, text, split) for i, text in enumerate(lines)
+            ]
 
     def prepare(self, *options, token_kind="characters"):
         recipe = Recipe("toy", "toy", lambda _, split: self.splits[split], token_kind, WER)
@@ -267,3 +268,20 @@ def least_size(corpus, form):
     """As many subwords as there are characters, a mark and the blank."""
     assert corpus.prepare("--punctuation", "dropped", *form) == 0
     return Tokenizer.load(tokens_path(corpus.data)).size + 1
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--vocab-size", "60"], "--vocab-size is of subwords (add --units subwords)"),
+        (["--stress", "keep"], "--stress is of phones (add --units phones)"),
+        (["--units", "subwords", "--stress", "drop"], "--stress is of phones"),
+        (["--vocab-size", "0"], "vocab_size is 0"),
+    ],
+)
+def test_options_of_other_units_are_refused(corpus, capsys, options, told):
+    assert corpus.prepare(*options) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+    assert not corpus.data.exists()
