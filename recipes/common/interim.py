@@ -26,8 +26,11 @@ def counted_within_epoch(trainer: pl.Trainer) -> Iterator[None]:
     Batches whose gradients waited for more are to be done again.
     """
     loop = trainer.fit_loop
-    epochs = (loop.epoch_progress.current, loop.epoch_progress.total)
-    batches = (loop.epoch_loop.batch_progress.current, loop.epoch_loop.batch_progress.total)
+    epochs: list[Any] = [loop.epoch_progress.current, loop.epoch_progress.total]
+    batches: list[Any] = [
+        loop.epoch_loop.batch_progress.current,
+        loop.epoch_loop.batch_progress.total,
+    ]
     before = [dict(vars(count)) for count in (*epochs, *batches)]
     waiting = batches[0].processed % trainer.accumulate_grad_batches
     for count in epochs:
@@ -102,7 +105,7 @@ class GoOn(Callback):
         batches are others now, by their size for one, begins anew.
         """
         loop = trainer.fit_loop
-        total = loop.epoch_loop.batch_progress.total
+        total: Any = loop.epoch_loop.batch_progress.total
         total.ready = total.completed = total.processed
         if trainer.datamodule.begins_anew:
             pl_module.print(

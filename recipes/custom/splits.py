@@ -157,7 +157,7 @@ def _named_by_kind(utterances: Sequence[Utterance]) -> dict[str, dict[str, set[s
     of_name: dict[str, dict[str, set[str]]] = {}
     for utterance in utterances:
         recording = utterance.audio
-        kinds = {
+        kinds: dict[str, list[str | None]] = {
             "an utterance": [utterance.id],
             "a recording": [str(recording), recording.name, recording.stem],
             "a speaker": [utterance.speaker],

@@ -71,7 +71,7 @@ class BothBatches:
 
     def __init__(self, *samplers):
         self.samplers = samplers
-        self.largest = samplers[0].largest
+        self.largest, self.digest = samplers[0].largest, samplers[0].digest
 
     def set_epoch(self, epoch):
         for sampler in self.samplers:

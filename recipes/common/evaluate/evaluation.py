@@ -244,7 +244,9 @@ def _no_words(
 
 def _warn_of_training(data: Path | None, splits: Mapping[str, Sequence[Cut]]) -> None:
     """Say which splits the model was trained on, in part: their error rates flatter it."""
-    for name, cuts in splits.items() if data is not None else ():
+    if data is None:
+        return
+    for name, cuts in splits.items():
         if name != TRAIN and (known := trained_utterances(data, cuts)):
             print(
                 f"warning: the model was trained on {len(known)} of the {len(cuts)} utterances of "

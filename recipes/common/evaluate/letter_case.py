@@ -27,7 +27,7 @@ def case_warning(metric: Metric, scored: Sequence[Scored], *, can_prepare: bool)
         return None
     errors = sum((each.errors for each in scored), ErrorCounts())
     folded = sum((metric.count(*map(str.casefold, pair)) for pair in texts), ErrorCounts())
-    if errors.rate - folded.rate < WORTH_TELLING:
+    if not errors.rate - folded.rate >= WORTH_TELLING:  # also where there are no words
         return None
     written, said = _case(pair[1] for pair in texts), _case(pair[0] for pair in texts)
     remedy = f": prepare with --case {written}" if can_prepare and written != MIXED else ""
