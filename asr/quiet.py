@@ -1,4 +1,4 @@
-"""What compiled code writes to C's standard error stream, kept from the terminal."""
+"""What compiled code writes to standard error, kept from the terminal."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from functools import cache
 from threading import Lock
 
-__all__ = ["quiet_c"]
+__all__ = ["quiet_c", "quiet_cpp"]
 
 NAME = "__stderrp" if sys.platform == "darwin" else "stderr"
+DESCRIPTOR = Lock()
 
 
 @contextmanager
@@ -32,6 +33,23 @@ def quiet_c() -> Iterator[None]:
         yield
     finally:
         stream.give_back()
+
+
+@contextmanager
+def quiet_cpp() -> Iterator[None]:
+    """Nothing on standard error meanwhile: C++ has a stream of its own, past Python's and C's.
+
+    Lines of other threads are lost too. By one thread at a time: a second would take the first
+    one's silence for what was there before.
+    """
+    with DESCRIPTOR, open(os.devnull, "w", encoding="utf-8") as nowhere:
+        kept = os.dup(2)
+        try:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 class _Stream:

@@ -20,7 +20,6 @@ MOST_LINKS = 1_000
 MPEG = ("MP3", "AAC")
 WITH_HEADER = [name for name in READ if name not in (*MPEG, "MP4", "WebM")]  # may follow others
 FLAC_BEGINS = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # with the head of STREAMINFO
-FLAC_BEGIN_BYTES = 8
 CONVERT = "convert it to WAV or FLAC, with ffmpeg for example"
 
 
@@ -70,7 +69,7 @@ def _links_at(data: Data, start: int, container: str) -> tuple[list[Link], int]:
         found, end = ogg_links(data, start)
         return [Link("OGG", link.parts) for link in found], end
     if container == "FLAC":
-        following = find(data, FLAC_BEGINS, start + 4, FLAC_BEGIN_BYTES)
+        following = find(data, FLAC_BEGINS, start + 4)
         end = len(data) if following < 0 else following
         has_tag = end == len(data) and data[max(end - 128, start) : end][:3] == b"TAG"  # ID3v1
         return [Link("FLAC", (memoryview(data)[start : end - 128 * has_tag],))], end

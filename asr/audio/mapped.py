@@ -15,6 +15,7 @@ __all__ = ["Data", "Walk", "find", "let_go", "mapped"]
 Data = bytes | bytearray | mmap.mmap
 
 STEP = 16 * 1024 * 1024  # bytes of a file that are looked through at a time
+OVERLAP = 64  # and as many of the next, where what is looked for may end
 
 
 @contextmanager
@@ -50,13 +51,13 @@ class Walk:
             self._passed = place
 
 
-def find(data: Data, wanted: re.Pattern[bytes], start: int, size: int) -> int:
-    """Where ``wanted``, of ``size`` bytes, is first from ``start`` on, or -1.
+def find(data: Data, wanted: re.Pattern[bytes], start: int) -> int:
+    """Where ``wanted``, of :data:`OVERLAP` bytes at most, is first from ``start`` on, or -1.
 
     Of a file, what was looked through is let go.
     """
     while start < len(data):
-        found = wanted.search(data, start, start + STEP + size - 1)
+        found = wanted.search(data, start, start + STEP + OVERLAP)
         if found:
             return found.start()
         let_go(data)

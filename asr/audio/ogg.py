@@ -219,7 +219,7 @@ def _stream(data: Data, first: Page) -> Stream:
 def _pages(data: Data, start: int) -> Iterator[Page]:
     """The pages from byte ``start``; what lies between them is none of theirs."""
     walk = Walk(data, start)
-    while (start := find(data, OGGS, start, 4)) >= 0:
+    while (start := find(data, OGGS, start)) >= 0:
         walk.at(start)
         if start + HEAD.size > len(data):
             yield Page(start, len(data), len(data) + 1, 0, -1, 0, 0)

@@ -112,7 +112,6 @@ class PcmStream:
         self._is_checked = True
 
     def _new_resampler(self) -> soxr.ResampleStream | None:
-        self._has_resampled = False
         old, new = self._rates
         return None if old == new else soxr.ResampleStream(old, new, 1, "float32", "HQ")
 
@@ -128,8 +127,7 @@ class PcmStream:
             self._resampler.resample_chunk(mono[start : start + size])
             for start in range(0, len(mono), size)
         ]
-        self._has_resampled = self._has_resampled or bool(parts)
-        if last and self._has_resampled:
+        if last:
             parts.append(self._resampler.resample_chunk(NOTHING, last=True))
         return np.concatenate([NOTHING, *parts])
 

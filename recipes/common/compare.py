@@ -25,7 +25,7 @@ from recipes.common.evaluate import Scoring
 from recipes.common.evaluate.totals import groups_of
 from recipes.common.metric import Metric
 
-__all__ = ["Comparison", "compare", "metric_of", "print_comparison"]
+__all__ = ["Comparison", "compare", "metric_of", "options_of", "print_comparison"]
 
 REMEDY = "give the file of rows (.jsonl) of an evaluation"
 SIGNIFICANT = 0.05
@@ -150,7 +150,7 @@ def metric_of(
     Raises:
         ConfigError: they were counted in a way that is none of ``scorings``.
     """
-    told = [_options(path) for path in results]
+    told = [options_of(path) for path in results]
     ways = {options.get("scoring") for options in told}
     way = ways.pop() if len(ways) == 1 else None
     if scorings and way is not None:
@@ -165,7 +165,7 @@ def metric_of(
     return replace(usual, name=names.pop()) if len(names) == 1 else usual
 
 
-def _options(result: Path) -> Mapping[str, Any]:
+def options_of(result: Path) -> Mapping[str, Any]:
     """The options of a result that stand beside it; none where they cannot be read."""
     try:
         options = json.loads(result.with_suffix(".json").read_text(encoding="utf-8"))["options"]

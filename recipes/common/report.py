@@ -10,9 +10,9 @@ from typing import Any
 
 from asr.plots import check_picture_path, draw_seeds, save_picture
 from asr.types import ConfigError
-from recipes.common.evaluate.present import result_in
 from recipes.common.export import best_checkpoint, bundle_from_checkpoint
 from recipes.common.outcomes import Seeds, by_seed, percent, read_outcome, wall_time
+from recipes.common.present import result_in
 from recipes.common.recipe import Recipe
 from recipes.common.record import read_record
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -152,25 +152,17 @@ class LiveCalls:
         """
         live = await self._plan(config, record)
         place.stream(len(live.jobs))
-        async with self._sources(live) as sources:  # all that may be refused is, before it starts
-            hearings = [self._open(live) for _ in live.jobs]
-            try:
-                await write_within(
-                    self._idle_seconds,
-                    listener,
-                    TranscribeStreamResponse(started=self._started(live)),
-                )
+        # All that may be refused is, before it starts.
+        async with self._sources(live) as sources:
+            with self._hearings(live, record) as hearings:
+                started = TranscribeStreamResponse(started=self._started(live))
+                await write_within(self._idle_seconds, listener, started)
                 feeding = asyncio.create_task(self._feed(live, upload, sources, hearings, record))
                 try:
                     await self._tell_all(live, hearings, listener)
                 finally:
                     feeding.cancel()
                     await asyncio.wait({feeding})
-            finally:
-                for hearing in hearings:
-                    self._streams.close(hearing)
-                    record.spent("batch", hearing.waited)
-                    record.spent("model", hearing.computed)
         if any(hearing.is_drained for hearing in hearings):
             raise Refusal(
                 grpc.StatusCode.UNAVAILABLE,
@@ -205,6 +197,18 @@ class LiveCalls:
             model.recognizer.seconds_per_frame,
             at_end=live.is_read_whole,
         )
+
+    @contextmanager
+    def _hearings(self, live: LivePlan, record: CallRecord) -> Iterator[list[Hearing]]:
+        """One for each channel, let go of at the end."""
+        hearings = [self._open(live) for _ in live.jobs]
+        try:
+            yield hearings
+        finally:
+            for hearing in hearings:
+                self._streams.close(hearing)
+                record.spent("batch", hearing.waited)
+                record.spent("model", hearing.computed)
 
     def _open(self, live: LivePlan) -> Hearing:
         recognizer, stop = live.plan.model.recognizer, Stop()

@@ -20,9 +20,7 @@ DOORS = {  # by the beginning of the path; the first that fits
 }
 OTHER = "other"
 GONE = 499  # the client did not wait for the answer
-# Codes of closing that get a series of their own: ours, and those of browsers. A client may choose
-# among thousands.
-CLOSINGS = {1000, 1001, 1005, 1006, 1008, 1009, 1011, 1012, 1013}
+LAST_CODE = 1015  # of closing, that the protocol knows (RFC 6455); clients choose among thousands
 
 # Seconds from a refusal to a session of hours.
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 300, 1800, 14_400)
@@ -94,4 +92,4 @@ class GatewayMetrics:
 
 
 def _told(status: int) -> str:
-    return str(status) if status < 1000 or status in CLOSINGS else OTHER
+    return str(status) if status <= LAST_CODE else OTHER

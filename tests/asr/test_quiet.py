@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from asr.quiet import NAME, quiet_c
+from asr.quiet import NAME, quiet_c, quiet_cpp
 
 try:
     C = ctypes.CDLL(None)
@@ -44,6 +44,22 @@ def test_threads_may_be_within_at_once(capfd):
     inner.__exit__(None, None, None)
     write_in_c("none is\n")
     assert capfd.readouterr().err == "none is\n"
+
+
+def test_of_cpp_nothing_is_heard_by_whichever_thread(capfd):
+    threads = [Thread(target=quietly, args=(index,)) for index in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "after\n"
+
+
+def quietly(index: int) -> None:
+    for _ in range(20):
+        with quiet_cpp():
+            os.write(2, b"%d\n" % index)
 
 
 def test_it_ends_with_an_error(capfd):

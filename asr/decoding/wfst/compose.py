@@ -8,13 +8,10 @@ them neither could be determinised; T lets them pass without a frame.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Lock
 from typing import Any
 
 from asr.decoding.lexicon import Lexicon
@@ -23,6 +20,7 @@ from asr.decoding.wfst.pronunciations import disambiguated
 from asr.lm.arpa import write_arpa
 from asr.lm.model import LanguageModel
 from asr.lm.ngrams import BEGIN, END, Ngrams
+from asr.quiet import quiet_cpp
 from asr.tokens import BLANK_ID
 from asr.types import GraphError
 
@@ -32,7 +30,6 @@ NOTHING = 0
 # How far weights may differ and count as equal: more than the rounding of float32 sums, less than
 # what changes a score. The tools' own 1/1024 changes scores in the third digit.
 DELTA = 1e-5
-QUIET = Lock()
 
 
 def compose_graph(ngrams: Ngrams, lexicon: Lexicon, vocab_size: int) -> Any:
@@ -151,7 +148,7 @@ def grammar(ngrams: Ngrams, back_off: int) -> Any:
         write_arpa(replace(ngrams, vocabulary=tuple(names)), folder / "lm.arpa")
         lines = "".join(f"{symbol} {label}\n" for symbol, label in table)
         (folder / "words.txt").write_text(lines, encoding="utf-8")
-        with _quiet():
+        with quiet_cpp():
             kaldi("kaldilm").arpa2fst(
                 str(folder / "lm.arpa"),
                 str(folder / "G.fst"),
@@ -159,19 +156,3 @@ def grammar(ngrams: Ngrams, back_off: int) -> Any:
                 read_symbol_table=str(folder / "words.txt"),
             )
         return kaldi("kaldifst").StdVectorFst.read(str(folder / "G.fst"))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Nothing on stderr, where C++ writes how far it is, past Python's stream and C's.
-
-    By one thread at a time: a second would take the first one's silence for what was there before.
-    """
-    with QUIET, open(os.devnull, "w", encoding="utf-8") as nowhere:
-        kept = os.dup(2)
-        try:
-            os.dup2(nowhere.fileno(), 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)

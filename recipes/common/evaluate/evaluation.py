@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,10 +20,8 @@ from asr.plots import check_picture_path, draw_reliability, save_picture
 from asr.recognizer import Recognizer
 from asr.types import ConfigError
 from recipes.common.corpus import split_note
-from recipes.common.data import manifest_path
 from recipes.common.evaluate.conditions import Condition, make_conditions
 from recipes.common.evaluate.costs import costs_of
-from recipes.common.evaluate.letter_case import case_warning
 from recipes.common.evaluate.no_words import hear_no_words
 from recipes.common.evaluate.recognition import recordings, require_room, row_of, score_cuts
 from recipes.common.evaluate.reports import write_conditions, write_no_words, write_reports
@@ -47,15 +45,14 @@ from recipes.common.evaluate.tables import (
 )
 from recipes.common.evaluate.totals import Totals, reliability_of, total_scores
 from recipes.common.evaluate.units import choose_scoring
+from recipes.common.evaluate.warn import case_warning, training_warnings
 from recipes.common.export import LanguageFiles
 from recipes.common.normaliser import TextOptions
 from recipes.common.recipe import Recipe
 from recipes.common.speakers import fit_speakers
-from recipes.common.trained_on import trained_utterances
 
 __all__ = ["EvaluateOptions", "Result", "evaluate"]
 
-TRAIN = "train"  # the split that nobody takes for a test
 BEST = "best"  # the checkpoint that is meant unless another is named
 ROUNDED = ("int8", "onnx-int8")  # backends that compute other results
 
@@ -181,7 +178,8 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> dict[str, Result]:
     splits = find_splits(recipe, options.splits, options.data, options.corpus, form)
     scoring = choose_scoring(recipe, recognizer, options.decoder, splits)
     check_fields(options.by, splits)
-    _warn_of_training(options.trained_on, splits)
+    if options.trained_on is not None:
+        _warn(training_warnings(options.trained_on, splits))
     conditions = make_conditions(options.conditions, recognizer.sample_rate, options.noise)
     _check_picture(options, splits)
     parts: list[_Part] = []
@@ -202,7 +200,7 @@ def evaluate(recipe: Recipe, options: EvaluateOptions) -> dict[str, Result]:
         title += ", chunks of {:g} ms, look-ahead {:g} ms".format(*options.chunks_ms)
     clean = {name: results[name] for name in splits}
     _print(recipe, options, scoring, clean, title, _note(recipe, options, splits))
-    _warn_of_case(recipe, scoring, clean)
+    _warn(_of_case(recipe, scoring, clean))
     if conditions:
         _compare_conditions(recipe, scoring, parts, results, title)
         _no_words(options, recognizer, decoder, parts)
@@ -242,25 +240,17 @@ def _no_words(
         write_no_words(files, heard)
 
 
-def _warn_of_training(data: Path | None, splits: Mapping[str, Sequence[Cut]]) -> None:
-    """Say which splits the model was trained on, in part: their error rates flatter it."""
-    if data is None:
-        return
-    for name, cuts in splits.items():
-        if name != TRAIN and (known := trained_utterances(data, cuts)):
-            print(
-                f"warning: the model was trained on {len(known)} of the {len(cuts)} utterances of "
-                f"{name}, such as {known[0]} ({manifest_path(data, TRAIN)})",
-                file=sys.stderr,
-            )
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
-def _warn_of_case(recipe: Recipe, scoring: Scoring, results: Mapping[str, Result]) -> None:
-    """Say where texts and model differ in the case of their letters."""
+def _of_case(recipe: Recipe, scoring: Scoring, results: Mapping[str, Result]) -> Iterator[str]:
+    """Where texts and model differ in the case of their letters."""
     has_option = recipe.token_kind == "characters"
     for name, result in results.items():
         if told := case_warning(scoring.metric, result.scored, can_prepare=has_option):
-            print(f"warning: {name}: {told}", file=sys.stderr)
+            yield f"{name}: {told}"
 
 
 def _check_picture(options: EvaluateOptions, splits: Mapping[str, Sequence[Cut]]) -> None:

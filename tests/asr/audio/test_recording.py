@@ -163,5 +163,5 @@ def test_what_is_looked_for_is_found_across_steps(monkeypatch, tmp_path, step):
     with mapped.mapped(path) as data:
         for wanted in (b"abd", b"b", b"dabc", b"xyz"):
             for start in range(len(data) + 2):
-                found = mapped.find(data, re.compile(wanted), start, len(wanted))
+                found = mapped.find(data, re.compile(wanted), start)
                 assert found == data.find(wanted, start)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from asr.types import ConfigError
+from recipes.common.compare import options_of
 from recipes.common.export import CHECKPOINTS, progress_of, read_checkpoint
 
 __all__ = ["result_in"]
@@ -57,7 +57,7 @@ def _numbered(rows: Path) -> list[Path]:
 
 def _is_present(run: Path, rows: Path) -> bool:
     """Whether a result is of a checkpoint as it is now; also where nothing tells otherwise."""
-    options = _options(rows)
+    options = options_of(rows)
     told = options.get("metadata")
     checkpoint = run / CHECKPOINTS / Path(str(options.get("model"))).name
     if not isinstance(told, Mapping) or not checkpoint.is_file():
@@ -68,13 +68,4 @@ def _is_present(run: Path, rows: Path) -> bool:
 
 def _how(rows: Path) -> dict[str, Any]:
     """The options of a result beside those of its model."""
-    return {name: value for name, value in _options(rows).items() if name not in OF_THE_MODEL}
-
-
-def _options(rows: Path) -> dict[str, Any]:
-    """The options of a result; none where they cannot be read."""
-    try:
-        options = json.loads(rows.with_suffix(".json").read_text(encoding="utf-8"))["options"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return {}
-    return options if isinstance(options, dict) else {}
+    return {name: value for name, value in options_of(rows).items() if name not in OF_THE_MODEL}

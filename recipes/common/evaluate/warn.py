@@ -1,17 +1,34 @@
-"""Whether an error rate is one of upper and lower case alone."""
+"""What makes an error rate mislead: speech of training, and letters of another case."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from lhotse.cut import Cut
 
 from asr.scoring import ErrorCounts
+from recipes.common.data import manifest_path
 from recipes.common.evaluate.scored import Scored
 from recipes.common.metric import Metric
+from recipes.common.trained_on import trained_utterances
 
-__all__ = ["case_warning"]
+__all__ = ["case_warning", "training_warnings"]
 
+TRAIN = "train"  # the split that nobody takes for a test
 WORTH_TELLING = 0.1  # of the error rate
 UPPER, LOWER, MIXED = "upper", "lower", "mixed"
+
+
+def training_warnings(data: Path, splits: Mapping[str, Sequence[Cut]]) -> list[str]:
+    """Which splits the model was trained on, in part; ``data`` is the folder that it knows."""
+    known = {name: trained_utterances(data, cuts) for name, cuts in splits.items() if name != TRAIN}
+    return [
+        f"the model was trained on {len(ids)} of the {len(splits[name])} utterances of {name}, "
+        f"such as {ids[0]} ({manifest_path(data, TRAIN)})"
+        for name, ids in known.items()
+        if ids
+    ]
 
 
 def case_warning(metric: Metric, scored: Sequence[Scored], *, can_prepare: bool) -> str | None:
