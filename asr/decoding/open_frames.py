@@ -12,8 +12,8 @@ from asr.tokens import BLANK_ID
 
 __all__ = ["OpenFrames"]
 
-# A path of any other probability is better than one through a frame that is impossible, and a
-# window of frames has some path.
+# A path of any other probability is better than one through a frame that is impossible, and
+# a window of frames has some path, if it has enough of them.
 IMPOSSIBLE = np.float32(-1e30)
 EDGE = 16  # frames that a stretch of blanks keeps at either end
 
@@ -36,9 +36,9 @@ class OpenFrames:
         self._quiet = 0.0  # the sum of silence over those
 
     def add(self, frames: NDArray[np.float32]) -> None:
-        """Take the next frames, which stay as they are."""
+        """Take the next frames, which are copied."""
         if len(frames):
-            self._rows.append(frames)
+            self._rows.append(np.maximum(frames, IMPOSSIBLE))
             self._numbers.append(np.arange(self._frame, self._frame + len(frames)))
             self._frame += len(frames)
 
@@ -47,8 +47,7 @@ class OpenFrames:
         if len(self._rows) > 1:
             self._rows = [np.concatenate(self._rows)]
             self._numbers = [np.concatenate(self._numbers)]
-        rows = self._rows[0] if self._rows else self._none
-        return np.maximum(rows, IMPOSSIBLE) if self._gone else rows
+        return self._rows[0] if self._rows else self._none
 
     def before(self, frame: int) -> int:
         """How many rows are before that frame."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from math import exp, fsum, isqrt, log
+from math import exp, fsum, inf, isqrt, log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,9 +72,9 @@ def best_alignment(
     """The most probable path of ``log_probs (T, V)`` that spells ``labels`` (S,), as spans.
 
     Viterbi over the labels with a blank around each (Graves et al. 2006, section 4.1, with the
-    maximum in place of the sum). There must be a path: frames for all labels and repeats. With a
-    ``separator``, the path may have more of these, which :func:`squeeze` takes away. ``follows``:
-    the labels come behind another, which is no separator.
+    maximum in place of the sum). Empty if there is none: too few frames for all labels and repeats,
+    or none that is possible. With a ``separator``, the path may have more of these, which
+    :func:`squeeze` takes away. ``follows``: the labels come behind another, which is no separator.
 
     Raises:
         StoppedError: asked for by ``stop``.
@@ -110,6 +110,8 @@ def best_alignment(
         score = advance_scores(chunk, apart, states, skip, befores.pop(), came_by)
         if state < 0:
             state = len(states) - 1 if score[-1] >= score[-2] else len(states) - 2
+            if score[state] == -inf:
+                return []
         state = trace_path(came_by, path[t : t + length], state)
     return list(zip(*read_spans(frames, apart, states, path, follows).tolist(), strict=True))
 

@@ -9,7 +9,7 @@ their frames. An utterance decoded at once is a stream of one piece.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
@@ -28,7 +28,7 @@ from asr.types import DecodingError, Hypothesis
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["BLOCK", "GUARD", "BlockStream", "cut_between"]
+__all__ = ["BLOCK", "GUARD", "BlockStream", "cut_between", "fitted"]
 
 BLOCK = 256  # frames
 AHEAD = 64  # frames behind those that go, which tell where these end
@@ -36,6 +36,7 @@ GUARD = 8  # frames before a token was first said that its alignment may use
 MOST = MAX_OPEN + BLOCK  # rows kept in any case, also where a word went on for longer
 
 Search = TypeVar("Search", bound=RunningSearch)
+Found = TypeVar("Found")
 
 
 class BlockStream(ABC, Generic[Search]):
@@ -158,17 +159,26 @@ class BlockStream(ABC, Generic[Search]):
         path = self._path
         if path is not None and not (path.possible and path.restrict(leader.settled())):
             self._path = path = None
+        self._open.shorten()
+        least = self._open.before(self._frame) - MOST  # rows that go in any case
+        if path is not None and self._limit([path], leader) < least:
+            # They have differed for so long that only one can go on: the better one.
+            if path.best_rank > leader.best_rank:
+                leader = self._main = path
+            self._path = path = None
         settled = leader.settled()
         searches = [leader] if path is None else [leader, path]
-        oldest = min(search.oldest_open(len(settled)) for search in searches)
-        self._open.shorten()
-        limit = self._open.before(oldest - GUARD)
-        limit = max(limit, self._open.before(self._frame) - MOST)
+        limit = max(least, self._limit(searches, leader))
         near = max(len(settled), leader.said_by(self._open.frame_at(limit + AHEAD)))
         count, end = self._say(leader, len(settled), near, limit)
         for search in searches:
             search.forget(count)
         self._open.drop(end)
+
+    def _limit(self, searches: Sequence[Search], leader: Search) -> int:
+        """How many rows come before all that these say beyond what ``leader`` has settled."""
+        count = len(leader.settled())
+        return self._open.before(min(each.oldest_open(count) for each in searches) - GUARD)
 
     @abstractmethod
     def _advance(self, search: Search, frames: NDArray[np.floating], *, ends: bool) -> list[Scored]:
@@ -193,6 +203,22 @@ class BlockStream(ABC, Generic[Search]):
 
         Returns how many these are, and how many rows may go.
         """
+
+
+def fitted(
+    find: Callable[[NDArray[np.float32]], list[Found]], rows: NDArray[np.float32], tokens: int
+) -> tuple[list[Found], int]:
+    """The path that ``find`` finds for so many ``tokens`` at most in ``rows (R, V)``, and in how
+    many frames each row was given.
+
+    That is one, unless tokens said for good have taken rows that those behind them need: several
+    then share a row, and none is lost.
+    """
+    times, found = 1, find(rows)
+    while not found and 0 < len(rows) * times <= 2 * tokens:  # each with a blank behind it
+        times *= 2
+        found = find(np.repeat(rows, times, axis=0))
+    return found, times
 
 
 def cut_between(before: int, after: int | None, limit: int) -> int:

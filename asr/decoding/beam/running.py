@@ -49,6 +49,11 @@ class RunningSearch:
         return int(self.beam["rank"][: self.size].argmax())
 
     @property
+    def best_rank(self) -> float:
+        """The score of the best prefix."""
+        return float(self.beam["rank"][: self.size].max())
+
+    @property
     def best_row(self) -> int:
         """The row of the best prefix."""
         return int(self.beam["row"][self.best_slot])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.decoding.beam.best_path import Scored, with_best_path
-from asr.decoding.beam.blocks import GUARD, BlockStream, cut_between
+from asr.decoding.beam.blocks import GUARD, BlockStream, cut_between, fitted
 from asr.decoding.beam.running import Labels, RunningSearch, begins_with
 from asr.decoding.beam.scoring import NO_LM
 from asr.decoding.beam.search import compact, search
@@ -20,7 +20,7 @@ from asr.decoding.spans import Span, best_alignment, highest, quiet_tokens, spel
 from asr.decoding.stability import BEAM, LANGUAGE
 from asr.decoding.stopping import Stop, StoppedError
 from asr.decoding.stream import Partial
-from asr.tokens import Tokenizer
+from asr.tokens import Tokenizer, min_frames
 from asr.types import Hypothesis
 
 if TYPE_CHECKING:
@@ -162,14 +162,23 @@ class TokenStream(BlockStream[TokenSearch]):
         highest log-probability in each."""
         frames = self._open.all()[:rows]
         follows = bool(self._said) and self._separator is not None
-        spans = best_alignment(frames, labels, self._stop, self._separator, follows=follows)
+
+        def find(rows: NDArray[np.float32]) -> list[Span]:
+            return best_alignment(rows, labels, self._stop, self._separator, follows=follows)
+
+        spans, times = fitted(find, frames, len(labels))
+        spans = [(k, start // times, -(-end // times)) for k, start, end in spans]
         return spans, highest(frames, spans)
 
     def _say(self, leader: TokenSearch, settled: int, near: int, limit: int) -> tuple[int, int]:
         best, rows = leader.spell(leader.best_row), None
         if near < len(best):
             rows = self._open.before(leader.first_said(near) + GUARD)
-        best = self._unended(best[:near])
+            if rows >= min_frames(best[:near]):
+                best = best[:near]
+            else:  # they were put later than they were first said
+                rows = None
+        best = self._unended(best)
         spans, peaks = self._aligned(best, rows)
         count = sum(end <= limit for _, _, end in spans[:settled])
         while count and best[count - 1] == self._separator:

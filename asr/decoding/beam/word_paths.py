@@ -47,9 +47,10 @@ def best_word_path(
     """The most probable path of ``log_probs (T, V)`` that says ``words``, each in one of its ways.
 
     A word without ways is unknown: any tokens but ``silences``, one or more. Silences may stand
-    at the ends and between words; with ``separated`` one has to stand between two. There must be
-    such a path. What is given are the words' tokens, and the separators between words, and with
-    ``follows`` and ``goes_on``, which tell of words before and after these, those there.
+    at the ends and between words; with ``separated`` one has to stand between two. What is given
+    are the words' tokens, and the separators between words, and with ``follows`` and ``goes_on``,
+    which tell of words before and after these, those there. Empty if there is no such path: too few
+    frames, or none that is possible.
 
     Raises:
         StoppedError: asked for by ``stop``.
@@ -60,6 +61,8 @@ def best_word_path(
     machine.add_words(words, follows=follows)
     frames = np.ascontiguousarray(log_probs, dtype=np.float32)
     path = _trace(frames, machine, stop)
+    if not len(path):
+        return []
     found = _read(frames, path, machine, follows=follows)
     return found if goes_on or found[-1].word != GAP else found[:-1]
 
@@ -126,7 +129,7 @@ class _Machine:
 
 
 def _trace(frames: NDArray[np.float32], machine: _Machine, stop: Stop) -> NDArray[np.int64]:
-    """The state of each frame, ``(T,)``."""
+    """The state of each frame, ``(T,)``; empty if there is no path."""
     T = len(frames)
     begins = np.cumsum([0, *map(len, machine.before)])
     before = np.array([b for states in machine.before for b in states], dtype=np.int64)
@@ -149,6 +152,8 @@ def _trace(frames: NDArray[np.float32], machine: _Machine, stop: Stop) -> NDArra
         score = _advance(chunk, tokens, begins, before, befores.pop(), came_from)
         if state < 0:
             state = max(machine.ends, key=lambda end: score[end])
+            if score[state] == -np.inf:
+                return path[:0]
         for row in range(len(chunk) - 1, -1, -1):
             path[t + row] = state
             state = int(came_from[row, state])

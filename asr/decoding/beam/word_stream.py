@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.decoding.beam.best_path import Scored, with_best_path
-from asr.decoding.beam.blocks import GUARD, BlockStream, cut_between
+from asr.decoding.beam.blocks import GUARD, BlockStream, cut_between, fitted
 from asr.decoding.beam.running import Labels, RunningSearch, begins_with
 from asr.decoding.beam.tables import Records
 from asr.decoding.beam.tree import ROOT
@@ -217,16 +217,33 @@ class WordStream(BlockStream[WordSearch]):
 
     def _aligned(self, words: Labels, rows: NDArray[np.float32], *, goes_on: bool) -> list[Said]:
         """The best path through ``rows`` that says ``words``; see :func:`best_word_path`."""
+        said = self._ways(words)
+
+        def find(rows: NDArray[np.float32]) -> list[Said]:
+            return best_word_path(
+                rows,
+                said,
+                self._between,
+                separated=self._separated,
+                stop=self._stop,
+                follows=bool(self._said) and self._said.ids[-1] not in self._between,
+                goes_on=goes_on,
+            )
+
+        most = sum(1 + max(map(len, each), default=1) for each in said)  # with one between words
+        path, times = fitted(find, rows, most)
+        return [
+            each._replace(start=each.start // times, end=-(-each.end // times)) for each in path
+        ]
+
+    def _ways(self, words: Labels) -> list[Sequence[Labels]]:
+        """The ways to say each; unknown words have none."""
         _, ways = self._language.spoken
-        return best_word_path(
-            rows,
-            [ways[word] if word < len(ways) else () for word in words],
-            self._between,
-            separated=self._separated,
-            stop=self._stop,
-            follows=bool(self._said) and self._said.ids[-1] not in self._between,
-            goes_on=goes_on,
-        )
+        return [ways[word] if word < len(ways) else () for word in words]
+
+    def _least_frames(self, words: Labels) -> int:
+        """They do not fit in fewer."""
+        return sum(min(map(len, each), default=1) for each in self._ways(words))
 
     def _timed(
         self, words: Labels, path: Sequence[Said], tokens: Sequence[TimedToken]
@@ -248,10 +265,12 @@ class WordStream(BlockStream[WordSearch]):
         return UNKNOWN if self._tokenizer.kind == "phones" else self._tokenizer.decode(tokens)
 
     def _say(self, leader: WordSearch, settled: int, near: int, limit: int) -> tuple[int, int]:
-        best = leader.spell(leader.best_row)[:near]
+        best, rows = leader.spell(leader.best_row), self._open.all()
         # The history ended where something else began.
-        rows = self._open.before(leader.first_said(near) + GUARD)
-        path = self._aligned(best, self._open.all()[:rows], goes_on=True)
+        window = self._open.before(leader.first_said(near) + GUARD)
+        if window >= self._least_frames(best[:near]):  # else they were put later than they ended
+            best, rows = best[:near], rows[:window]
+        path = self._aligned(best, rows, goes_on=True)
         ends = [max(each.end for each in path if each.word == n) for n in range(settled)]
         count = sum(end <= limit for end in ends)
         # With the separator behind the last of these words.

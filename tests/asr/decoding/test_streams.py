@@ -293,6 +293,50 @@ def test_words_of_a_long_utterance_are_those_of_its_best_path_in_time(number):
     assert " ".join(word.text for word in best.timed_words()) == best.text
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_no_text_is_lost_where_a_phrase_wants_a_token_in_every_frame(seed):
+    """What is said for good takes its frames away from the rest, which needs nearly all of them."""
+    log_probs = torch.randn(600, 5, generator=torch.manual_seed(seed)).log_softmax(-1)
+    decoder = beam(LETTERS, phrases=[Phrase("a", 20.0)], beam_width=16, nbest=1)
+    partials, [best] = pushed(decoder, log_probs, [64] * 9)
+    assert best.text.startswith(partials[-1].stable)
+    # The bonus counts the phrase: 20 for each token of each of the words.
+    assert len(best.text.split()) == pytest.approx(best.bonus_score / 20, abs=1)
+    starts = [token.start for token in best.tokens]
+    assert starts == sorted(starts)
+
+
+@pytest.mark.parametrize("frames", [1400, 1600, 3000])
+def test_a_best_path_that_never_agrees_with_the_beam_keeps_its_text(frames):
+    """The only prefix of the beam says nothing, as a word costs too much at once."""
+    log_probs = torch.full((frames, 5), -4.0)
+    log_probs[:, 0], log_probs[::2, 2], log_probs[1::2, 3] = 0.0, 0.1, 0.1
+    decoder = beam(LETTERS, beam_width=1, nbest=1, word_score=-5.0)
+    [[best]] = decoder.decode(log_probs.log_softmax(-1)[None], torch.tensor([frames]))
+    assert best.text == "ab" * (frames // 2)
+    assert [token.start for token in best.tokens] == pytest.approx(
+        [frame * SECONDS for frame in range(frames)]
+    )
+
+
+@pytest.mark.parametrize("threshold", [None, 20.0])
+def test_what_is_impossible_decodes_as_what_is_nearly_so(threshold):
+    """Frames of one token each, where any other has no probability at all, or next to none."""
+    tokenizer = Tokenizer(["<blank>", "a", "b", "c", "sil"], kind="phones")
+    ways = {"a": ((1,), (1, 2)), "ab": ((1, 2),), "b": ((2,),), "c": ((3, 3), (3,))}
+    language = Language(tokenizer, None, Lexicon(ways, None, (4,)))
+    decoder = beam(tokenizer, language, beam_width=16, nbest=1, beam_threshold=threshold)
+    for seed in range(20):
+        said = torch.randint(5, (300,), generator=torch.manual_seed(seed))
+        log_probs = torch.full((300, 5), -math.inf)
+        log_probs[range(300), said] = 0.0
+        found = [
+            decoder.decode(values[None], torch.tensor([300]))[0][0].text
+            for values in (log_probs, log_probs.clamp(min=-1e4))
+        ]
+        assert found[0] == found[1] != ""
+
+
 @pytest.mark.parametrize("number", [0, 8])
 def test_no_frame_is_aligned_more_than_a_few_times(number, monkeypatch):
     """3000 frames at random, of which little is settled before it is too old."""
