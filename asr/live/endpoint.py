@@ -26,6 +26,7 @@ Reason = Literal["rule1", "rule2", "rule3", "forced", "finished"]
 LONGEST_SECONDS = 600.0  # that an option may ask for
 LONGEST_UTTERANCE = 60.0  # a longer segment than that is never waited for
 GRACE_SECONDS = 2.0  # for which a segment that is too long may wait for a place between words
+PAUSE_SECONDS = 0.2  # that is such a place at first; then less and less, down to one frame
 RISE_DB = 6.0  # a second, of the noise floor: slower than speech is loud without a dip
 LOWEST_DB = -90.0  # of the noise floor; 16 bits hold nothing below
 
@@ -75,7 +76,9 @@ class EndpointOptions:
     Attributes:
         rule1: silence with nothing said. Nothing is answered for such a segment.
         rule2: silence after words.
-        rule3: the segment is too long; it ends between words if a place is found within 2 s.
+        rule3: the segment is too long; it ends at a space or in a pause if there is one within 2 s.
+            The pause is to have 0.2 s at first, as sounds like P and T begin with silence as well,
+            and the less the longer the segment waits.
         speech_margin_db: a frame this much louder than the noise is no silence, whatever the
             network says: a vowel is drawn out, or someone hesitates. Infinite: the network decides
             alone.
@@ -158,7 +161,7 @@ class Endpointer:
             self.frames += 1
             self.has_words |= not is_quiet[frame]
             self._trailing = self._trailing + 1 if is_quiet[frame] and not is_loud else 0
-            reason = self._reason(is_between=bool(is_space[frame]) or self._trailing > 0)
+            reason = self._reason(is_space=bool(is_space[frame]))
             if reason is not None:
                 endpoint = Endpoint(frame + 1, reason, self.has_words)
                 self.restart()
@@ -171,14 +174,17 @@ class Endpointer:
         self._floor = min(level, self._floor + RISE_DB * self._seconds)
         return level > self._floor + self.options.speech_margin_db
 
-    def _reason(self, is_between: bool) -> Reason | None:
+    def _reason(self, is_space: bool) -> Reason | None:
         if self._holds(self.options.rule2):
             return "rule2"
         if self._holds(self.options.rule1):
             return "rule1"
         if self._holds(self.options.rule3):
-            longest = self.options.rule3.min_utterance_length + GRACE_SECONDS
-            if is_between or self._time(self.frames) >= longest:
+            late = self._time(self.frames) - self.options.rule3.min_utterance_length
+            pause = PAUSE_SECONDS * (1.0 - late / GRACE_SECONDS)
+            if is_space or (self._trailing and self._time(self._trailing) >= pause):
+                return "rule3"
+            if late >= GRACE_SECONDS:
                 return "rule3"
         return None
 

@@ -79,8 +79,19 @@ def test_noise_that_begins_and_stays_does_not_keep_a_segment_open():
         ([(LETTER, SPEECH, 30.0)], 22.0),  # no place between words: 2 s of grace
         ([(LETTER, SPEECH, 20.4), (SPACE, SPEECH, 0.04), (LETTER, SPEECH, 5.0)], 20.44),
         ([(LETTER, SPEECH, 19.6), (BLANK, NOISE, 0.8), (LETTER, SPEECH, 5.0)], 20.0),
+        (
+            [
+                (LETTER, SPEECH, 20.2),
+                (BLANK, NOISE, 0.08),
+                (LETTER, SPEECH, 0.6),
+                (BLANK, NOISE, 0.2),
+                (LETTER, SPEECH, 5.0),
+            ],
+            21.0,  # where 0.1 s are enough
+        ),
+        ([(LETTER, SPEECH, 21.8), (BLANK, NOISE, 0.04), (LETTER, SPEECH, 5.0)], 21.84),
     ],
-    ids=["endless", "a space", "a pause"],
+    ids=["endless", "a space", "a pause", "within a word, then a pause", "late, a short one"],
 )
 def test_what_is_too_long_ends_between_words(parts, expected):
     assert endpoints(EndpointOptions(), *frames(*parts))[0] == (expected, "rule3")
