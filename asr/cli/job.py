@@ -18,13 +18,13 @@ from asr.cli.writers import Outcome, Result, ResultWriter
 from asr.files.find import Source, find_audio
 from asr.files.read import is_pipe
 from asr.files.write import Guard, write_text
-from asr.jobs.manifest import open_manifest
+from asr.jobs.manifest import check_others, open_manifest
 from asr.types import AsrError, ConfigError
 
 __all__ = ["run_job"]
 
 FILES_AT_ONCE = 500  # whose lengths are looked at before the first of them is transcribed
-MANIFEST = re.compile(r"manifest(-\d+-of-\d+)?\.jsonl")
+MANIFEST = re.compile(r"manifest(?:-\d+-of-(\d+))?\.jsonl")
 DIGEST_BYTES = 1 << 20  # read at once
 # Options that change who does the job, and not what it gives.
 OF_THE_RUN = {"run", "files", "job", "output", "engine", "workers", "shard", "device", "backend"}
@@ -49,8 +49,10 @@ def run_job(options: argparse.Namespace, kind: type[ResultWriter]) -> int:
     sources = everything[part::parts]
     name = "manifest.jsonl" if parts == 1 else f"manifest-{part}-of-{parts}.jsonl"
     os.makedirs(options.job, exist_ok=True)
+    settings = _settings(options)
+    check_others(_other_manifests(Path(options.job), name, parts), settings)
     failures = 0
-    with open_manifest(Path(options.job, name), _settings(options)) as manifest:
+    with open_manifest(Path(options.job, name), settings) as manifest:
         todo = [one for one in sources if not manifest.is_done(one.path, results[one.path])]
         if len(todo) < len(sources):
             complain(f"{len(sources) - len(todo)} of {len(sources)} files are done", kind="note")
@@ -72,6 +74,31 @@ def run_job(options: argparse.Namespace, kind: type[ResultWriter]) -> int:
     if failures:
         complain(f"{failures} of {len(sources)} files could not be transcribed")
     return FAILURE if failures else 0
+
+
+def _other_manifests(folder: Path, own: str, parts: int) -> list[Path]:
+    """Those of the job's other parts.
+
+    Raises:
+        ConfigError: it is divided into another number of parts.
+    """
+    others = []
+    for path in sorted(folder.iterdir()):
+        found = MANIFEST.fullmatch(path.name)
+        if not found or path.name == own:
+            continue
+        if (number := int(found[1] or 1)) != parts:
+            raise ConfigError(
+                f"the job here is done in {_in_parts(number)}, not in {_in_parts(parts)}",
+                where=str(path),
+                remedy="give another folder, or the same --shard as before",
+            )
+        others.append(path)
+    return others
+
+
+def _in_parts(number: int) -> str:
+    return "one part" if number == 1 else f"{number} parts"
 
 
 def _outcomes(
@@ -120,7 +147,9 @@ def _results(
     names = Counter(f"{source.name}.{kind.suffix}" for source in sources)
     [(twice, times)] = names.most_common(1)
     if times > 1:
-        raise ConfigError(f"two files would both write {twice}", remedy="do one after the other")
+        raise ConfigError(
+            f"two files would both write {twice}", remedy="give one of them another folder"
+        )
     guard = Guard([*paths, *inputs])
     for path in paths.values():
         guard.check(path)

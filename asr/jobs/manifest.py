@@ -9,14 +9,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from asr.types import AsrError, ConfigError
 
-__all__ = ["Manifest", "open_manifest"]
+__all__ = ["Manifest", "check_others", "open_manifest"]
 
 BEGINNING = b'{"job":'
 Settings = Mapping[str, str]
@@ -90,6 +90,19 @@ def open_manifest(path: Path, settings: Settings) -> Iterator[Manifest]:
         if not lines:
             manifest._write({"job": dict(settings)})
         yield manifest
+
+
+def check_others(paths: Iterable[Path], settings: Settings) -> None:
+    """Refuse manifests of other parts of a job that have other settings.
+
+    Raises:
+        ConfigError: one has, or is no manifest.
+    """
+    for path in paths:
+        with open(path, "rb") as file:
+            first = file.readline()
+        if first.endswith(b"\n"):  # else it is being begun
+            _check_settings([_line(first, f"{path}:1", "job")], settings, path)
 
 
 def _lines(file: BinaryIO, path: Path) -> list[dict[str, Any]]:

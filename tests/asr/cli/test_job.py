@@ -113,6 +113,26 @@ def test_shards_do_all_of_it_once(capsys, corpus, texts, tiny_bundle_path, tmp_p
 
 
 @pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (("--shard", "1/3", "--decoder", "beam"), "another decoder"),
+        (("--shard", "0/2"), "done in 3 parts, not in 2 parts"),
+        ((), "done in 3 parts, not in one part"),
+    ],
+)
+def test_all_shards_of_a_folder_are_of_one_job(
+    capsys, corpus, tiny_bundle_path, tmp_path, other, named
+):
+    call = (tiny_bundle_path, corpus, "--job", tmp_path / "out")
+    assert run(capsys, *call, "--shard", "0/3")[0] == 0
+    before = results(tmp_path / "out")
+    status, err = run(capsys, *call, *other)
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert named in err
+    assert results(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("--output", "x"), "--job and --output exclude each other"),
