@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from asr.cli.results import inputs_of
-from asr.files.write import check_target
+from asr.files.write import check_target, check_writable
 
 __all__ = ["add_export"]
 
@@ -35,6 +35,7 @@ def _export(options: argparse.Namespace) -> int:
     from asr.export.files import describe_bundle, save_onnx
 
     check_target(options.output, inputs_of(options))
+    check_writable(options.output)
     bundle = load_bundle(options.bundle)
     save_onnx(
         bundle.model,

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from asr.cli.results import inputs_of
-from asr.files.write import check_target
+from asr.files.write import check_target, check_writable
 
 __all__ = ["add_graph"]
 
@@ -38,6 +38,7 @@ def _graph(options: argparse.Namespace) -> int:
 
     check_place(Path(options.output).absolute())
     check_target(options.output, inputs_of(options))
+    check_writable(options.output)
     graph = make_graph(load_bundle(options.bundle).tokenizer, options.lm, options.lexicon)
     save_graph(graph, options.output)
     for name in ("words", "states", "arcs"):

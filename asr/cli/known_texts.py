@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr.cli.results import inputs_of
-from asr.files.write import check_target
+from asr.files.write import check_target, check_writable
 from asr.options import BATCH_SECONDS
 from asr.types import ConfigError
 
@@ -47,7 +47,8 @@ def check_outputs(options: argparse.Namespace, segments: Sequence[Segment]) -> N
 
     Raises:
         BundleError: something other than a bundle stands in the bundle's place.
-        ConfigError: the picture has no place, or an input would be replaced.
+        ConfigError: the picture has no place, an input would be replaced, or nothing can be written
+            there.
     """
     from asr.bundle.save import check_place
     from asr.plots import check_picture_path
@@ -56,12 +57,14 @@ def check_outputs(options: argparse.Namespace, segments: Sequence[Segment]) -> N
     if options.picture is not None:
         check_picture_path(options.picture)
         check_target(options.picture, inputs)
+        check_writable(options.picture)
     if not options.dry_run:
         target = output_bundle(options)
         check_place(target.absolute(), options.bundle)
         real = os.path.realpath(target)
         if real != os.path.realpath(options.bundle):  # which it is asked to change
             check_target(target, inputs)
+        check_writable(target)
         if options.picture is not None and real == os.path.realpath(Path(options.picture).parent):
             raise ConfigError(
                 "the picture would stand in the bundle",

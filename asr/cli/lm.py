@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asr.cli.results import inputs_of
 from asr.cli.terminal import progress
-from asr.files.write import check_target
+from asr.files.write import check_target, check_writable
 from asr.lm.ngrams import COMPACT, Ngrams
 from asr.tokens import Tokenizer
 from asr.types import ConfigError, CorpusError
@@ -197,6 +197,7 @@ def _check_output(options: argparse.Namespace) -> None:
     if not output.parent.is_dir():
         raise ConfigError("there is no such folder", where=str(output.parent), remedy="make it")
     check_target(output, inputs_of(options))
+    check_writable(output)
 
 
 def _sentences(options: argparse.Namespace) -> Iterator[list[bytes]]:

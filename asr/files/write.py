@@ -23,6 +23,7 @@ __all__ = [
     "PARTIAL",
     "Guard",
     "check_target",
+    "check_writable",
     "replace_file",
     "replace_folder",
     "replace_text",
@@ -84,6 +85,28 @@ def check_target(target: StrPath, inputs: Iterable[StrPath | None]) -> None:
         ConfigError: one would be.
     """
     Guard(inputs).check(target)
+
+
+def check_writable(path: StrPath) -> None:
+    """Refuse a place where no file or folder can be written, before the work that is for it.
+
+    Raises:
+        ConfigError: nothing can.
+    """
+    given = Path(path)
+    is_special = given.exists() and not (given.is_file() or given.is_dir())
+    if is_special or _descriptor(given) is not None:
+        return
+    draft = _beside(_real(given))
+    try:
+        draft.touch(exist_ok=False)
+        draft.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"nothing can be written there: {error.strerror}",
+            where=os.fspath(path),
+            remedy="choose another place, or mend this one",
+        ) from None
 
 
 def _real(path: Path) -> Path:
@@ -204,15 +227,12 @@ def replace_folder(path: StrPath) -> Iterator[Path]:
             draft.rename(target)
             return
         target.rename(old)
-        try:
-            draft.rename(target)
-        except OSError:
-            old.rename(target)
-            raise
+        draft.rename(target)
     finally:
+        if old.exists() and not target.exists():  # also after an interruption between the two
+            old.rename(target)
         shutil.rmtree(draft, ignore_errors=True)
-        if target.exists():
-            shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _give_to_read(folder: Path) -> None:

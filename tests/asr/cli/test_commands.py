@@ -13,10 +13,12 @@ import torch
 from onnxruntime import InferenceSession
 
 from asr import __version__
+from asr.audio import write_wav
 from asr.bundle import save_bundle
 from asr.bundle.streaming import Streaming
 from asr.cli.main import main
 from asr.features import FeatureExtractor
+from asr.types import Waveform
 
 
 def test_version(capsys):
@@ -61,6 +63,14 @@ def test_plot(run, tiny_bundle_path, files, tmp_path):
 def test_plot_that_cannot_be_written(run, tiny_bundle_path, files, tmp_path, output):
     status, _, err = run("plot", tiny_bundle_path, files[0], "--output", tmp_path / output)
     assert (status, len(err.splitlines())) == (2, 1)
+
+
+def test_plot_of_too_little_audio_names_the_file(run, tiny_bundle_path, tmp_path):
+    write_wav(tmp_path / "short.wav", Waveform(np.zeros(3, dtype=np.float32), 16_000))
+    picture = tmp_path / "u.png"
+    status, _, err = run("plot", tiny_bundle_path, tmp_path / "short.wav", "--output", picture)
+    assert status == 2
+    assert "short.wav: audio of 3 samples is too short" in err
 
 
 def test_plot_of_no_audio(run, tiny_bundle_path, bad, tmp_path):

@@ -150,6 +150,7 @@ def test_words_of_a_list(capsys, text, tmp_path):
     [
         (["train", "{text}", "--output", "{folder}"], "this is a folder"),
         (["train", "{text}", "--output", "{folder}/no/a.arpa"], "there is no such folder"),
+        (["train", "{text}", "--output", "/proc/a.arpa"], "nothing can be written there"),
         (["train", "{text}", "--output", "{text}"], "which is read"),
         (["train", "{folder}/none.txt", "--output", "{out}"], "none.txt: cannot read: No such"),
         (["train", "{empty}", "--output", "{out}"], "the text is empty"),

@@ -19,6 +19,7 @@ from asr.decoding.wfst.graph import Graph, save_graph
 from asr.export.files import save_onnx
 from asr.files.write import (
     check_target,
+    check_writable,
     replace_file,
     replace_folder,
     replace_text,
@@ -135,6 +136,35 @@ def test_a_folder_that_fails_leaves_what_stood_there(tmp_path):
         write_and_fail((draft / "file").write_text, "new", FailedError)
     assert (folder / "file").read_text() == "old"
     assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_an_interruption_between_two_renamings_leaves_the_old_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "folder"
+    with replace_folder(folder) as draft:
+        (draft / "file").write_text("old")
+    rename = Path.rename
+
+    def interrupted(path, target):
+        rename(path, target)
+        if path == folder:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), replace_folder(folder) as draft:
+        (draft / "file").write_text("new")
+    assert (folder / "file").read_text() == "old"
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+@pytest.mark.parametrize("place", ["/proc/none", "file/in", "missing/in"])
+def test_a_place_that_cannot_be_written_is_known_before(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    with pytest.raises(ConfigError, match=f"{place}: nothing can be written there"):
+        check_writable(place)
+    for good in ("new", "file", ".", "/dev/stdout"):
+        check_writable(good)
+    assert os.listdir() == ["file"]
 
 
 def test_what_a_link_leads_to_is_replaced(tmp_path):
