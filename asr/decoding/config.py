@@ -30,6 +30,7 @@ MAX_BEAM_WIDTH = 1024
 MAX_EXPANSIONS = 100_000
 MAX_ACTIVE = 30_000  # more would make frames so long that a search could not be stopped at once
 MAX_WEIGHT = 100.0
+EVERY_TOKEN = -1e9  # as good as minus infinity, which JSON has not
 MAX_PRIOR_WEIGHT = 2.0
 
 
@@ -71,7 +72,9 @@ class BeamOptions:
     beam_width: int = _option(16, "K", "prefixes kept after each frame")
     nbest: int = _option(1, "N", NBEST)
     token_min_log_prob: float = _option(
-        -8.0, "X", "try tokens only that are at least this probable in a frame, and the best one"
+        -8.0,
+        "X",
+        "try tokens only that are at least this probable in a frame, and the best one; -inf: all",
     )
     beam_threshold: float | None = _option(
         20.0, "X", "drop prefixes that score this much less than the best; inf: none"
@@ -90,6 +93,8 @@ class BeamOptions:
         for name, endless in (("beam_threshold", math.inf), ("unk_score", -math.inf)):
             if getattr(self, name) == endless:
                 object.__setattr__(self, name, None)
+        if self.token_min_log_prob == -math.inf:
+            object.__setattr__(self, "token_min_log_prob", EVERY_TOKEN)
         _check_integer(self, "beam_width", MAX_BEAM_WIDTH)
         _check_integer(self, "nbest", self.beam_width, ", no more than the beam is wide")
         _check_number(

@@ -29,7 +29,8 @@ __all__ = [
 
 Labels = tuple[int, ...]
 VARIANT = re.compile(r"(.+)\([0-9]+\)")
-SILENCE_WORDS = ("<sil>", "<SIL>", "!SIL")  # of CMU Sphinx and Kaldi: no words, but silence
+# Of CMU Sphinx and Kaldi: no words, but silence, also before and after a sentence.
+SILENCE_WORDS = ("<sil>", "<SIL>", "!SIL", "<s>", "</s>")
 SILENCES = ("sil", "sp", "pau", "epi", "h#", "#h", "<sil>")  # phones for it, in any case
 END_MARK = "|"  # flashlight's files end spellings with the separator, and write it so
 

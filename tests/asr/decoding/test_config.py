@@ -93,6 +93,7 @@ def test_a_decoder_keeps_its_options(options):
         BeamOptions(beam_width=7, nbest=3, token_min_log_prob=-5.5),
         BeamOptions(lm_weight=1.5, word_score=-2.0, unk_score=-3.0),
         BeamOptions(beam_threshold=None, token_score=0.25),
+        BeamOptions(beam_threshold=math.inf, unk_score=-math.inf, token_min_log_prob=-math.inf),
         PrefixOptions(nbest=3, blank_threshold=1.0, max_expansions=9),
         WfstOptions(graph="a/b", acoustic_scale=0.5, search_beam=9.0, max_active=70),
     ],

@@ -91,6 +91,9 @@ def test_phones_may_be_said_alike_and_silence_is_no_word(tmp_path):
     assert (lexicon.separator, lexicon.silences) == (None, ())
     named = Tokenizer([*PHONES.tokens, "SIL", "h#", "noise"], kind="phones")
     assert read_lexicon(path, named).silences == (3, 4)
+    path.write_text("<s> h#\n</s> h#\nA aa\n")  # as Sphinx has them
+    lexicon = read_lexicon(path, named)
+    assert (set(lexicon.pronunciations), lexicon.silences) == ({"A"}, (4,))
     path.write_text("A aa\n<sil> noise\n!SIL SIL\n")
     lexicon = read_lexicon(path, named)
     assert (set(lexicon.pronunciations), lexicon.silences) == ({"A"}, (5, 3))

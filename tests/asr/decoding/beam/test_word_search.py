@@ -329,7 +329,7 @@ def test_what_cannot_be_is_refused_before_there_is_audio():
     language = Language(PHONES, WORDS, SPOKEN)
     with pytest.raises(DecodingError, match=r"'nobody' of the phrase 'I nobody' .* lexicon"):
         decode(torch.zeros(0, 4), PHONES, language, Phrase("I nobody"))
-    with pytest.raises(DecodingError, match="use word_score"):
+    with pytest.raises(DecodingError, match="set token_score to 0 and use word_score"):
         decode(torch.zeros(0, 4), PHONES, language, token_score=1.0)
     assert decode(torch.zeros(0, 4), PHONES, language)[0].text == ""
 
