@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from asr.cli.known_texts import add_known_texts, check_outputs, output_bundle
-from asr.cli.recognition import add_recognition, chosen_options, chosen_phrases, load_recognizer
-from asr.cli.terminal import complain, progress
+from asr.cli.recognition import add_recognition, chosen_phrases, fitting_options, load_recognizer
+from asr.cli.terminal import FAILURE, complain, progress
 from asr.types import AsrError, ConfigError, Hypothesis
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ def _calibrate(options: argparse.Namespace) -> int:
     segments = read_pairs(options.pairs)
     check_outputs(options, segments)
     recognizer = load_recognizer(options)
-    chosen = chosen_options(options, recognizer.bundle.decoder)
+    chosen = fitting_options(options, recognizer)
     decoder = recognizer.decoder(chosen, chosen_phrases(options), calibrated=False)
-    heard = _recognise(recognizer, segments, decoder, options.batch_seconds)
+    heard, failures = _recognise(recognizer, segments, decoder, options.batch_seconds)
     confidences, right = _joined(heard)
     calibration = fit_calibration(confidences, right)
     words = {"as found": (confidences, right)}
@@ -78,13 +78,13 @@ def _calibrate(options: argparse.Namespace) -> int:
         found = {**own.calibrations, chosen.name: calibration}
         changed = replace(own, calibrations=found)
         save_bundle(changed, output_bundle(options), changed_from=options.bundle)
-    return 0
+    return FAILURE if failures else 0
 
 
 def _recognise(
     recognizer: Recognizer, segments: Sequence[Segment], decoder: Decoder, batch_seconds: float
-) -> list[_Heard]:
-    """What is heard in each recording that can be read; the others are named.
+) -> tuple[list[_Heard], int]:
+    """What is heard in each recording that can be read; the others are named and counted.
 
     Raises:
         ConfigError: no recording can be read.
@@ -113,7 +113,7 @@ def _recognise(
             where=segments[0].audio,
             remedy="mend what the lines above say",
         )
-    return heard
+    return heard, failures
 
 
 def _heard(hypothesis: Hypothesis, text: str) -> _Heard:

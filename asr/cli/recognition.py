@@ -30,6 +30,8 @@ __all__ = [
     "chosen_decoder",
     "chosen_options",
     "chosen_phrases",
+    "fitting_options",
+    "lm_units",
     "load_recognizer",
     "load_to_decode",
     "pronunciations",
@@ -114,7 +116,7 @@ def add_language(parser: argparse.ArgumentParser) -> None:
     """Give ``parser`` the options of language model and lexicon."""
     add = parser.add_argument_group("language, for the decoder beam").add_argument
     add("--lm", metavar="ARPA", help="language model in place of the bundle's")
-    add("--lm-units", default="words", help="what it is made of: words or tokens (default: words)")
+    add("--lm-units", metavar="UNITS", help="what it is made of: words or tokens (default: words)")
     add(
         "--lexicon",
         metavar="FILE",
@@ -157,6 +159,7 @@ def load_recognizer(
     from asr.bundle import load_bundle
     from asr.recognizer import Recognizer
 
+    lm_units(options)
     other = options.lm is not None or options.lexicon is not None
     bundle = load_bundle(
         options.bundle,
@@ -178,9 +181,21 @@ def _other_language(options: argparse.Namespace, bundle: Bundle) -> Language:
     lexicon = options.lexicon
     if bundle.language is not None:  # which is read where a lexicon is given alone
         return bundle.language.changed(None, lexicon)
-    if lexicon is None and options.lm_units == "words":
+    units = lm_units(options)
+    if lexicon is None and units == "words":
         lexicon = pronunciations(options.bundle, bundle.tokenizer)
-    return Language.load(bundle.tokenizer, options.lm, lexicon, options.lm_units)
+    return Language.load(bundle.tokenizer, options.lm, lexicon, units)
+
+
+def lm_units(options: argparse.Namespace) -> str:
+    """What the language model of ``--lm`` is made of.
+
+    Raises:
+        ConfigError: it is said of none.
+    """
+    if options.lm_units is not None and options.lm is None:
+        raise ConfigError("--lm-units without a language model", remedy="add --lm, or leave it out")
+    return options.lm_units or "words"
 
 
 def pronunciations(bundle: str | os.PathLike[str], tokenizer: Tokenizer) -> Path | None:
@@ -239,20 +254,39 @@ def chosen_decoder(options: argparse.Namespace, recognizer: Recognizer) -> Decod
     Raises:
         AsrError: it cannot be made, before any audio is read.
     """
+    return recognizer.decoder(fitting_options(options, recognizer), chosen_phrases(options))
+
+
+def fitting_options(options: argparse.Namespace, recognizer: Recognizer) -> DecoderOptions:
+    """As :func:`chosen_options`, for the language of ``recognizer``: a score that the bundle has
+    for words or tokens, and the search has not, is left out unless it is asked for.
+
+    Raises:
+        DecodingError: see :func:`chosen_options`.
+    """
+    from asr.decoding import BeamOptions
+    from asr.decoding.choice import with_scores_of
+
     chosen = chosen_options(options, recognizer.bundle.decoder)
-    return recognizer.decoder(chosen, chosen_phrases(options))
+    if not isinstance(chosen, BeamOptions):
+        return chosen
+    fitting = with_scores_of(chosen, recognizer.tokenizer, recognizer.bundle.language)
+    asked = {name: getattr(options, name) for name in ("word_score", "token_score")}
+    return replace(fitting, **{name: value for name, value in asked.items() if value is not None})
 
 
 def chosen_phrases(options: argparse.Namespace) -> list[Phrase]:
     """The phrases of ``--phrase`` and ``--phrases``.
 
     Raises:
-        ConfigError: the file cannot be read, or a weight is no number.
+        ConfigError: the file cannot be read, a weight is no number, or there is a weight alone.
         DecodingError: a phrase is empty or its weight impossible.
     """
     from asr.decoding import Phrase
     from asr.decoding.beam.phrases import DEFAULT_WEIGHT
 
+    if options.phrase_weight is not None and not (options.phrase or options.phrases):
+        raise ConfigError("--phrase-weight without phrases", remedy="add --phrase or --phrases")
     weight = DEFAULT_WEIGHT if options.phrase_weight is None else options.phrase_weight
     phrases = [Phrase(text, weight) for text in options.phrase or ()]
     if options.phrases is not None:

@@ -21,6 +21,7 @@ LIMITS = AudioLimits(  # one's own files, on one's own machine
     max_bytes=2**31, max_seconds=36_000.0, max_decoded_bytes=2**33, max_expansion=math.inf
 )
 BESIDE = (".txt", ".lab")
+OF_PROCESSES = (("/", "dev"), ("/", "proc"))  # folders of descriptors, and of no recordings
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,21 @@ class Segment:
 
 
 def read_pairs(path: str) -> list[Segment]:
-    """Segments of a file of lines ``audio<TAB>text``; paths are relative to its folder.
+    """Segments of a file of lines ``audio<TAB>text``; paths are relative to its folder, or to the
+    working directory if the file is a descriptor such as ``/dev/fd/63``.
 
     Raises:
         ConfigError: the file cannot be read, or a line is not such a pair.
     """
     segments = []
+    folder = Path(path).parent
+    if folder.parts[:2] in OF_PROCESSES:
+        folder = Path()
     for where, line in _lines(path):
         audio, tab, text = line.partition("\t")
         if not tab or not audio.strip() or "\0" in audio:
             raise ConfigError("not audio, a tab and text", where=where, remedy="mend the line")
-        segments.append(Segment(str(Path(path).parent / audio.strip()), text))
+        segments.append(Segment(str(folder / audio.strip()), text))
     return segments
 
 

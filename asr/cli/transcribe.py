@@ -67,7 +67,7 @@ def add_transcribe(parser: argparse.ArgumentParser) -> None:
         default=SEGMENT_SECONDS,
         metavar="S",
         help="longer recordings are cut at pauses into segments of a third of this and up to it, "
-        "and take the memory of one (default: %(default)g)",
+        "and take the memory of one; 3 to 3600 (default: %(default)g)",
     )
     _add_gate(parser)
     _add_job(parser)

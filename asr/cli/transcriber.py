@@ -11,9 +11,11 @@ from asr.gate import Gate
 from asr.itn import shared_normalizer
 from asr.segmenter import SegmentOptions
 from asr.transcribe import Outcome, transcribe_files
-from asr.types import AsrError
+from asr.types import AsrError, ConfigError
 
 __all__ = ["Transcriber"]
+
+SHORTEST, LONGEST = 3.0, 3600.0  # of segments, in seconds
 
 
 class Transcriber:
@@ -24,7 +26,12 @@ class Transcriber:
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self._segments = SegmentOptions(options.segment_seconds / 3, options.segment_seconds)
+        seconds = options.segment_seconds
+        if not SHORTEST <= seconds <= LONGEST:
+            raise ConfigError(
+                f"--segment-seconds is {seconds:g}", remedy=f"give {SHORTEST:g} to {LONGEST:g}"
+            )
+        self._segments = SegmentOptions(seconds / 3, seconds)
         gate = Gate(options.silence_gate, options.min_confidence)
         self._normalizer = shared_normalizer() if options.written else None
         self._recognizer, self._decoder = load_to_decode(options, gate, OWN_RECORDINGS)

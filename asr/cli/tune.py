@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from asr.cli.known_texts import add_known_texts, check_outputs, output_bundle
 from asr.cli.recognition import add_language, add_model, load_recognizer, penalty
-from asr.cli.terminal import progress
-from asr.types import ConfigError
+from asr.cli.terminal import FAILURE, complain, progress
+from asr.types import AsrError, ConfigError
 
 if TYPE_CHECKING:
     from asr.cli.segments import Segment
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from asr.recognizer import Recognizer
 
 __all__ = ["add_tune"]
+
+WORTH_TELLING = 0.1  # of the error rate
+Found = TypeVar("Found")
 
 
 def add_tune(parser: argparse.ArgumentParser) -> None:
@@ -55,16 +58,21 @@ def _tune(options: argparse.Namespace) -> int:
     from asr.decoding.tuning import best_trial, check_grid
     from asr.plots import draw_surface, save_picture
 
-    grid = _grid(options)
     segments = read_pairs(options.pairs)
+    if not any((segment.text or "").split() for segment in segments):
+        raise ConfigError(
+            "there are no words in the texts", where=options.pairs, remedy="give what is said"
+        )
     check_outputs(options, segments)
     recognizer = load_recognizer(options)
     base = _base(recognizer.bundle.decoder, options.unk_score)
+    grid = _grid(options, base)
     check_grid(base, grid)
-    development = _development(recognizer, segments, options.batch_seconds)
+    development, failures = _development(recognizer, segments, options.batch_seconds)
     trials = _try_all(development, base, grid)
-    _print(trials)
-    best = best_trial(trials).decoder
+    _print(trials, grid)
+    best = best_trial(trials, grid).decoder
+    _check_case(development, best)
     if options.picture is not None:
         first = grid.prior_weights.index(best.prior_weight) * grid.pairs
         rates = [trial.errors.rate for trial in trials[first : first + grid.pairs]]
@@ -73,7 +81,7 @@ def _tune(options: argparse.Namespace) -> int:
         best = replace(best, nbest=min(base.nbest, best.beam_width))
         bundle = replace(recognizer.bundle, decoder=best, priors=development.priors)
         save_bundle(bundle, output_bundle(options), changed_from=options.bundle)
-    return 0
+    return FAILURE if failures else 0
 
 
 def _try_all(development: Development, base: BeamOptions, grid: Grid) -> list[Trial]:
@@ -89,17 +97,19 @@ def _try_all(development: Development, base: BeamOptions, grid: Grid) -> list[Tr
     except KeyboardInterrupt:
         if trials:
             print("interrupted; nothing is written. The best so far:")
-            _print(trials)
+            _print(trials, grid)
         raise
     return trials
 
 
-def _grid(options: argparse.Namespace) -> Grid:
+def _grid(options: argparse.Namespace, base: BeamOptions) -> Grid:
+    """What is asked for; where no widths are, that of ``base`` as well."""
     from asr.decoding.tuning import Grid
 
     names = ("lm_weights", "scores", "beam_widths", "prior_weights")
     given = {name: tuple(getattr(options, name)) for name in names if getattr(options, name)}
-    return Grid(**given)
+    usual = {"beam_widths": tuple(sorted({*Grid().beam_widths, base.beam_width}))}
+    return Grid(**(usual | given))
 
 
 def _base(default: DecoderOptions, unk_score: float | None) -> BeamOptions:
@@ -109,10 +119,35 @@ def _base(default: DecoderOptions, unk_score: float | None) -> BeamOptions:
     return base if unk_score is None else replace(base, unk_score=unk_score)
 
 
+def _check_case(development: Development, best: BeamOptions) -> None:
+    """Refuse weights that were found on errors of another kind.
+
+    Raises:
+        ConfigError: a good part of the errors are letters of another case.
+    """
+    from asr.decoding.tuning import recognised
+    from asr.scoring import word_errors
+    from asr.scoring.case import case_of, cost_of_case
+
+    texts = recognised(development, best)
+    cost = cost_of_case([*zip(development.references, texts, strict=True)], word_errors)
+    if cost >= WORTH_TELLING:
+        raise ConfigError(
+            f"nothing is written: the model writes {case_of(texts)} case and the texts are "
+            f"{case_of(development.references)} case, which is {100 * cost:.1f} points of the "
+            "error rate",
+            remedy="give texts in the model's case",
+        )
+
+
 def _development(
     recognizer: Recognizer, segments: Sequence[Segment], batch_seconds: float
-) -> Development:
-    """Log-probabilities of all recordings."""
+) -> tuple[Development, int]:
+    """Log-probabilities of all recordings that can be used; the others are named and counted.
+
+    Raises:
+        ConfigError: there is no language model, or no recording can be used.
+    """
     from asr.audio import probe, read_audio
     from asr.decoding import Priors
     from asr.decoding.tuning import Development
@@ -123,15 +158,41 @@ def _development(
         raise ConfigError(
             "there is no language model to weight", remedy="give --lm; `asr lm train` makes one"
         )
-    batches, references = [], []
-    durations = [probe(segment.audio).duration for segment in segments]
-    with progress(len(segments), "computing") as (advance, _):
-        for indices in plan_batches(durations, batch_seconds):
-            waveforms = [read_audio(segments[i].audio) for i in indices]
-            batches.append(recognizer.log_probs(waveforms))
-            references += [segments[i].text or "" for i in indices]
-            advance(len(indices))
-    return Development(
+    batches, references, failures = [], [], 0
+    with progress(len(segments), "computing") as (advance, hidden):
+
+        def tried(find: Callable[[Segment], Found], segment: Segment) -> Found | None:
+            nonlocal failures
+            try:
+                return find(segment)
+            except AsrError as error:
+                failures += 1
+                advance(1)
+                with hidden():
+                    complain(str(error.at(segment.audio)))
+                return None
+
+        known = [(each, tried(lambda each: probe(each.audio).duration, each)) for each in segments]
+        usable = [(each, duration) for each, duration in known if duration is not None]
+        for indices in plan_batches([duration for _, duration in usable], batch_seconds):
+            chosen = [usable[i][0] for i in indices]
+            read = [
+                tried(lambda each: recognizer.prepare(read_audio(each.audio)), each)
+                for each in chosen
+            ]
+            waveforms = [waveform for waveform in read if waveform is not None]
+            if waveforms:
+                batches.append(recognizer.log_probs(waveforms))
+            pairs = zip(chosen, read, strict=True)
+            references += [each.text or "" for each, waveform in pairs if waveform is not None]
+            advance(len(waveforms))
+    if not references:
+        raise ConfigError(
+            f"none of {failures} recordings can be used",
+            where=segments[0].audio,
+            remedy="mend what the lines above say",
+        )
+    development = Development(
         priors=recognizer.bundle.priors or Priors.of_speech(batches),
         batches=tuple(batches),
         references=tuple(references),
@@ -139,12 +200,13 @@ def _development(
         seconds_per_frame=recognizer.seconds_per_frame,
         language=language,
     )
+    return development, failures
 
 
-def _print(trials: Sequence[Trial]) -> None:
+def _print(trials: Sequence[Trial], grid: Grid) -> None:
     from asr.decoding.tuning import best_trial
 
-    best = best_trial(trials)
+    best = best_trial(trials, grid)
     config = best.decoder
     print(
         f"error rate    {best.errors.rate:.2%} ({best.errors.total} of "

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
-from typing import Any
+from dataclasses import asdict, fields, replace
+from typing import TYPE_CHECKING, Any
 
 from asr.decoding.config import NAMES, OPTIONS, BeamOptions, DecoderOptions
 from asr.options import from_values
 from asr.types import DecodingError
 
-__all__ = ["choose_options"]
+if TYPE_CHECKING:
+    from asr.decoding.beam.language import Language
+    from asr.tokens import Tokenizer
+
+__all__ = ["choose_options", "with_scores_of"]
 
 # What beam search alone uses, beside its options, and how messages call it.
 FOR_BEAM = {"language": "language model or lexicon", "phrases": "phrases"}
@@ -60,6 +64,19 @@ def choose_options(
     kept = asdict(default) if chosen == default.name else {}
     values = {**kept, **{option: value for option, value in changes.items() if option in own}}
     return from_values(OPTIONS[chosen], values, f"{chosen} decoder", DecodingError)
+
+
+def with_scores_of(
+    options: BeamOptions, tokenizer: Tokenizer, language: Language | None
+) -> BeamOptions:
+    """``options`` without the score for words or for tokens that its search has not.
+
+    Where words are said by a lexicon, tokens have no score; where there are no words, they have
+    none. A bundle's scores are for its own language, and another one may be searched.
+    """
+    if language is not None and language.says_words:
+        return replace(options, token_score=0.0)
+    return options if tokenizer.word_separator is not None else replace(options, word_score=0.0)
 
 
 def _lacking(name: str, asked: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from asr.decoding import BeamOptions, Priors, make_decoder
 from asr.decoding.beam.language import Language
+from asr.decoding.choice import with_scores_of
 from asr.scoring import ErrorCounts, word_errors
 from asr.tokens import Tokenizer
 from asr.types import ConfigError
@@ -17,7 +18,16 @@ from asr.types import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Development", "Grid", "Trial", "best_trial", "check_grid", "count_errors", "run_trials"]
+__all__ = [
+    "Development",
+    "Grid",
+    "Trial",
+    "best_trial",
+    "check_grid",
+    "count_errors",
+    "recognised",
+    "run_trials",
+]
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,8 @@ class Grid:
     Attributes:
         lm_weights, scores, prior_weights: one of each, in all combinations; scores for each word,
             or for each token where there are no words.
-        beam_widths: tried with the best of these; the narrowest is taken that is as good as any.
+        beam_widths: tried with the best of these; the narrowest is taken that is as good as any of
+            these widths.
     """
 
     lm_weights: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0)
@@ -98,11 +109,12 @@ def run_trials(development: Development, base: BeamOptions, grid: Grid) -> Itera
     """Yield trials as they end: all pairs of weight and score with each weight of the priors, one
     after another, then the beam widths.
 
-    ``base`` has what is not tried; its beam is as wide as it says while the weights are.
+    ``base`` has what is not tried; its beam is as wide as it says while the weights are. A score
+    that the search has not is left out.
     """
+    base = with_scores_of(replace(base, nbest=1), development.tokenizer, development.language)
     has_words = development.tokenizer.word_separator is not None or development.language.says_words
     score = "word_score" if has_words else "token_score"
-    base = replace(base, nbest=1)
     trials = []
     weights = product(grid.prior_weights, grid.lm_weights, grid.scores)
     for prior_weight, lm_weight, value in weights:
@@ -110,15 +122,21 @@ def run_trials(development: Development, base: BeamOptions, grid: Grid) -> Itera
         config = replace(base, prior_weight=prior_weight, lm_weight=lm_weight, **added)
         trials.append(Trial(config, count_errors(development, config)))
         yield trials[-1]
-    best = best_trial(trials).decoder
+    best = _fewest_errors(trials).decoder
     for width in grid.beam_widths:
         config = replace(best, beam_width=width)
         yield Trial(config, count_errors(development, config))
 
 
-def best_trial(trials: Sequence[Trial]) -> Trial:
-    """The one with the fewest errors; of equals the narrowest beam, then the smallest weights."""
+def best_trial(trials: Sequence[Trial], grid: Grid) -> Trial:
+    """Of ``trials``, as far as they have come, the best one of a width that was asked for, if any.
 
+    That is the one with the fewest errors; of equals the narrowest beam, then the smallest weights.
+    """
+    return _fewest_errors(trials[grid.size - len(grid.beam_widths) :] or trials)
+
+
+def _fewest_errors(trials: Sequence[Trial]) -> Trial:
     def cost(trial: Trial) -> tuple[float, ...]:
         config = trial.decoder
         bonus = abs(config.word_score) + abs(config.token_score)
@@ -135,6 +153,13 @@ def best_trial(trials: Sequence[Trial]) -> Trial:
 
 def count_errors(development: Development, config: BeamOptions) -> ErrorCounts:
     """The errors of a decoder on all utterances."""
+    pairs = zip(development.references, recognised(development, config), strict=True)
+    counts = (word_errors(reference, hypothesis) for reference, hypothesis in pairs)
+    return sum(counts, ErrorCounts())
+
+
+def recognised(development: Development, config: BeamOptions) -> list[str]:
+    """The texts that a decoder finds."""
     decoder = make_decoder(
         config,
         development.tokenizer,
@@ -142,11 +167,8 @@ def count_errors(development: Development, config: BeamOptions) -> ErrorCounts:
         development.language,
         priors=development.priors,
     )
-    texts = [
+    return [
         best.text
         for log_probs, lengths in development.batches
         for best, *_ in decoder.decode(log_probs, lengths)
     ]
-    pairs = zip(development.references, texts, strict=True)
-    counts = (word_errors(reference, hypothesis) for reference, hypothesis in pairs)
-    return sum(counts, ErrorCounts())

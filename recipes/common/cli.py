@@ -15,6 +15,7 @@ from asr.cli.recognition import (
     add_recognition,
     chosen_options,
     chosen_phrases,
+    lm_units,
 )
 from asr.cli.results import inputs_of
 from asr.cli.terminal import FAILURE, run_command
@@ -231,9 +232,10 @@ def _add_data(part: argparse.ArgumentParser, recipe: Recipe) -> None:
 
 
 def _language_files(arguments: argparse.Namespace) -> LanguageFiles | None:
+    units = lm_units(arguments)
     if arguments.lm is None and arguments.lexicon is None:
         return None
-    return LanguageFiles(arguments.lm, arguments.lexicon, arguments.lm_units)
+    return LanguageFiles(arguments.lm, arguments.lexicon, units)
 
 
 def _decoding(
@@ -257,7 +259,7 @@ def _decoding(
     options = chosen_options(arguments, BeamOptions())
     if not isinstance(options, BeamOptions):
         return files, options
-    return LanguageFiles(arguments.lm, arguments.data / LEXICON_FILE, arguments.lm_units), options
+    return LanguageFiles(arguments.lm, arguments.data / LEXICON_FILE, lm_units(arguments)), options
 
 
 def _is_prepared_for(bundle: Bundle, data: Path) -> bool:

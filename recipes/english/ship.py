@@ -15,7 +15,7 @@ import yaml
 
 from asr.bundle import Bundle, load_bundle, save_bundle
 from asr.bundle.contents import CONFIG, LEXICON, LM_FILES
-from asr.cli.recognition import add_decoding, add_language, chosen_options
+from asr.cli.recognition import add_decoding, add_language, chosen_options, lm_units
 from asr.decoding import BeamOptions
 from asr.files.write import replace_folder, write_text
 from asr.plots import draw_reliability, save_picture
@@ -84,7 +84,7 @@ class Ship:
         lexicon = arguments.lexicon or (data / LEXICON if (data / LEXICON).is_file() else None)
         language = None
         if lexicon or arguments.lm:
-            language = LanguageFiles(arguments.lm, lexicon, arguments.lm_units)
+            language = LanguageFiles(arguments.lm, lexicon, lm_units(arguments))
         options = chosen_options(arguments, TUNED)
         with TemporaryDirectory() as folder:
             draft = Path(folder, "bundle")

@@ -131,6 +131,17 @@ def test_the_command_writes_it_and_recognition_uses_it(
     assert load_bundle(place).calibrations["greedy"] == calibration
 
 
+def test_recordings_that_are_left_out_are_told_by_the_exit_status(
+    tmp_path, bundle_of, pairs, capsys
+):
+    save_bundle(bundle_of(), tmp_path / "bundle")
+    with open(pairs, "a") as file:
+        file.write("none.wav\ta b\n")
+    assert main(["calibrate", str(tmp_path / "bundle"), "--pairs", str(pairs)]) == 2
+    assert "none.wav" in capsys.readouterr().err
+    assert load_bundle(tmp_path / "bundle").calibrations
+
+
 def test_the_bundle_keeps_its_own_language_and_holds_no_picture(tmp_path, bundle_of, pairs, capsys):
     place = tmp_path / "bundle"
     save_bundle(bundle_of(), place)

@@ -275,7 +275,8 @@ def search_options(
     if separator is None and config.word_score and not has_words:
         raise DecodingError(
             "the model's vocabulary has no separator of words, so there is no score for them",
-            remedy="use token_score, or give a lexicon",
+            remedy="set word_score to 0 and use token_score, or give a lexicon and no language "
+            "model of tokens",
         )
     unk_score, threshold = config.unk_score, config.beam_threshold
     starts = np.array([tokenizer.starts_word(k) for k in range(tokenizer.size)])

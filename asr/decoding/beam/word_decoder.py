@@ -53,7 +53,7 @@ class WordDecoder:
         if self.options.token_score:
             raise DecodingError(
                 "there is no score for tokens where words are said in several ways",
-                remedy="use word_score",
+                remedy="set token_score to 0 and use word_score",
             )
         _ = self._inputs
 

@@ -87,6 +87,32 @@ def test_what_is_tuned_is_carried_by_the_bundle(place, capsys):
         assert (Path("again") / file.name).read_bytes() == file.read_bytes()
 
 
+@pytest.mark.parametrize("of_bundle", [{"word_score": -0.2}, {"token_score": 1.0}])
+def test_a_score_of_the_bundle_that_another_search_has_not_is_left_out(place, capsys, of_bundle):
+    """A model of phones has a score for words with a lexicon, and for tokens without; one that is
+    asked for is refused."""
+    [name] = of_bundle
+    Path("phones").write_text("AA B EH D\nK AA B EH D\n")
+    train = ("lm", "train", "phones", "--units", "phones", "--output", "ph.arpa")
+    assert run(capsys, *train, "--order", 2, "--discount-fallback")[0] == 0
+    save_bundle(replace(load_bundle("bundle"), decoder=BeamOptions(**of_bundle)), "scored")
+    language = ("--lm", "ph.arpa", "--lm-units", "tokens")
+    if name == "token_score":
+        language = ("--lexicon", "lexicon.txt")
+    found = best(capsys, "scored", "1.wav", *language)
+    assert found["bonus_score"] == 0
+    option = f"--{name.replace('_', '-')}"
+    assert found == best(capsys, "bundle", "1.wav", *language, "--decoder", "beam", option, 0)
+    status, _, err = run(capsys, "transcribe", "scored", "1.wav", *language, option, 1)
+    assert (status, f"set {name} to 0" in err) == (2, True)
+    if name == "word_score":
+        grid = ("--lm-weights", 0.5, "--scores", 0.5, "--beam-widths", 8, "--output", "tuned")
+        assert run(capsys, "tune", "scored", "--pairs", "pairs", *language, *grid)[0] == 0
+        decoder = load_bundle("tuned").decoder
+        assert (decoder.word_score, decoder.token_score) == (0, 0.5)
+        assert best(capsys, "tuned", "1.wav")["text"]
+
+
 def test_another_language_model_keeps_the_bundles_pronunciations(place, capsys):
     both = ("--lm", "lm.arpa", "--lexicon", "lexicon.txt")
     grid = ("--lm-weights", 0.5, "--scores", 0, "--beam-widths", 8)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import asr.decoding.tuning
@@ -17,6 +19,7 @@ from asr.cli.recognition import RENAMED
 from asr.decoding import DecoderOptions
 from asr.decoding.config import OPTIONS
 from asr.scoring import ErrorCounts
+from asr.types import Waveform
 
 TEXT = "ab ba\nab cad\ndab\ncad ab dab\nbed\n"
 
@@ -172,7 +175,86 @@ def test_the_best_is_the_one_with_the_fewest_errors(
     assert run(capsys, *call, "--prior-weights", 0, 0.5)[0] == 0
     assert len(counts) == 2 * 3 * 3 + 2
     chosen = load_bundle(output).decoder
-    assert dict(counts)[chosen] == min(count for _, count in counts)
+    assert dict(counts)[chosen] == min(count for config, count in counts[-2:])
+    assert [config.beam_width for config, _ in counts[-2:]] == [4, 16]
+
+
+def test_a_width_that_was_not_asked_for_is_not_written(
+    capsys, bundle_of, tmp_path, lm, pairs, monkeypatch
+):
+    """Though it makes fewer errors; where no widths are asked for, the bundle's own is tried."""
+
+    def fewer(_, config):
+        return ErrorCounts(substitutions=300 - config.beam_width, reference_length=400)
+
+    monkeypatch.setattr(asr.decoding.tuning, "count_errors", fewer)
+    save_bundle(bundle_of(name="beam", beam_width=200), tmp_path / "wide")
+    call = ("tune", tmp_path / "wide", "--pairs", pairs, "--lm", lm, *GRID[:7], "--output")
+    for widths, chosen in (((8, 32), 32), ((), 200)):
+        options = ("--beam-widths", *widths) if widths else ()
+        assert run(capsys, *call, tmp_path / f"to{chosen}", *options)[0] == 0
+        assert load_bundle(tmp_path / f"to{chosen}").decoder.beam_width == chosen
+
+
+def test_a_recording_that_cannot_be_used_is_named_and_left_out(
+    capsys, tiny_bundle_path, tmp_path, lm, pairs
+):
+    call = ("tune", tiny_bundle_path, "--pairs", pairs, "--lm", lm, *GRID, "--output")
+    assert run(capsys, *call, tmp_path / "without")[0] == 0
+    (tmp_path / "short.wav").write_bytes(b"RIFF")
+    write_wav(tmp_path / "long.wav", Waveform(np.zeros(10, dtype=np.float32), 16_000))
+    with open(pairs, "a") as file:
+        file.write("short.wav\tab\nlong.wav\tba\n")
+    status, _, err = run(capsys, *call, tmp_path / "with")
+    assert status == 2
+    assert all(f"{name}.wav: " in err for name in ("short", "long"))
+    assert len(err.splitlines()) == 2
+    assert load_bundle(tmp_path / "with").decoder == load_bundle(tmp_path / "without").decoder
+    pairs.write_text("short.wav\tab\n")
+    status, _, err = run(capsys, *call, tmp_path / "none")
+    assert (status, "none of 1 recordings can be used" in err) == (2, True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_texts_in_another_case_find_no_weights(capsys, tiny_bundle_path, tmp_path, lm, pairs):
+    files = [tmp_path / f"{index}.wav" for index in range(3)]
+    said = [best(capsys, tiny_bundle_path, file, "--lm", lm)["text"] for file in files]
+    pairs.write_text("".join(f"{f.name}\t{t.upper()}\n" for f, t in zip(files, said, strict=True)))
+    call = ("tune", tiny_bundle_path, "--pairs", pairs, "--lm", lm, *GRID)
+    status, _, err = run(capsys, *call, "--output", tmp_path / "tuned")
+    assert status == 2
+    assert "the model writes lower case and the texts are upper case" in err
+    assert not (tmp_path / "tuned").exists()
+
+
+def test_pairs_come_through_a_pipe_and_are_found_from_here(
+    capsys, tiny_bundle_path, tmp_path, lm, pairs, monkeypatch
+):
+    call = ("tune", tiny_bundle_path, "--lm", lm, *GRID, "--dry-run", "--pairs")
+    expected = run(capsys, *call, pairs)
+    monkeypatch.chdir(tmp_path)
+    reader, writer = os.pipe()
+    os.write(writer, pairs.read_bytes())
+    os.close(writer)
+    assert run(capsys, *call, f"/dev/fd/{reader}") == expected
+    os.close(reader)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--lm-units", "tokens"), "--lm-units without a language model"),
+        (("--phrase-weight", 3), "--phrase-weight without phrases"),
+        (("--phrase-weight", 3, "--decoder", "greedy"), "--phrase-weight without phrases"),
+        (("--segment-seconds", 2.9), "--segment-seconds is 2.9 (give 3 to 3600)"),
+    ],
+)
+def test_an_option_that_does_nothing_or_cannot_be_is_refused(
+    capsys, tiny_bundle_path, audio, options, named
+):
+    status, out, err = run(capsys, "transcribe", tiny_bundle_path, audio, *options)
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert named in err
 
 
 def test_an_interruption_writes_nothing_and_says_how_far_it_came(
@@ -241,6 +323,9 @@ def test_a_dry_run_writes_nothing(capsys, tiny_bundle_path, tmp_path, lm, pairs)
         (["--lm", "lm.arpa", "--scores", "nan"], "scores"),
         (["--lm", "lm.arpa", "--beam-widths", "0"], "beam_width"),
         (["--lm", "lm.arpa", "--picture", "x.jpg"], "PNG"),
+        (["--lm", "lm.arpa", "--picture", "/proc/x.png"], "/proc/x.png: nothing can be written"),
+        (["--lm", "lm.arpa", "--output", "/proc/x"], "/proc/x: nothing can be written"),
+        (["--lm", "lm.arpa", "--lm-units", "phones"], "unknown units 'phones'"),
     ],
 )
 def test_tuning_that_cannot_work(
