@@ -150,7 +150,11 @@ def _train(options: argparse.Namespace) -> int:
         threshold=options.threshold,
         discount_fallback=None if fallback is None else tuple(fallback) or FALLBACK,
     )
-    _write(estimate(_sentences(options), config), options.output)
+    try:
+        ngrams = estimate(_sentences(options), config)
+    except CorpusError as error:
+        raise error.at(", ".join(options.texts)) from None
+    _write(ngrams, options.output)
     return 0
 
 

@@ -131,10 +131,16 @@ def _rise(
     alpha = 10.0 ** trie.backoffs[contexts].astype(np.float64)
     numerator = alpha * denominator
     changed = (numerator[row] + p) / (denominator[row] + q)
-    lost = p * (np.log(q) + np.log(changed) - np.log(p))
-    lost += numerator[row] * (np.log(changed) - np.log(alpha[row]))
+    lost = p * (_log(q) + _log(changed) - _log(p))
+    lost += numerator[row] * (_log(changed) - _log(alpha[row]))
     rise: Floats = np.expm1(-P_h[row] * lost)
     return rise
+
+
+def _log(values: Floats) -> Floats:
+    """Finite also of a probability that is too small to be told from 0."""
+    logs: Floats = np.log(np.maximum(values, np.finfo(np.float64).tiny))
+    return logs
 
 
 @compiled

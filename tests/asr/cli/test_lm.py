@@ -153,7 +153,7 @@ def test_words_of_a_list(capsys, text, tmp_path):
         (["train", "{text}", "--output", "/proc/a.arpa"], "nothing can be written there"),
         (["train", "{text}", "--output", "{text}"], "which is read"),
         (["train", "{folder}/none.txt", "--output", "{out}"], "none.txt: cannot read: No such"),
-        (["train", "{empty}", "--output", "{out}"], "the text is empty"),
+        (["train", "{empty}", "--output", "{out}"], "empty.txt: the text is empty"),
         (["train", "{latin}", "--output", "{out}"], "latin.txt, line 2: not UTF-8 text"),
         (["train", "{text}", "--output", "{out}", "--units", "bits"], "unknown units 'bits'"),
         (["train", "{text}", "--output", "{out}", "--order", "0"], "the order is 0"),
