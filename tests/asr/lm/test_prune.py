@@ -163,12 +163,12 @@ def test_impossible_thresholds_are_refused(lmplz, threshold):
         KneserNeyConfig(threshold=threshold)
 
 
-def test_a_probability_too_small_for_a_float_costs_nothing_to_leave_out(tmp_path):
-    """10 to the -1000 is 0 in float64."""
+def test_what_is_as_good_as_impossible_stays_so(tmp_path):
+    """10 to the -1000 is 0 in float64, and without its n-gram it would be 0.16."""
     path = tmp_path / "a.arpa"
     path.write_text(
         "\\data\\\nngram 1=4\nngram 2=2\n\n\\1-grams:\n-99 <s> -0.3\n-0.5 </s>\n-0.4 a -0.3\n"
         "-0.7 <unk>\n\n\\2-grams:\n-1000 <s> </s>\n-0.1 <s> a\n\n\\end\\\n"
     )
     pruned = prune(read_arpa(path), 1e-3)  # numpy's warnings are errors here
-    assert len(pruned.tables[1].words) == 1
+    assert len(pruned.tables[1].words) == 2
