@@ -24,6 +24,8 @@ State = Tensor | tuple[Tensor, Tensor]  # h, or (h, c) where the cell has a stat
 class RecurrentStack(nn.Module):
     """A stack of recurrent layers, called as ``torch.nn.LSTM`` is.
 
+    Gradients cannot be differentiated again: second derivatives raise :class:`ModelError`.
+
     Args:
         input_size: features per frame, I.
         hidden_size: cells per direction, H.

@@ -16,7 +16,7 @@ from torch import Tensor
 from asr.nn.cells import CELLS
 from asr.nn.kernels import library
 from asr.nn.kernels.cpu import CODES, backward
-from asr.nn.kernels.operator import Arguments, Outputs, recurrent_gradient
+from asr.nn.kernels.operator import Arguments, Outputs, differentiate_once, recurrent_gradient
 from asr.types import ConfigError, ModelError
 
 __all__ = ["LayerWeights", "Packed", "int8_objection", "pack", "run", "train"]
@@ -170,7 +170,8 @@ def train(
     Raises:
         ModelError: tensors that do not fit each other.
     """
-    hidden, c_n = _Layer.apply(cell, lengths, x, *weights, h0, c0)  # type: ignore[no-untyped-call]
+    values = cell, lengths, x, *weights, h0, c0
+    hidden, c_n, *_ = _Layer.apply(*values)  # type: ignore[no-untyped-call]
     return hidden, c_n
 
 
@@ -213,37 +214,55 @@ class _Frames:
 
 
 class _Layer(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, cell: str, lengths: Tensor, x: Tensor, *others: Any) -> Any:
-        *tensors, h0, c0 = others
-        weights = LayerWeights(*tensors)
-        outputs = run(pack(cell, weights), weights, x, lengths, h0, c0, keep=True)
-        ctx.cell = cell
-        ctx.save_for_backward(lengths, x, *others, *outputs)
-        return outputs.hidden, outputs.c_n
+    """:class:`Outputs` of a cell, lengths, ``x``, :class:`LayerWeights` and states."""
 
     @staticmethod
-    def backward(ctx: Any, grad_hidden: Tensor, grad_c_n: Tensor) -> Any:
-        lengths, x, *rest = ctx.saved_tensors
-        weights, (h0, c0), outputs = LayerWeights(*rest[:5]), rest[5:7], Outputs(*rest[7:])
-        found = backward(
-            Arguments(ctx.cell, outputs.act, *weights[2:], h0, c0, lengths),
-            outputs, grad_hidden.contiguous(), grad_c_n.contiguous(),
-        )  # fmt: skip
-        frames = _Frames(lengths, len(x))
-        errors = frames.take(found.gates.flatten(2))  # (N, D * G * H)
-        grad_x = None
-        if ctx.needs_input_grad[2]:
-            grad_x = frames.put(errors @ weights.weight_ih.flatten(0, 1))
-        return (
-            None,
-            None,
-            grad_x,
-            (errors.t() @ frames.take(x)).view_as(weights.weight_ih),
-            errors.sum(0).view_as(weights.bias),
-            frames.recurrent_gradient(found.gates, outputs.hidden, h0),
-            None if weights.peephole is None else found.peephole,
-            None if weights.weight_hr is None else found.weight_hr,
-            found.h0,
-            found.c0,
+    def forward(cell: str, lengths: Tensor, x: Tensor, *others: Any) -> Any:
+        *tensors, h0, c0 = others
+        weights = LayerWeights(*tensors)
+        return tuple(run(pack(cell, weights), weights, x, lengths, h0, c0, keep=True))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.cell, *tensors = inputs
+        ctx.save_for_backward(*tensors, *output)
+        ctx.mark_non_differentiable(*output[2:])
+        ctx.set_materialize_grads(False)  # what backward alone reads has none
+
+    @staticmethod
+    def backward(ctx: Any, grad_hidden: Tensor | None, grad_c_n: Tensor | None, *_: Any) -> Any:
+        saved = ctx.saved_tensors
+        outputs = Outputs(*saved[-len(Outputs._fields) :])
+        grads = differentiate_once(
+            _gradients,
+            ctx.cell,
+            ctx.needs_input_grad[2],
+            torch.zeros_like(outputs.hidden) if grad_hidden is None else grad_hidden,
+            torch.zeros_like(outputs.c_n) if grad_c_n is None else grad_c_n,
+            *saved,
         )
+        return None, None, *grads
+
+
+def _gradients(
+    cell: str, of_x: bool, grad_hidden: Tensor, grad_c_n: Tensor, *saved: Any
+) -> tuple[Tensor | None, ...]:
+    """Of ``x``, if asked for, the weights and the states, from those of ``hidden`` and ``c_n``."""
+    lengths, x, *rest = saved
+    weights, (h0, c0), outputs = LayerWeights(*rest[:5]), rest[5:7], Outputs(*rest[7:])
+    found = backward(
+        Arguments(cell, outputs.act, *weights[2:], h0, c0, lengths),
+        outputs, grad_hidden.contiguous(), grad_c_n.contiguous(),
+    )  # fmt: skip
+    frames = _Frames(lengths, len(x))
+    errors = frames.take(found.gates.flatten(2))  # (N, D * G * H)
+    return (
+        frames.put(errors @ weights.weight_ih.flatten(0, 1)) if of_x else None,
+        (errors.t() @ frames.take(x)).view_as(weights.weight_ih),
+        errors.sum(0).view_as(weights.bias),
+        frames.recurrent_gradient(found.gates, outputs.hidden, h0),
+        None if weights.peephole is None else found.peephole,
+        None if weights.weight_hr is None else found.weight_hr,
+        found.h0,
+        found.c0,
+    )

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from asr.nn.cells import CELLS
+from asr.types import ModelError
 
 __all__ = [
     "Arguments",
@@ -35,6 +36,7 @@ __all__ = [
     "Operator",
     "Outputs",
     "define",
+    "differentiate_once",
     "new_outputs",
     "projection_gradient",
 ]
@@ -160,7 +162,7 @@ def define(kernel: str, forward: Forward, backward: Backward) -> Operator:
     def differentiate(ctx: Any, grad_hidden: Tensor, grad_c_n: Tensor, *_: Any) -> tuple[Any, ...]:
         saved = ctx.saved_tensors
         with torch.autocast(**ctx.autocast):  # as forward ran
-            grads = run_backward(ctx.cell, *saved, grad_hidden, grad_c_n)
+            grads = differentiate_once(run_backward, ctx.cell, *saved, grad_hidden, grad_c_n)
         present = (None if x is None else grad for x, grad in zip(saved, grads, strict=False))
         return None, *present, None, None
 
@@ -169,6 +171,32 @@ def define(kernel: str, forward: Forward, backward: Backward) -> Operator:
     )
     operator: Operator = getattr(torch.ops.peephole_asr, name).default
     return operator
+
+
+def differentiate_once(run_backward: Callable[..., Any], *values: Any) -> tuple[Any, ...]:
+    """The gradients that ``run_backward`` makes of ``values``; to differentiate them is an error.
+
+    Without it autograd would take them for constants, and second derivatives for 0.
+    """
+    grads: tuple[Any, ...] = _Once.apply(run_backward, *values)  # type: ignore[no-untyped-call]
+    return grads
+
+
+class _Once(torch.autograd.Function):
+    @staticmethod
+    def forward(run_backward: Callable[..., Any], *values: Any) -> Any:
+        return run_backward(*values)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> Any:
+        raise ModelError(
+            "a recurrent layer has no second derivatives",
+            remedy="use torch.nn.LSTM, or asr.nn.kernels.reference.forward by itself",
+        )
 
 
 def _register(

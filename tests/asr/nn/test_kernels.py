@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from asr.nn import kernels
 from asr.nn.cells import CELLS
 from asr.nn.kernels import KERNELS, VARIABLE, Kernel, choose, library, reference
+from asr.nn.kernels.operator import Arguments
 from asr.types import ConfigError, ModelError
 
 HERE = [name for name, kernel in KERNELS.items() if "cpu" in (kernel.devices or ("cpu",))]
@@ -40,6 +41,28 @@ def test_gradients_of_the_reference_equal_finite_differences(cell, proj_size, D,
         return reference.operator(cell, *filled, arguments.lengths, True)[:2]
 
     assert torch.autograd.gradcheck(run, [x.requires_grad_() for x in present])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_autograd_differentiates_the_reference_twice(cell, arguments_of):
+    """What the refusal of second derivatives names as the remedy."""
+    arguments = arguments_of(cell, [3, 1], H=2)
+    present = [x for x in arguments[1:-1] if x is not None]
+
+    def run(*tensors):
+        given = iter(tensors)
+        filled = (None if x is None else next(given) for x in arguments[1:-1])
+        return reference.forward(Arguments(cell, *filled, arguments.lengths))[:2]
+
+    assert torch.autograd.gradgradcheck(run, [x.requires_grad_() for x in present])
+
+
+def test_second_derivatives_of_an_operator_are_refused(operator, arguments_of):
+    arguments = arguments_of("peephole", [4, 2]).map(lambda x: x.float().requires_grad_())
+    hidden, *_ = operator(*arguments, True)
+    (gradient,) = torch.autograd.grad(hidden.sum(), arguments.gates, create_graph=True)
+    with pytest.raises(ModelError, match="no second derivatives"):
+        gradient.square().sum().backward()
 
 
 @pytest.mark.parametrize("cell", CELLS)

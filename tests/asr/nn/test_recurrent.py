@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.func import functional_call
 from torch.nn.utils.rnn import (
     PackedSequence,
     pack_padded_sequence,
@@ -17,6 +18,7 @@ from torch.nn.utils.rnn import (
 )
 
 from asr.nn.cells import CELLS
+from asr.nn.kernels import library
 from asr.nn.recurrent import RecurrentStack
 from asr.nn.torch_lstm import TorchLSTMStack
 from asr.types import ConfigError, ModelError
@@ -180,6 +182,58 @@ def test_the_whole_stack_passes_gradcheck_on_a_ragged_batch(cell, proj_size):
     stack = stack_of(cell, proj_size=proj_size).double()
     x = torch.randn(2, 4, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda y: flat(stack(y, lengths=torch.tensor([4, 2]))), x)
+
+
+def _penalty(stack, x):
+    (gradient,) = torch.autograd.grad(stack(x)[0].sum(), x, create_graph=True)
+    gradient.square().sum().backward()
+
+
+@pytest.mark.parametrize("kernel", ["auto", "reference"])
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize(
+    "use",
+    [
+        _penalty,
+        lambda stack, x: torch.autograd.functional.hessian(lambda y: stack(y)[0].sum(), x),
+        lambda stack, x: torch.autograd.functional.hessian(lambda y: stack(y)[1][1].sum(), x),
+    ],
+    ids=["gradient penalty", "hessian of outputs", "hessian of states"],
+)
+def test_second_derivatives_are_refused_and_never_wrong(kernel, recompute, use):
+    stack = RecurrentStack(4, 5, 2, bidirectional=True, kernel=kernel, recompute=recompute)
+    with pytest.raises(ModelError, match="no second derivatives"):
+        use(stack, torch.randn(6, 2, 4, requires_grad=True))
+
+
+@pytest.mark.parametrize("kernel", ["auto", "reference"])
+def test_a_gradient_may_be_part_of_a_graph_that_is_not_differentiated_again(kernel):
+    stack = RecurrentStack(4, 5, kernel=kernel)
+    x = torch.randn(6, 2, 4, requires_grad=True)
+    plain, in_graph = (
+        torch.autograd.grad(stack(x)[0].sum(), x, create_graph=graph)[0] for graph in (False, True)
+    )
+    assert torch.equal(plain, in_graph)
+
+
+def test_functional_gradients_equal_torchs():
+    if library.MISSING:
+        pytest.skip(f"no compiled kernel: {library.MISSING}")
+    theirs = nn.LSTM(7, 6, bidirectional=True)
+    mine = RecurrentStack(7, 6, bidirectional=True, cell="lstm")
+    mine.load_torch(theirs)
+    x = torch.randn(9, 5, 7)
+
+    def gradients(module):
+        weights = {name: p.detach() for name, p in module.named_parameters()}
+        return torch.func.grad(lambda w: functional_call(module, w, (x,))[0].sin().sum())(weights)
+
+    found, expected = gradients(mine), gradients(theirs)
+    for d, suffix in enumerate(["", "_reverse"]):
+        for name, other in (("weight_ih",) * 2, ("weight_hh",) * 2, ("bias", "bias_ih")):
+            torch.testing.assert_close(
+                found[f"layers.0.{name}"][d], expected[f"{other}_l0{suffix}"], atol=1e-4, rtol=1e-5
+            )
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
