@@ -63,7 +63,11 @@ class RecurrentLayer(nn.Module):
         self.reset_parameters()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_packed": None}  # another machine may pack otherwise
+        # Another machine may pack otherwise, but into 8 bits if this one did.
+        packed = self._packed
+        if packed is not None:
+            packed = packed._replace(data=torch.empty(0), made_of=()) if packed.int8 else None
+        return {**self.__dict__, "_packed": packed}
 
     def reset_parameters(self) -> None:
         """Draw new weights from torch's global generator."""
@@ -90,7 +94,8 @@ class RecurrentLayer(nn.Module):
                 for zeros.
 
         Returns:
-            the output, and the state after each direction's last frame.
+            the output, and the state after each direction's last frame: ``h`` of the output's
+            type, and ``c``, a long sum, at least of float32.
         """
         if not self._takes_input(x):
             return self._recur(self._gates(x), slice(None), lengths, state)
@@ -106,7 +111,7 @@ class RecurrentLayer(nn.Module):
 
         It costs their memory once more. Weights that are changed, moved or loaded later are laid
         out at each call again; but not those written through ``.data``, which goes unnoticed.
-        ``int8`` rounds the matrices to 8 bits, for inference from now on.
+        ``int8`` rounds the matrices to 8 bits, for inference from now on, in copies too.
         """
         if self._takes_input(self.weight_ih):
             self._packed = pack(self.cell.name, self._weights(), int8=int8)
@@ -222,7 +227,7 @@ class RecurrentLayer(nn.Module):
             torch.is_grad_enabled(),
         )
         hidden = hidden.to(result_type)
-        return hidden.flatten(2), (_last(hidden, h0, lengths), c_n)
+        return hidden.flatten(2), (_last(hidden, h0.to(result_type), lengths), c_n)
 
     @torch.no_grad()
     def load_torch(self, rnn: nn.RNNBase, layer: int = 0) -> None:

@@ -103,7 +103,8 @@ class RecurrentStack(nn.Module):
             lengths: frames of each utterance ``(B,)``; None where all have T.
 
         Returns:
-            the output ``(..., D * R)``, and the state after each direction's last frame.
+            the output ``(..., D * R)``, and the state after each direction's last frame. In half
+            precision ``h`` is of the output's type and ``c``, a long sum, of float32.
 
         Raises:
             ModelError: shapes that do not fit, or lengths beside a ``PackedSequence``.

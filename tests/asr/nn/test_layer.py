@@ -381,6 +381,21 @@ def test_copies_and_pickles_pack_anew(packed_layer):
         assert torch.equal(out(other, x), out(packed_layer, x))
 
 
+def test_copies_and_pickles_of_8_bits_have_8_bits():
+    levels()
+    module, x = RecurrentLayer(40, 30, bidirectional=True).eval(), torch.randn(20, 2, 40)
+    exact = out(module, x)
+    module.pack(int8=True)
+    expected = out(module, x)
+    assert not torch.equal(expected, exact)
+    for make in (copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))):
+        copied = make(module)
+        assert torch.equal(out(copied, x), expected)
+        assert torch.equal(out(make(copied), x), expected)
+        copied.pack()
+        assert torch.equal(out(copied, x), exact)
+
+
 @pytest.mark.parametrize("make", [make_backend, make_chunk_backend])
 def test_a_backend_packs_its_model(make):
     model = AcousticModel(AcousticModelConfig(4, 3, NetworkConfig(5, 2))).eval()

@@ -350,6 +350,27 @@ def test_autocast_keeps_the_state_in_float32():
     assert (output.float() - exact).abs().max() < 8 * 2**-8
 
 
+@pytest.mark.parametrize("lengths", [None, [6, 0, 2], [0, 0, 0]])
+@pytest.mark.parametrize(
+    ("dtype", "autocast"), [(torch.float16, False), (torch.bfloat16, False), (torch.bfloat16, True)]
+)
+def test_the_hidden_state_has_the_outputs_type_as_torchs(dtype, lengths, autocast):
+    theirs, mine = nn.LSTM(4, 5), RecurrentStack(4, 5, cell="lstm")
+    x, lengths = torch.randn(6, 3, 4), None if lengths is None else torch.tensor(lengths)
+    if not autocast:
+        theirs, mine, x = theirs.to(dtype), mine.to(dtype), x.to(dtype)
+    with torch.autocast("cpu", dtype=dtype, enabled=autocast):
+        expected, (expected_h, _) = theirs(x)
+        output, (h, c) = mine(x, lengths=lengths)
+        again, _ = mine(x, (h, c), lengths=lengths)
+        no_frames, (h_0, _) = mine(x[:0])
+    assert output.dtype == h.dtype == expected.dtype == expected_h.dtype == dtype
+    assert again.dtype == no_frames.dtype == h_0.dtype == dtype
+    assert c.dtype == torch.float32
+    if lengths is None:
+        assert torch.equal(h[0], output[-1])
+
+
 def test_autocast_rounds_gradients_of_weights_and_no_more():
     stack = stack_of("peephole")
     x = torch.randn(3, 50, 4)
