@@ -62,6 +62,13 @@ class RecurrentLayer(nn.Module):
         self._packed: Packed | None = None
         self.reset_parameters()
 
+    def extra_repr(self) -> str:
+        """The sizes, and what is not as it is by default."""
+        D, R, H = len(self.bias), self.weight_hh.shape[2], self.hidden_size
+        text = f"{self.weight_ih.shape[2]}, {H}, cell={self.cell.name!r}"
+        text += ", bidirectional=True" if D == 2 else ""
+        return text + (f", proj_size={R}" if self.weight_hr is not None else "")
+
     def __getstate__(self) -> dict[str, Any]:
         # Another machine may pack otherwise, but into 8 bits if this one did.
         packed = self._packed
@@ -97,7 +104,7 @@ class RecurrentLayer(nn.Module):
             the output, and the state after each direction's last frame: ``h`` of the output's
             type, and ``c``, a long sum, at least of float32.
         """
-        if not self._takes_input(x):
+        if not self.takes_input(x):
             return self._recur(self._gates(x), slice(None), lengths, state)
         h0, c0 = self._start(x, len(self.bias), state)
         if torch.is_grad_enabled():
@@ -113,7 +120,7 @@ class RecurrentLayer(nn.Module):
         out at each call again; but not those written through ``.data``, which goes unnoticed.
         ``int8`` rounds the matrices to 8 bits, for inference from now on, in copies too.
         """
-        if self._takes_input(self.weight_ih):
+        if self.takes_input(self.weight_ih):
             self._packed = pack(self.cell.name, self._weights(), int8=int8)
 
     def chunk(
@@ -136,7 +143,7 @@ class RecurrentLayer(nn.Module):
             the output of all of ``x``, and the forward direction's state at the chunk's end.
         """
         now = lengths.clamp(max=frames)
-        if self._takes_input(x) and not torch.is_grad_enabled():
+        if self.takes_input(x) and not torch.is_grad_enabled():
             h0, c0 = self._start(x, len(self.bias), None)
             if state is not None:  # of the forward direction
                 h0[:1], c0[:1] = state
@@ -154,7 +161,7 @@ class RecurrentLayer(nn.Module):
             output = torch.cat([output, _flip(reverse, lengths)], dim=2)
         return output, state
 
-    def _takes_input(self, x: Tensor) -> bool:
+    def takes_input(self, x: Tensor) -> bool:
         """Whether compiled code takes the input ``x`` itself, not what it adds to the gates."""
         operator = choose(self.kernel, x, projection=self.weight_hr is not None)
         return (

@@ -12,11 +12,14 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from torch.utils.checkpoint import checkpoint
 
 from asr.nn.cells import CELLS
+from asr.nn.front import mask_frames
 from asr.nn.kernels import AUTO, check_kernel
 from asr.nn.layer import RecurrentLayer
 from asr.types import ConfigError, ModelError
 
 __all__ = ["RecurrentStack", "State"]
+
+WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)  # types of lengths
 
 State = Tensor | tuple[Tensor, Tensor]  # h, or (h, c) where the cell has a state
 
@@ -71,7 +74,12 @@ class RecurrentStack(nn.Module):
                 remedy="give 0 for none, or less than the cells",
             )
         check_kernel(kernel)
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
         self.batch_first = batch_first
+        self.bidirectional = bool(bidirectional)
+        self.proj_size = proj_size
         self.recompute = recompute
         width = (proj_size or hidden_size) * (2 if bidirectional else 1)
         self.layers = nn.ModuleList(
@@ -86,6 +94,14 @@ class RecurrentStack(nn.Module):
             for size in [input_size] + [width] * (num_layers - 1)
         )
         self.dropout = nn.Dropout(dropout)
+
+    def extra_repr(self) -> str:
+        """The sizes and what is not as it is by default, as ``torch.nn.LSTM`` says it."""
+        names = ("num_layers", "batch_first", "bidirectional", "proj_size", "recompute")
+        ordinary = dict.fromkeys(names, 0) | {"num_layers": 1}
+        chosen = [f"{n}={getattr(self, n)}" for n in names if getattr(self, n) != ordinary[n]]
+        cell = self._layer(0).cell.name
+        return ", ".join([f"{self.input_size}, {self.hidden_size}, cell={cell!r}", *chosen])
 
     def forward(
         self,
@@ -107,7 +123,8 @@ class RecurrentStack(nn.Module):
             precision ``h`` is of the output's type and ``c``, a long sum, of float32.
 
         Raises:
-            ModelError: shapes that do not fit, or lengths beside a ``PackedSequence``.
+            ModelError: shapes, lengths or a state that do not fit, or lengths beside a
+                ``PackedSequence``.
         """
         if isinstance(x, PackedSequence):
             if lengths is not None:
@@ -118,7 +135,11 @@ class RecurrentStack(nn.Module):
         T, B, _ = frames.shape
         if lengths is None:
             lengths = torch.full((B,), T, device=frames.device)
-        y, end = self._run(frames, lengths.to(frames.device), self._states(state, frames))
+        else:
+            lengths = lengths.to(frames.device)
+            if not self._layer(0).takes_input(frames):  # compiled code reads no padding
+                frames = _without_padding(frames, lengths)
+        y, end = self._run(frames, lengths, self._states(state, frames))
         return (y.transpose(0, 1) if self.batch_first else y), end
 
     def _run(
@@ -160,6 +181,7 @@ class RecurrentStack(nn.Module):
         """
         y = x.transpose(0, 1) if self.batch_first else x
         self._check(y, lengths)
+        y = _without_padding(y, lengths)
         ends = []
         for number in range(len(self.layers)):
             if number > 0:
@@ -181,7 +203,7 @@ class RecurrentStack(nn.Module):
         return PackedSequence(data, x.batch_sizes, x.sorted_indices, x.unsorted_indices), end
 
     def _check(self, x: Tensor, lengths: Tensor | None) -> None:
-        size = self._layer(0).weight_ih.shape[2]
+        size = self.input_size
         if x.dim() != 3 or x.shape[2] != size:
             order = "(B, T, {})" if self.batch_first else "(T, B, {})"
             raise ModelError(
@@ -190,6 +212,11 @@ class RecurrentStack(nn.Module):
             )
         if lengths is None:
             return
+        kind = lengths.dtype if isinstance(lengths, Tensor) else type(lengths).__name__
+        if kind not in WHOLE:
+            raise ModelError(
+                f"lengths are {kind}", remedy="give a tensor of whole numbers of frames"
+            )
         if lengths.shape != x.shape[1:2]:
             raise ModelError(
                 f"lengths have shape {tuple(lengths.shape)}", remedy=f"give ({x.shape[1]},)"
@@ -209,7 +236,13 @@ class RecurrentStack(nn.Module):
         layer = self._layer(0)
         D, _, R = layer.weight_hh.shape
         rows, B, H = len(self.layers) * D, x.shape[1], layer.hidden_size
-        h, c = (state, x.new_zeros(rows, B, H)) if isinstance(state, Tensor) else state
+        parts = [state] if isinstance(state, Tensor) else list(state)
+        if len(parts) != 1 + layer.cell.has_state:
+            raise ModelError(
+                f"the state of the cell {layer.cell.name!r} has {len(parts)} parts",
+                remedy="give (h, c)" if layer.cell.has_state else "give h alone, a tensor",
+            )
+        h, c = parts if layer.cell.has_state else (*parts, x.new_zeros(rows, B, H))
         shapes = tuple(h.shape), tuple(c.shape)
         if shapes != ((rows, B, R), (rows, B, H)):
             raise ModelError(
@@ -234,3 +267,10 @@ class RecurrentStack(nn.Module):
 
     def _layer(self, number: int) -> RecurrentLayer:
         return cast(RecurrentLayer, self.layers[number])
+
+
+def _without_padding(x: Tensor, lengths: Tensor) -> Tensor:
+    """``x (T, B, I)`` with 0 for padding, where it may count: 0 * NaN in a weight's gradient."""
+    if not torch.is_grad_enabled():
+        return x
+    return mask_frames(x.transpose(0, 1), lengths).transpose(0, 1)

@@ -236,6 +236,23 @@ def test_functional_gradients_equal_torchs():
             )
 
 
+@pytest.mark.parametrize("by_chunks", [False, True])
+@pytest.mark.parametrize("kernel", ["auto", "reference"])
+def test_rubbish_in_padding_reaches_no_gradient(kernel, by_chunks):
+    stack = stack_of("peephole", kernel=kernel)
+    lengths, x = torch.tensor([7, 2, 5]), torch.randn(3, 7, 4)
+    padding = torch.arange(7) >= lengths[:, None]
+    gradients = []
+    for rubbish in (0.0, torch.nan):
+        stack.zero_grad()
+        y = x.masked_fill(padding[..., None], rubbish).requires_grad_()
+        output, _ = stack.chunk(y, lengths, 4) if by_chunks else stack(y, lengths=lengths)
+        output.square().sum().backward()
+        gradients.append([output, y.grad, *(p.grad for p in stack.parameters())])
+    for clean, found in zip(*gradients, strict=True):
+        assert torch.equal(clean, found)
+
+
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
 def test_lengths_may_be_any_integers_in_any_layout(dtype):
     stack = stack_of("peephole")
@@ -243,6 +260,30 @@ def test_lengths_may_be_any_integers_in_any_layout(dtype):
     strided = torch.tensor([7, 0, 3, 0, 5, 0], dtype=dtype)[::2]
     found, expected = (stack(x, lengths=n)[0] for n in (strided, torch.tensor([7, 3, 5])))
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"num_layers": 2, "bidirectional": True}, {"proj_size": 3, "batch_first": True}],
+)
+def test_sizes_are_read_as_torchs(options):
+    theirs, mine = nn.LSTM(7, 6, **options), RecurrentStack(7, 6, **options)
+    for name in ("input_size", "hidden_size", "num_layers", "batch_first", "bidirectional",
+                 "proj_size"):  # fmt: skip
+        assert getattr(mine, name) == getattr(theirs, name), name
+
+
+def test_its_text_names_sizes_and_cell():
+    assert str(RecurrentStack(7, 6, 2, bidirectional=True, proj_size=3, cell="lstm")) == (
+        """RecurrentStack(
+  7, 6, cell='lstm', num_layers=2, bidirectional=True, proj_size=3
+  (layers): ModuleList(
+    (0): RecurrentLayer(7, 6, cell='lstm', bidirectional=True, proj_size=3)
+    (1): RecurrentLayer(6, 6, cell='lstm', bidirectional=True, proj_size=3)
+  )
+  (dropout): Dropout(p=0.0, inplace=False)
+)"""
+    )
 
 
 # Initial weights
@@ -467,9 +508,19 @@ def test_impossible_options_are_refused(options):
         (torch.randn(9, 2, 7), {"lengths": torch.tensor([10, 3])}, "lengths run from 3 to 10"),
         (torch.randn(9, 2, 7), {"lengths": torch.tensor([9, -1])}, "lengths run from -1"),
         (torch.randn(9, 5, 7), {"state": (torch.zeros(1, 5, 6), torch.zeros(1, 4, 6))}, "state"),
+        (torch.randn(9, 5, 7), {"state": torch.zeros(1, 5, 6)}, r"1 parts .*give \(h, c\)"),
+        (torch.randn(9, 2, 7), {"lengths": [9, 3]}, "lengths are list"),
+        (torch.randn(9, 2, 7), {"lengths": torch.tensor([9.0, 3.0])}, "lengths are torch.float32"),
+        (torch.randn(9, 2, 7), {"lengths": torch.tensor([True, False])}, "lengths are torch.bool"),
         (pack_sequence([torch.randn(9, 7)]), {"lengths": torch.tensor([9])}, "lengths"),
     ],
 )
 def test_tensors_that_do_not_fit_are_refused(x, options, message):
     with pytest.raises(ModelError, match=message):
         RecurrentStack(7, 6)(x, **options)
+
+
+def test_simple_units_have_no_cell_state_to_give():
+    state = torch.zeros(1, 2, 6)
+    with pytest.raises(ModelError, match=r"2 parts .*give h alone"):
+        RecurrentStack(7, 6, cell="rnn")(torch.randn(9, 2, 7), (state, state))
