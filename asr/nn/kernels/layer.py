@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from asr.nn.cells import CELLS
 from asr.nn.kernels import library
@@ -35,13 +36,20 @@ class LayerWeights(NamedTuple):
     peephole: Tensor | None
     weight_hr: Tensor | None
 
-    def state(self) -> tuple[tuple[int, object], ...]:
+    def state(self) -> tuple[tuple[object, ...], ...]:
         """Where the weights that are packed lie, and how often they were changed in place.
 
-        Tensors of inference mode do not know the latter, so that their state equals no other.
+        The memory is named by a weak reference, since an address may be that of later weights.
+        Tensors of inference mode do not know their changes, so that their state equals no other.
         """
-        matrices = self.weight_ih, self.bias, self.weight_hh
-        return tuple((w.data_ptr(), object() if w.is_inference() else w._version) for w in matrices)
+        return tuple(
+            (
+                StorageWeakRef(w.untyped_storage()),  # type: ignore[no-untyped-call]
+                w.data_ptr(),
+                object() if w.is_inference() else w._version,
+            )
+            for w in (self.weight_ih, self.bias, self.weight_hh)
+        )
 
 
 class Packed(NamedTuple):
@@ -51,7 +59,7 @@ class Packed(NamedTuple):
     int8: bool
     sizes: tuple[int, ...]  # D, G * H, I, H, R
     data: Tensor
-    made_of: tuple[tuple[int, object], ...]
+    made_of: tuple[tuple[object, ...], ...]
 
 
 def pack(cell: str, weights: LayerWeights, *, int8: bool = False) -> Packed:

@@ -358,6 +358,21 @@ def test_packed_weights_are_not_used_once_the_weights_have_changed(packed_layer,
     assert torch.equal(out(packed_layer, x), out(fresh, x))
 
 
+def test_packed_weights_are_not_used_for_others_that_lie_at_the_same_address(packed_layer):
+    memory = {name: p.detach().numpy().copy() for name, p in packed_layer.named_parameters()}
+
+    def read_memory():
+        for name, values in memory.items():
+            setattr(packed_layer, name, torch.nn.Parameter(torch.from_numpy(values)))
+
+    read_memory()
+    packed_layer.pack()
+    memory["weight_ih"] *= 2
+    read_memory()  # as where freed memory is given out again: the same addresses
+    x = torch.randn(6, 2, 4)
+    assert torch.equal(out(packed_layer, x), out(copy.deepcopy(packed_layer), x))
+
+
 def test_packed_weights_are_used_until_then(packed_layer, monkeypatch):
     x = torch.randn(6, 2, 4)
     expected = out(packed_layer, x)
