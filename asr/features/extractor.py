@@ -207,7 +207,8 @@ class FeatureExtractor(nn.Module):
             )
         lengths = self.unstacked(lengths)
         if not len(waveforms):
-            return waveforms.new_zeros(0, self.unstacked(most), self.config.frame_size), lengths
+            most = self.unstacked(max(most, self.config.frame_span))  # as of those too short
+            return waveforms.new_zeros(0, most, self.config.frame_size), lengths
         short = self.config.frame_span - waveforms.shape[1]
         if short > 0:
             waveforms = nn.functional.pad(waveforms, (0, short))

@@ -94,4 +94,4 @@ def join_frames(x: Tensor, lengths: Tensor, factor: int) -> tuple[Tensor, Tensor
     """
     B, T, size = x.shape
     x = F.pad(mask_frames(x, lengths), (0, 0, 0, -T % factor))
-    return x.reshape(B, -1, factor * size), reduced(lengths, factor)
+    return x.reshape(B, x.shape[1] // factor, factor * size), reduced(lengths, factor)

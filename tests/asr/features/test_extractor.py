@@ -264,6 +264,17 @@ def test_too_short_for_a_frame_is_no_frame_alone_and_beside_others(kind):
     assert frames.shape == (0,)
 
 
+@pytest.mark.parametrize("samples", [0, 100, 16_000])
+@pytest.mark.parametrize("style", ["default", "kaldi"])
+@pytest.mark.parametrize("kind", ["fbank", "mfcc"])
+def test_an_empty_batch_has_the_frames_of_one_as_long(kind, style, samples):
+    extractor = FeatureExtractor(FeatureConfig(kind=kind, style=style, energy=True, stack=3))
+    found, expected = (
+        extractor(torch.zeros(B, samples), torch.full((B,), samples))[0] for B in (0, 2)
+    )
+    assert found.shape == (0, *expected.shape[1:])
+
+
 @pytest.mark.parametrize("lengths", [[16_001], [-1], [1.5], [1, 2]])
 def test_lengths_that_do_not_fit_are_refused(lengths):
     with pytest.raises(AudioError, match="do not fit"):

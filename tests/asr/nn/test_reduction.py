@@ -50,6 +50,17 @@ def test_an_utterance_gives_the_same_alone_and_in_any_batch(network, lengths, pa
             torch.testing.assert_close(batch[b, : len(alone)], alone, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("shape", [(0, 10, 20), (0, 0, 20), (2, 0, 20)], ids=str)
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def test_nothing_gives_nothing(network, shape, training):
+    model = model_of(network).train(training)
+    log_probs = model(torch.zeros(shape), torch.zeros(shape[0], dtype=torch.long))
+    assert log_probs.shape == (shape[0], -(-shape[1] // network.reduction), 7)
+    log_probs.sum().backward()
+    assert not any(p.grad.any() for p in model.parameters() if p.grad is not None)
+
+
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_onnx_runtime_gives_what_torch_gives(network):
     model = model_of(network)
