@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from asr.options import from_values
+from asr.options import from_values, is_integer, is_number
 from asr.types import ConfigError
 
 __all__ = ["FeatureConfig"]
@@ -19,6 +19,8 @@ MOST = {  # of what is counted
     "subsample": 1000,
 }
 MOST_DB = 1000.0
+NUMBERS = ("frame_length_ms", "frame_shift_ms", "preemphasis", "low_hz", "high_hz")
+LEAST_KALDI_MELS = 4  # torchaudio.compliance.kaldi computes no fewer
 CHOICES = {
     "kind": ("fbank", "mfcc"),
     "deltas": (0, 1, 2),
@@ -79,17 +81,24 @@ class FeatureConfig:
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
+            value = getattr(self, name)
+            if type(value) is not type(choices[0]) or value not in choices:  # True is no 1
                 raise ConfigError(
-                    f"feature option {name} is {getattr(self, name)!r}",
+                    f"feature option {name} is {value!r}",
                     remedy=f"choose one of {', '.join(map(str, choices))}",
                 )
         for name, most in MOST.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or not 1 <= value <= most:
+            if not is_integer(value) or not 1 <= value <= most:
                 raise ConfigError(
                     f"feature option {name} is {str(value)[:100]}",
                     remedy=f"give an integer from 1 to {most}",
+                )
+        for name in NUMBERS:
+            if not is_number(getattr(self, name)):
+                raise ConfigError(
+                    f"feature option {name} is {str(getattr(self, name))[:100]}",
+                    remedy="give a number",
                 )
         if not isinstance(self.energy, bool):
             raise ConfigError(
@@ -121,13 +130,27 @@ class FeatureConfig:
             self._check_silence(self.silence_db)
         if self.range_db is not None:
             self._check_range(self.range_db)
-        if self.style == "kaldi" and self.backend == "librosa":
+        if self.style == "kaldi":
+            self._check_kaldi()
+
+    def _check_kaldi(self) -> None:
+        if self.backend == "librosa":
             raise ConfigError(
                 "librosa has no Kaldi style", remedy="use the torchaudio backend with it"
             )
+        if self.num_mels < LEAST_KALDI_MELS:
+            raise ConfigError(
+                f"feature option num_mels is {self.num_mels} with style: kaldi",
+                remedy=f"give {LEAST_KALDI_MELS} filters or more",
+            )
+        if self.win_length < 2:
+            raise ConfigError(
+                f"frame_length_ms is {self.frame_length_ms} with style: kaldi, one sample",
+                remedy="give two samples or more",
+            )
 
     def _check_silence(self, silence_db: float) -> None:
-        if isinstance(silence_db, bool) or not 0 < silence_db <= MOST_DB:  # false for NaN too
+        if not is_number(silence_db) or not 0 < silence_db <= MOST_DB:  # false for NaN too
             raise ConfigError(
                 f"feature option silence_db is {str(silence_db)[:100]}",
                 remedy="give decibels above 0, such as 30, or null",
@@ -139,7 +162,7 @@ class FeatureConfig:
             )
 
     def _check_range(self, range_db: float) -> None:
-        if isinstance(range_db, bool) or not 0 < range_db <= MOST_DB:  # false for NaN too
+        if not is_number(range_db) or not 0 < range_db <= MOST_DB:  # false for NaN too
             raise ConfigError(
                 f"feature option range_db is {str(range_db)[:100]}",
                 remedy="give decibels above 0, such as 60, or null",

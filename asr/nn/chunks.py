@@ -16,6 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from asr.options import is_integer
 from asr.types import ConfigError
 
 __all__ = ["ChunkedStack", "Chunking", "States", "alone", "by_stream", "run_chunks"]
@@ -39,7 +40,7 @@ class Chunking:
     def __post_init__(self) -> None:
         for name, least in (("frames", 1), ("look_ahead", 0)):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            if not is_integer(value) or value < least:
                 raise ConfigError(
                     f"{name} of chunks is {value!r}", remedy=f"give an integer from {least} up"
                 )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asr.options import is_integer
 from asr.types import ConfigError
 
 __all__ = ["ConvolutionalFront", "FrontOptions", "cut_frames", "mask_frames", "reduced"]
@@ -38,8 +39,13 @@ class FrontOptions:
     feature_stride: int = 2
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "channels", tuple(self.channels))  # JSON and YAML have lists
-        object.__setattr__(self, "time_strides", tuple(self.time_strides))
+        for name in ("channels", "time_strides"):  # lists in JSON and YAML
+            values = getattr(self, name)
+            if not isinstance(values, list | tuple):
+                raise ConfigError(
+                    f"{name} are {str(values)[:100]}", remedy="give a list of integers"
+                )
+            object.__setattr__(self, name, tuple(values))
         if not self.channels or len(self.channels) != len(self.time_strides):
             raise ConfigError(
                 f"the front has {len(self.channels)} channels and {len(self.time_strides)} time "
@@ -48,9 +54,9 @@ class FrontOptions:
             )
         for name in ("channels", "time_strides"):
             values = getattr(self, name)
-            if not all(isinstance(value, int) and value >= 1 for value in values):
+            if not all(is_integer(value) and value >= 1 for value in values):
                 raise ConfigError(f"{name} are {values!r}", remedy="give integers from 1 up")
-        if self.feature_stride not in (1, 2):
+        if not is_integer(self.feature_stride) or self.feature_stride not in (1, 2):
             raise ConfigError(f"feature_stride is {self.feature_stride!r}", remedy="give 1 or 2")
 
     @property

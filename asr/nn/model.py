@@ -19,7 +19,7 @@ from asr.nn.layer import RecurrentLayer
 from asr.nn.pyramid import Pyramid
 from asr.nn.recurrent import RecurrentStack, State
 from asr.nn.torch_lstm import TorchLSTMStack
-from asr.options import from_values
+from asr.options import from_values, is_integer, is_number
 from asr.types import ConfigError, ModelError
 
 __all__ = ["PEER", "AcousticModel", "AcousticModelConfig", "NetworkConfig"]
@@ -27,6 +27,7 @@ __all__ = ["PEER", "AcousticModel", "AcousticModelConfig", "NetworkConfig"]
 PEER = "torch-lstm"  # `torch.nn.LSTM` in the place of a cell of ours
 SIZES = ("input_size", "vocab_size")
 MOST, MOST_LAYERS = 2**24, 1000  # of a size, and of layers
+MOST_NOISE = 1000.0  # deviations
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,10 @@ class NetworkConfig:
     reductions: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.reductions, list | tuple):
+            raise ConfigError(
+                f"reductions are {str(self.reductions)[:100]}", remedy="give a list of integers"
+            )
         object.__setattr__(self, "reductions", tuple(self.reductions))  # YAML and JSON have lists
         _check_integer("hidden_size", self.hidden_size, 1)
         _check_integer("num_layers", self.num_layers, 1, MOST_LAYERS)
@@ -72,16 +77,25 @@ class NetworkConfig:
             raise ConfigError(
                 f"unknown cell {self.cell!r}", remedy=f"choose one of {', '.join((*CELLS, PEER))}"
             )
-        if not 0.0 <= self.dropout < 1.0:
-            raise ConfigError(f"dropout is {self.dropout!r}", remedy="give a number in [0, 1)")
-        for name in ("input_noise", "weight_noise"):
-            if not 0.0 <= getattr(self, name) < float("inf"):
+        for name in ("bidirectional", "recompute"):
+            if not isinstance(getattr(self, name), bool):
                 raise ConfigError(
-                    f"{name} is {getattr(self, name)!r}", remedy="give a number from 0 up"
+                    f"{name} is {str(getattr(self, name))[:100]}", remedy="give true or false"
                 )
-        if not isinstance(self.proj_size, int) or not 0 <= self.proj_size < self.hidden_size:
+        if not is_number(self.dropout) or not 0.0 <= self.dropout < 1.0:
             raise ConfigError(
-                f"proj_size is {self.proj_size!r}",
+                f"dropout is {str(self.dropout)[:100]}", remedy="give a number in [0, 1)"
+            )
+        for name in ("input_noise", "weight_noise"):
+            value = getattr(self, name)
+            if not is_number(value) or not 0.0 <= value <= MOST_NOISE:  # false for NaN too
+                raise ConfigError(
+                    f"{name} is {str(value)[:100]}",
+                    remedy=f"give a number from 0 to {MOST_NOISE:g}",
+                )
+        if not is_integer(self.proj_size) or not 0 <= self.proj_size < self.hidden_size:
+            raise ConfigError(
+                f"proj_size is {str(self.proj_size)[:100]}",
                 remedy="give 0 for no projection, or an integer below hidden_size",
             )
         if self.cell == PEER and (self.proj_size or self.recompute):
@@ -95,6 +109,10 @@ class NetworkConfig:
             )
         for factor in self.reductions:
             _check_integer("a reduction", factor, 1)
+        if not isinstance(self.front, FrontOptions | None):
+            raise ConfigError(
+                f"the front is {str(self.front)[:100]}", remedy="give FrontOptions, or None"
+            )
         check_kernel(self.kernel)
 
     @property
@@ -108,8 +126,8 @@ class NetworkConfig:
         return (self.proj_size or self.hidden_size) * (2 if self.bidirectional else 1)
 
 
-def _check_integer(name: str, value: object, least: int, most: int = MOST) -> None:
-    if not isinstance(value, int) or not least <= value <= most:
+def _check_integer(name: str, value: Any, least: int, most: int = MOST) -> None:
+    if not is_integer(value) or not least <= value <= most:
         raise ConfigError(
             f"{name} is {str(value)[:100]}", remedy=f"give an integer from {least} to {most}"
         )

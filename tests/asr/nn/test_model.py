@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from asr.nn.front import FrontOptions
 from asr.nn.model import AcousticModel, AcousticModelConfig, NetworkConfig
 from asr.types import ConfigError, ModelError
 
@@ -98,11 +99,43 @@ def test_weight_noise_has_the_asked_deviation():
         {"input_noise": float("nan")},
         {"weight_noise": -1.0},
         {"kernel": "warp"},
+        {"hidden_size": True},
+        {"num_layers": True},
+        {"proj_size": True},
+        {"bidirectional": "x"},
+        {"bidirectional": None},
+        {"bidirectional": 1.5},
+        {"bidirectional": -1},
+        {"recompute": "x"},
+        {"dropout": "0.1"},
+        {"dropout": False},
+        {"input_noise": 10**30},
+        {"weight_noise": 10**400},
+        {"reductions": 2},
+        {"reductions": (True, 2)},
+        {"reductions": "22"},
+        {"front": {"channels": [8]}},
     ],
 )
 def test_impossible_options_are_refused(options):
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError) as caught:
         NetworkConfig(**options)
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"channels": (True, 8)},
+        {"channels": 8},
+        {"time_strides": "21"},
+        {"feature_stride": True},
+        {"feature_stride": 2.0},
+    ],
+)
+def test_impossible_fronts_are_refused(options):
+    with pytest.raises(ConfigError):
+        FrontOptions(**options)
 
 
 def test_configurations_survive_json_and_refuse_unknown_keys():
