@@ -239,7 +239,8 @@ class RecurrentStack(nn.Module):
         parts = [state] if isinstance(state, Tensor) else list(state)
         if len(parts) != 1 + layer.cell.has_state:
             raise ModelError(
-                f"the state of the cell {layer.cell.name!r} has {len(parts)} parts",
+                f"the cell {layer.cell.name!r} got "
+                f"{'h alone' if len(parts) == 1 else f'{len(parts)} tensors'} as its state",
                 remedy="give (h, c)" if layer.cell.has_state else "give h alone, a tensor",
             )
         h, c = parts if layer.cell.has_state else (*parts, x.new_zeros(rows, B, H))

@@ -508,7 +508,7 @@ def test_impossible_options_are_refused(options):
         (torch.randn(9, 2, 7), {"lengths": torch.tensor([10, 3])}, "lengths run from 3 to 10"),
         (torch.randn(9, 2, 7), {"lengths": torch.tensor([9, -1])}, "lengths run from -1"),
         (torch.randn(9, 5, 7), {"state": (torch.zeros(1, 5, 6), torch.zeros(1, 4, 6))}, "state"),
-        (torch.randn(9, 5, 7), {"state": torch.zeros(1, 5, 6)}, r"1 parts .*give \(h, c\)"),
+        (torch.randn(9, 5, 7), {"state": torch.zeros(1, 5, 6)}, r"h alone .*give \(h, c\)"),
         (torch.randn(9, 2, 7), {"lengths": [9, 3]}, "lengths are list"),
         (torch.randn(9, 2, 7), {"lengths": torch.tensor([9.0, 3.0])}, "lengths are torch.float32"),
         (torch.randn(9, 2, 7), {"lengths": torch.tensor([True, False])}, "lengths are torch.bool"),
@@ -522,5 +522,5 @@ def test_tensors_that_do_not_fit_are_refused(x, options, message):
 
 def test_simple_units_have_no_cell_state_to_give():
     state = torch.zeros(1, 2, 6)
-    with pytest.raises(ModelError, match=r"2 parts .*give h alone"):
+    with pytest.raises(ModelError, match=r"2 tensors .*give h alone"):
         RecurrentStack(7, 6, cell="rnn")(torch.randn(9, 2, 7), (state, state))
