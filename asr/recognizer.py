@@ -233,8 +233,8 @@ class Recognizer:
         if len(waveform.samples) < self.min_samples:
             raise AudioError(
                 f"audio of {len(waveform.samples)} samples is too short to recognise",
-                remedy=f"give at least {self.min_samples}, "
-                f"{self.min_samples / self.sample_rate:.3f} s at {self.sample_rate} Hz",
+                remedy=f"give at least {self.min_samples / self.sample_rate:.3f} s, "
+                f"{self.min_samples} at {self.sample_rate} Hz",
             )
         is_silent = self.gate.is_silent(samples, rate)
         return PreparedWaveform(waveform.samples, self.sample_rate, duration, speaker, is_silent)
