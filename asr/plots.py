@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from asr.files.write import replace_file
+from asr.files.write import check_writable, replace_file
 from asr.scoring import ReliabilityBin, calibration_error
 from asr.types import ConfigError, Hypothesis, Waveform
 
@@ -40,13 +40,14 @@ def check_picture_path(path: str | os.PathLike[str]) -> None:
     """Refuse early what :func:`save_picture` could not write.
 
     Raises:
-        ConfigError: the suffix is not .png, or there is no such folder.
+        ConfigError: the suffix is not .png, or there is no folder that can be written to.
     """
     place = Path(path)
     if place.suffix.lower() != ".png":
         raise ConfigError("pictures are PNG", where=str(path), remedy="give a name ending in .png")
     if not place.absolute().parent.is_dir():
         raise ConfigError("no such folder", where=str(place.parent), remedy="make it first")
+    check_writable(path)
 
 
 def save_picture(figure: Figure, path: str | os.PathLike[str]) -> None:

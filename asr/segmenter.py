@@ -21,8 +21,9 @@ from asr.options import SEGMENT_SECONDS
 from asr.tokens import BLANK_ID
 from asr.types import ConfigError
 
-__all__ = ["Piece", "SegmentOptions", "Segmenter"]
+__all__ = ["LONGEST", "SHORTEST", "Piece", "SegmentOptions", "Segmenter"]
 
+SHORTEST, LONGEST = 1.0, 3600.0  # seconds that may be asked for
 PAUSE_SECONDS = 0.5  # a cut is in the middle of so much silence, if there is any
 AS_GOOD = 0.95  # of the best pause: of those as good, the last is taken, for longer segments
 RANGE_DB = 30.0  # from the level of noise to that of speech, at least
@@ -41,7 +42,7 @@ class SegmentOptions:
     max_seconds: float = SEGMENT_SECONDS
 
     def __post_init__(self) -> None:
-        if not 1.0 <= self.min_seconds < self.max_seconds <= 3600.0:
+        if not SHORTEST <= self.min_seconds < self.max_seconds <= LONGEST:
             raise ConfigError(
                 f"segments of {self.min_seconds:g} to {self.max_seconds:g} s",
                 remedy="give the shortest, 1 s or more, and the longest, 3600 s or less",

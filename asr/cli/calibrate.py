@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from asr.cli.known_texts import add_known_texts, check_outputs, output_bundle
+from asr.cli.known_texts import add_known_texts, check_outputs, none_usable, output_bundle
 from asr.cli.recognition import add_recognition, chosen_phrases, fitting_options, load_recognizer
 from asr.cli.terminal import FAILURE, complain, progress
-from asr.types import AsrError, ConfigError, Hypothesis
+from asr.types import AsrError, Hypothesis
 
 if TYPE_CHECKING:
     from asr.cli.segments import Segment
@@ -53,7 +53,7 @@ def _calibrate(options: argparse.Namespace) -> int:
     recognizer = load_recognizer(options)
     chosen = fitting_options(options, recognizer)
     decoder = recognizer.decoder(chosen, chosen_phrases(options), calibrated=False)
-    heard, failures = _recognise(recognizer, segments, decoder, options.batch_seconds)
+    heard = _recognise(recognizer, segments, decoder, options.batch_seconds)
     confidences, right = _joined(heard)
     calibration = fit_calibration(confidences, right)
     words = {"as found": (confidences, right)}
@@ -78,20 +78,20 @@ def _calibrate(options: argparse.Namespace) -> int:
         found = {**own.calibrations, chosen.name: calibration}
         changed = replace(own, calibrations=found)
         save_bundle(changed, output_bundle(options), changed_from=options.bundle)
-    return FAILURE if failures else 0
+    return FAILURE if len(heard) < len(segments) else 0
 
 
 def _recognise(
     recognizer: Recognizer, segments: Sequence[Segment], decoder: Decoder, batch_seconds: float
-) -> tuple[list[_Heard], int]:
-    """What is heard in each recording that can be read; the others are named and counted.
+) -> list[_Heard]:
+    """What is heard in each recording that can be read; the others are named.
 
     Raises:
         ConfigError: no recording can be read.
     """
     from asr.transcribe import in_order, transcribe_files
 
-    heard, failures = [], 0
+    heard = []
     with progress(len(segments), "recognising") as (advance, hidden):
         outcomes = transcribe_files(
             recognizer,
@@ -102,18 +102,13 @@ def _recognise(
         )
         for index, outcome in in_order(outcomes):
             if isinstance(outcome, AsrError):
-                failures += 1
                 with hidden():
                     complain(str(outcome))
             else:
                 heard.append(_heard(outcome.hypotheses[0], segments[index].text or ""))
     if not heard:
-        raise ConfigError(
-            f"none of {failures} recordings can be recognised",
-            where=segments[0].audio,
-            remedy="mend what the lines above say",
-        )
-    return heard, failures
+        raise none_usable(segments)
+    return heard
 
 
 def _heard(hypothesis: Hypothesis, text: str) -> _Heard:

@@ -16,7 +16,7 @@ from asr.types import ConfigError
 if TYPE_CHECKING:
     from asr.cli.segments import Segment
 
-__all__ = ["add_known_texts", "check_outputs", "output_bundle"]
+__all__ = ["add_known_texts", "check_outputs", "none_usable", "output_bundle"]
 
 
 def add_known_texts(parser: argparse.ArgumentParser, picture: str) -> None:
@@ -42,6 +42,15 @@ def output_bundle(options: argparse.Namespace) -> Path:
     return Path(options.output or options.bundle)
 
 
+def none_usable(segments: Sequence[Segment]) -> ConfigError:
+    """What to raise where every recording was named as one that cannot be used."""
+    return ConfigError(
+        f"none of {len(segments)} recordings can be used",
+        where=segments[0].audio,
+        remedy="mend what the lines above say",
+    )
+
+
 def check_outputs(options: argparse.Namespace, segments: Sequence[Segment]) -> None:
     """Refuse what could not be written, before the work rather than after it.
 
@@ -57,14 +66,14 @@ def check_outputs(options: argparse.Namespace, segments: Sequence[Segment]) -> N
     if options.picture is not None:
         check_picture_path(options.picture)
         check_target(options.picture, inputs)
-        check_writable(options.picture)
     if not options.dry_run:
         target = output_bundle(options)
         check_place(target.absolute(), options.bundle)
         real = os.path.realpath(target)
         if real != os.path.realpath(options.bundle):  # which it is asked to change
             check_target(target, inputs)
-        check_writable(target)
+        places = (target.absolute(), *target.absolute().parents)  # folders are made for a bundle
+        check_writable(next(place for place in places if place.parent.is_dir()))
         if options.picture is not None and real == os.path.realpath(Path(options.picture).parent):
             raise ConfigError(
                 "the picture would stand in the bundle",

@@ -9,7 +9,7 @@ from asr.cli.model import add_bundle, with_bundle
 from asr.cli.recognition import add_recognition, load_to_decode
 from asr.cli.results import inputs_of
 from asr.cli.terminal import printable
-from asr.files.write import check_target, check_writable
+from asr.files.write import check_target
 from asr.types import AudioError, ConfigError
 
 __all__ = ["add_plot"]
@@ -39,7 +39,6 @@ def _plot(options: argparse.Namespace) -> int:
     [file] = options.files
     check_picture_path(options.output)
     check_target(options.output, [*inputs_of(options), file])
-    check_writable(options.output)
     recognizer, decoder = load_to_decode(options)
     waveform = read_audio(file, limits=recognizer.limits)
     try:

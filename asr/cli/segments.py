@@ -21,7 +21,7 @@ LIMITS = AudioLimits(  # one's own files, on one's own machine
     max_bytes=2**31, max_seconds=36_000.0, max_decoded_bytes=2**33, max_expansion=math.inf
 )
 BESIDE = (".txt", ".lab")
-OF_PROCESSES = (("/", "dev"), ("/", "proc"))  # folders of descriptors, and of no recordings
+OF_DESCRIPTORS = ("/dev", "/dev/fd", "/proc/self/fd")  # folders of no recordings
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def read_pairs(path: str) -> list[Segment]:
     """
     segments = []
     folder = Path(path).parent
-    if folder.parts[:2] in OF_PROCESSES:
+    if str(folder) in OF_DESCRIPTORS:
         folder = Path()
     for where, line in _lines(path):
         audio, tab, text = line.partition("\t")

@@ -9,13 +9,11 @@ from asr.audio import OWN_RECORDINGS
 from asr.cli.recognition import load_to_decode
 from asr.gate import Gate
 from asr.itn import shared_normalizer
-from asr.segmenter import SegmentOptions
+from asr.segmenter import LONGEST, SHORTEST, SegmentOptions
 from asr.transcribe import Outcome, transcribe_files
 from asr.types import AsrError, ConfigError
 
 __all__ = ["Transcriber"]
-
-SHORTEST, LONGEST = 3.0, 3600.0  # of segments, in seconds
 
 
 class Transcriber:
@@ -27,9 +25,9 @@ class Transcriber:
 
     def __init__(self, options: argparse.Namespace) -> None:
         seconds = options.segment_seconds
-        if not SHORTEST <= seconds <= LONGEST:
+        if not 3 * SHORTEST <= seconds <= LONGEST:
             raise ConfigError(
-                f"--segment-seconds is {seconds:g}", remedy=f"give {SHORTEST:g} to {LONGEST:g}"
+                f"--segment-seconds is {seconds:g}", remedy=f"give {3 * SHORTEST:g} to {LONGEST:g}"
             )
         self._segments = SegmentOptions(seconds / 3, seconds)
         gate = Gate(options.silence_gate, options.min_confidence)

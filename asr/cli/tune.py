@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from asr.cli.known_texts import add_known_texts, check_outputs, output_bundle
+from asr.cli.known_texts import add_known_texts, check_outputs, none_usable, output_bundle
 from asr.cli.recognition import add_language, add_model, load_recognizer, penalty
 from asr.cli.terminal import FAILURE, complain, progress
 from asr.types import AsrError, ConfigError
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_tune"]
 
-WORTH_TELLING = 0.1  # of the error rate
 Found = TypeVar("Found")
 
 
@@ -68,7 +67,7 @@ def _tune(options: argparse.Namespace) -> int:
     base = _base(recognizer.bundle.decoder, options.unk_score)
     grid = _grid(options, base)
     check_grid(base, grid)
-    development, failures = _development(recognizer, segments, options.batch_seconds)
+    development = _development(recognizer, segments, options.batch_seconds)
     trials = _try_all(development, base, grid)
     _print(trials, grid)
     best = best_trial(trials, grid).decoder
@@ -81,7 +80,7 @@ def _tune(options: argparse.Namespace) -> int:
         best = replace(best, nbest=min(base.nbest, best.beam_width))
         bundle = replace(recognizer.bundle, decoder=best, priors=development.priors)
         save_bundle(bundle, output_bundle(options), changed_from=options.bundle)
-    return FAILURE if failures else 0
+    return FAILURE if len(development.references) < len(segments) else 0
 
 
 def _try_all(development: Development, base: BeamOptions, grid: Grid) -> list[Trial]:
@@ -127,23 +126,19 @@ def _check_case(development: Development, best: BeamOptions) -> None:
     """
     from asr.decoding.tuning import recognised
     from asr.scoring import word_errors
-    from asr.scoring.case import case_of, cost_of_case
+    from asr.scoring.case import other_case
 
-    texts = recognised(development, best)
-    cost = cost_of_case([*zip(development.references, texts, strict=True)], word_errors)
-    if cost >= WORTH_TELLING:
+    pairs = [*zip(development.references, recognised(development, best), strict=True)]
+    if found := other_case(pairs, word_errors, "error rate"):
         raise ConfigError(
-            f"nothing is written: the model writes {case_of(texts)} case and the texts are "
-            f"{case_of(development.references)} case, which is {100 * cost:.1f} points of the "
-            "error rate",
-            remedy="give texts in the model's case",
+            f"nothing is written: {found.message}", remedy="give texts in the model's case"
         )
 
 
 def _development(
     recognizer: Recognizer, segments: Sequence[Segment], batch_seconds: float
-) -> tuple[Development, int]:
-    """Log-probabilities of all recordings that can be used; the others are named and counted.
+) -> Development:
+    """Log-probabilities of all recordings that can be used; the others are named.
 
     Raises:
         ConfigError: there is no language model, or no recording can be used.
@@ -158,41 +153,28 @@ def _development(
         raise ConfigError(
             "there is no language model to weight", remedy="give --lm; `asr lm train` makes one"
         )
-    batches, references, failures = [], [], 0
+    batches, references = [], []
     with progress(len(segments), "computing") as (advance, hidden):
 
-        def tried(find: Callable[[Segment], Found], segment: Segment) -> Found | None:
-            nonlocal failures
-            try:
-                return find(segment)
-            except AsrError as error:
-                failures += 1
-                advance(1)
-                with hidden():
-                    complain(str(error.at(segment.audio)))
-                return None
+        def left_out(error: AsrError) -> None:
+            advance(1)
+            with hidden():
+                complain(str(error))
 
-        known = [(each, tried(lambda each: probe(each.audio).duration, each)) for each in segments]
-        usable = [(each, duration) for each, duration in known if duration is not None]
-        for indices in plan_batches([duration for _, duration in usable], batch_seconds):
-            chosen = [usable[i][0] for i in indices]
-            read = [
-                tried(lambda each: recognizer.prepare(read_audio(each.audio)), each)
-                for each in chosen
-            ]
-            waveforms = [waveform for waveform in read if waveform is not None]
-            if waveforms:
-                batches.append(recognizer.log_probs(waveforms))
-            pairs = zip(chosen, read, strict=True)
-            references += [each.text or "" for each, waveform in pairs if waveform is not None]
-            advance(len(waveforms))
+        known = _usable(segments, lambda each: probe(each.audio).duration, left_out)
+        for indices in plan_batches([duration for _, duration in known], batch_seconds):
+            read = _usable(
+                [known[i][0] for i in indices],
+                lambda each: recognizer.prepare(read_audio(each.audio)),
+                left_out,
+            )
+            if read:
+                batches.append(recognizer.log_probs([waveform for _, waveform in read]))
+                references += [each.text or "" for each, _ in read]
+                advance(len(read))
     if not references:
-        raise ConfigError(
-            f"none of {failures} recordings can be used",
-            where=segments[0].audio,
-            remedy="mend what the lines above say",
-        )
-    development = Development(
+        raise none_usable(segments)
+    return Development(
         priors=recognizer.bundle.priors or Priors.of_speech(batches),
         batches=tuple(batches),
         references=tuple(references),
@@ -200,7 +182,21 @@ def _development(
         seconds_per_frame=recognizer.seconds_per_frame,
         language=language,
     )
-    return development, failures
+
+
+def _usable(
+    segments: Sequence[Segment],
+    find: Callable[[Segment], Found],
+    left_out: Callable[[AsrError], None],
+) -> list[tuple[Segment, Found]]:
+    """Those in which ``find`` finds something, with it; of the others, ``left_out`` is told why."""
+    found = []
+    for segment in segments:
+        try:
+            found.append((segment, find(segment)))
+        except AsrError as error:
+            left_out(error.at(segment.audio))
+    return found
 
 
 def _print(trials: Sequence[Trial], grid: Grid) -> None:

@@ -182,9 +182,7 @@ class Endpointer:
         if self._holds(self.options.rule3):
             late = self._time(self.frames) - self.options.rule3.min_utterance_length
             pause = PAUSE_SECONDS * (1.0 - late / GRACE_SECONDS)
-            if is_space or (self._trailing and self._time(self._trailing) >= pause):
-                return "rule3"
-            if late >= GRACE_SECONDS:
+            if is_space or self._time(self._trailing) >= pause:  # none is needed in the end
                 return "rule3"
         return None
 

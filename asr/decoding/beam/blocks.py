@@ -75,7 +75,7 @@ class BlockStream(ABC, Generic[Search]):
         """See :meth:`asr.decoding.stream.DecoderStream.push`."""
         check_open(self._finished)
         self._stop.check()
-        self._take(piece_frames(log_probs, self._vocab_size, self._frame).copy(), ends=False)
+        self._take(piece_frames(log_probs, self._vocab_size, self._frame), ends=False)
         return self._partial(words)
 
     def finish(self) -> list[Hypothesis]:

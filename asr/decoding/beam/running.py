@@ -51,7 +51,7 @@ class RunningSearch:
     @property
     def best_rank(self) -> float:
         """The score of the best prefix."""
-        return float(self.beam["rank"][: self.size].max())
+        return float(self.beam["rank"][self.best_slot])
 
     @property
     def best_row(self) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lhotse.cut import Cut
 
-from asr.scoring.case import MIXED, case_of, cost_of_case
+from asr.scoring.case import MIXED, other_case
 from recipes.common.data import manifest_path
 from recipes.common.evaluate.scored import Scored
 from recipes.common.metric import Metric
@@ -16,7 +16,6 @@ from recipes.common.trained_on import trained_utterances
 __all__ = ["case_warning", "training_warnings"]
 
 TRAIN = "train"  # the split that nobody takes for a test
-WORTH_TELLING = 0.1  # of the error rate
 
 
 def training_warnings(data: Path, splits: Mapping[str, Sequence[Cut]]) -> list[str]:
@@ -39,12 +38,8 @@ def case_warning(metric: Metric, scored: Sequence[Scored], *, can_prepare: bool)
         can_prepare: whether `prepare` has an option for the case of texts.
     """
     texts = [(each.reference, each.hypothesis) for each in scored]
-    cost = cost_of_case(texts, metric.count)
-    if not cost >= WORTH_TELLING:  # also where there are no words
+    found = other_case(texts, metric.count, metric.name)
+    if found is None:
         return None
-    written, said = case_of(pair[1] for pair in texts), case_of(pair[0] for pair in texts)
-    remedy = f": prepare with --case {written}" if can_prepare and written != MIXED else ""
-    return (
-        f"the model writes {written} case and the texts are {said} case, which is "
-        f"{100 * cost:.1f} points of the {metric.name}{remedy}"
-    )
+    has_remedy = can_prepare and found.written != MIXED
+    return found.message + (f": prepare with --case {found.written}" if has_remedy else "")

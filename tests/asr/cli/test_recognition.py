@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import asr.cli.segments
 import asr.decoding.tuning
 from asr import transcribe
 from asr.audio import write_wav
@@ -225,6 +226,21 @@ def test_texts_in_another_case_find_no_weights(capsys, tiny_bundle_path, tmp_pat
     assert status == 2
     assert "the model writes lower case and the texts are upper case" in err
     assert not (tmp_path / "tuned").exists()
+
+
+def test_folders_are_made_for_a_bundle(capsys, tiny_bundle_path, tmp_path, lm, pairs):
+    call = ("tune", tiny_bundle_path, "--pairs", pairs, "--lm", lm, *GRID)
+    assert run(capsys, *call, "--output", tmp_path / "new" / "deep" / "tuned")[0] == 0
+    assert load_bundle(tmp_path / "new" / "deep" / "tuned").language is not None
+
+
+@pytest.mark.parametrize(
+    ("file", "audio"),
+    [("/dev/shm/corpus/p.tsv", "/dev/shm/corpus/a.wav"), ("/dev/fd/9", "a.wav")],
+)
+def test_recordings_lie_beside_their_list_wherever_it_is(monkeypatch, file, audio):
+    monkeypatch.setattr(asr.cli.segments, "read_lines", lambda *_: [("line 1", "a.wav\tab")])
+    assert [segment.audio for segment in asr.cli.segments.read_pairs(file)] == [audio]
 
 
 def test_pairs_come_through_a_pipe_and_are_found_from_here(
