@@ -1,4 +1,4 @@
-"""Arguments for a recurrence, and what a kernel has to give for them."""
+"""Stacks, arguments for a recurrence, and what a kernel has to give for them."""
 
 import os
 import subprocess
@@ -12,6 +12,8 @@ import torch
 from asr.nn.cells import CELLS
 from asr.nn.kernels import library, reference
 from asr.nn.kernels.operator import Arguments
+from asr.nn.recurrent import RecurrentStack
+from asr.nn.torch_lstm import TorchLSTMStack
 
 NAMES = ("gates", "weight_hh", "peephole", "weight_hr", "h0", "c0")
 
@@ -141,3 +143,23 @@ def one_thread():
     """These tensors are tiny: threads would only wait for each other on a busy machine."""
     with set_threads(1):
         yield
+
+
+@pytest.fixture(scope="session")
+def stack_of():
+    """Makes a small stack whose peepholes, if any, are not 0; the peer too."""
+
+    def make(cell, **options):
+        torch.manual_seed(5)
+        if cell == "torch-lstm":
+            return TorchLSTMStack(4, 5, num_layers=2, bidirectional=True)
+        stack = RecurrentStack(
+            4, 5, num_layers=2, bidirectional=True, batch_first=True, cell=cell, **options
+        )
+        with torch.no_grad():
+            for layer in stack.layers:
+                if layer.peephole is not None:
+                    layer.peephole.normal_()
+        return stack
+
+    return make
