@@ -1,7 +1,5 @@
 """The recurrent stack against torch.nn.LSTM and nn.RNN, and its independence of the batch."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -20,7 +18,6 @@ from asr.nn.torch_lstm import TorchLSTMStack
 from asr.types import ConfigError, ModelError
 
 LENGTHS = torch.tensor([9, 1, 6, 9, 4])
-ROOT = Path(__file__).parents[3]
 EXACT = {"atol": 1e-5, "rtol": 0}
 
 
