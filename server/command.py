@@ -223,11 +223,8 @@ def _parallel(options: Namespace) -> int:
 
 
 async def _serve_until_signal(source: ModelSource, options: Namespace, inbox: SignalInbox) -> bool:
-    loop, signals = asyncio.get_running_loop(), Signals()
-    inbox.deliver(
-        lambda: loop.call_soon_threadsafe(signals.stop.set),
-        lambda: loop.call_soon_threadsafe(signals.reload.set),
-    )
+    signals = Signals()
+    inbox.deliver(asyncio.get_running_loop(), signals.stop.set, signals.reload.set)
     chosen, gate = _server_options(options), Gate(options.silence_gate, options.min_confidence)
     torch.set_num_threads(max(1, processors() // chosen.batch.parallel))
     return await serve(

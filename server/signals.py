@@ -10,7 +10,12 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 __all__ = ["SIGNALS", "SignalInbox", "interrupt_quietly", "no_signals"]
 
@@ -32,6 +37,7 @@ class SignalInbox:
         self._stop: Callable[[], object] | None = None
         self._reload: Callable[[], object] | None = None
         self._before: dict[signal.Signals, object] = {}
+        self._pipe: tuple[int, ...] = ()  # that a loop sleeps on
 
     def __enter__(self) -> SignalInbox:
         for number in SIGNALS:
@@ -42,12 +48,34 @@ class SignalInbox:
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
+        if self._pipe:
+            signal.set_wakeup_fd(-1)
+        for end in self._pipe:
+            os.close(end)
+        self._pipe = ()
 
-    def deliver(self, stop: Callable[[], object], reload: Callable[[], object]) -> None:
-        """Hand on from now on; both are called inside a signal handler."""
-        self._stop, self._reload = stop, reload
+    def deliver(
+        self, loop: AbstractEventLoop, stop: Callable[[], object], reload: Callable[[], object]
+    ) -> None:
+        """Hand on from now on; both are called in the ``loop`` of the main thread.
+
+        Python only notes a signal, and handles it when the main thread is awake again. The kernel
+        wakes the thread that it gives the signal to, which may be another one, or the main thread
+        the moment before it falls asleep. So whatever the thread, the loop is woken by a byte.
+        """
+
+        def hand_on(action: Callable[[], object]) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(action)
+
+        self._stop, self._reload = partial(hand_on, stop), partial(hand_on, reload)
+        self._pipe = receiver, sender = os.pipe()
+        for end in self._pipe:
+            os.set_blocking(end, False)
+        loop.add_reader(receiver, os.read, receiver, 64)
+        signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
         if self._reload_asked:
-            reload()
+            self._reload()
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGHUP:

@@ -31,11 +31,8 @@ def run(arguments: Sequence[str] | None, inbox: SignalInbox) -> int:
 
 
 async def _serve(options: GatewayOptions, inbox: SignalInbox) -> None:
-    loop, stop, reload = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
-    inbox.deliver(
-        lambda: loop.call_soon_threadsafe(stop.set),
-        lambda: loop.call_soon_threadsafe(reload.set),
-    )
+    stop, reload = asyncio.Event(), asyncio.Event()
+    inbox.deliver(asyncio.get_running_loop(), stop.set, reload.set)
     await serve(options, stop, reload, lambda url: print(f"listening on {url}", flush=True))
 
 

@@ -3,6 +3,7 @@ container, which the kernel spares every signal that it does not listen to."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -215,6 +216,26 @@ def test_a_hangup_of_the_whole_group_reloads_and_ends_no_audio_worker(begin, bun
     status, _, err = started.end()
     assert status == 0
     assert "audio worker" not in err
+
+
+def test_signals_that_another_thread_gets_are_not_left_until_something_else_happens(
+    begin, bundle_path
+):
+    """The main thread sleeps meanwhile, and may not be woken by the kernel. So it is with a signal
+    in the moment before it falls asleep, which no test can choose."""
+    started = begin(*SERVER, "--model", str(bundle_path), "--port", "0")
+    assert started.read_line().startswith("listening on")
+    tgkill = ctypes.CDLL(None).tgkill
+    other = max(int(task) for task in os.listdir(f"/proc/{started.pid}/task"))
+    assert other != started.pid
+    begun = time.monotonic()
+    for _ in range(10):
+        assert tgkill(started.pid, other, signal.SIGHUP) == 0
+        started.read_log("models reloaded: nothing changed")
+    assert tgkill(started.pid, other, signal.SIGTERM) == 0
+    status, _, err = started.end()
+    assert status == 0, err
+    assert time.monotonic() - begun < 5, "it looks every ten seconds by itself"
 
 
 STUCK = """
