@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from asr.audio import AudioLimits, check_samples, resample
 from asr.backends import AUTO, choose_backend, make_backend, make_chunk_backend
 from asr.bundle import Bundle, load_bundle
 from asr.calibration import CalibratedDecoder
-from asr.decoding import Decoder, DecoderOptions, Phrase, make_decoder
+from asr.decoding import Decoder, DecoderOptions, Phrase, WfstOptions, make_decoder
 from asr.device import select_device
 from asr.gate import NO_WORDS, Gate
 from asr.nn.chunks import Chunking
@@ -36,6 +36,8 @@ from asr.types import (
 )
 
 __all__ = ["PreparedWaveform", "Recognizer"]
+
+KEPT = 8  # decoders; each keeps what its language model said to as many searches as ran at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +96,7 @@ class Recognizer:
         self._model = None if by_chunks else make_backend(self.backend, model)
         self._streamer = None if chunking is None else self.streamer(chunking)
         self.min_samples = self._shortest()  # less makes no frame
+        self._kept = lru_cache(KEPT)(partial(_uncalibrated, bundle))
 
     @classmethod
     def load(
@@ -153,40 +156,24 @@ class Recognizer:
     ) -> Decoder:
         """The decoder of ``options``, or of the bundle's, for this model's tokens and frames.
 
-        It is made once for many utterances. Beam search uses the bundle's language model and
-        lexicon, and expects ``phrases``; if the model does not have their words as given, all are
-        tried in capitals, then in small letters. Confidences are calibrated where the
-        bundle has a calibration for that decoder, unless ``calibrated`` is false.
+        It is made once for many utterances, and that of some options without ``phrases`` is kept
+        for the next who asks. Beam search uses the bundle's language model and lexicon, and expects
+        ``phrases``; if the model does not have their words as given, all are tried in capitals,
+        then in small letters. Confidences are calibrated where the bundle has a calibration for
+        that decoder, unless ``calibrated`` is false.
 
         Raises:
             ConfigError, DecodingError, GraphError: see :func:`asr.decoding.make_decoder`.
         """
         options = options or self.bundle.decoder
-        decoder = self._uncalibrated(options, phrases)
+        # What reads a graph reads it as it is now.
+        is_kept = not phrases and not isinstance(options, WfstOptions)
+        make = self._kept if is_kept else partial(_uncalibrated, self.bundle, phrases=phrases)
+        decoder = make(options)
         calibration = self.bundle.calibrations.get(options.name)
         if calibration is None or not calibrated:
             return decoder
         return CalibratedDecoder(decoder, calibration)
-
-    def _uncalibrated(self, options: DecoderOptions, phrases: Sequence[Phrase]) -> Decoder:
-        bundle = self.bundle
-        make = partial(
-            make_decoder,
-            options,
-            self.tokenizer,
-            self.seconds_per_frame,
-            bundle.language,
-            priors=bundle.priors,
-        )
-        try:
-            return make(phrases)
-        except (DecodingError, TokenError):
-            for fold in (str.upper, str.lower):
-                folded = [replace(phrase, text=fold(phrase.text)) for phrase in phrases]
-                if folded != [*phrases]:
-                    with suppress(DecodingError, TokenError):
-                        return make(folded)
-            raise
 
     @property
     def can_stream(self) -> bool:
@@ -333,3 +320,26 @@ def _pad(rows: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
     for index, row in enumerate(rows):
         batch.numpy()[index, : len(row)] = row
     return batch, lengths
+
+
+def _uncalibrated(
+    bundle: Bundle, options: DecoderOptions, phrases: Sequence[Phrase] = ()
+) -> Decoder:
+    """See :meth:`Recognizer.decoder`."""
+    make = partial(
+        make_decoder,
+        options,
+        bundle.tokenizer,
+        bundle.seconds_per_frame,
+        bundle.language,
+        priors=bundle.priors,
+    )
+    try:
+        return make(phrases)
+    except (DecodingError, TokenError):
+        for fold in (str.upper, str.lower):
+            folded = [replace(phrase, text=fold(phrase.text)) for phrase in phrases]
+            if folded != [*phrases]:
+                with suppress(DecodingError, TokenError):
+                    return make(folded)
+        raise

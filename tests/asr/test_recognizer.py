@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from asr import audio
 from asr import recognizer as recognizer_module
 from asr.audio import AudioLimits, resample
-from asr.decoding import BeamOptions, GreedyOptions, Phrase, plain_values
+from asr.decoding import BeamOptions, GreedyOptions, Phrase, make_decoder, plain_values
 from asr.nn.kernels.layer import int8_objection
 from asr.recognizer import Recognizer
 from asr.types import AsrError, AudioError, ConfigError, DecodingError, Waveform
@@ -105,6 +107,28 @@ def test_the_bundles_decoder_is_the_default(bundle_of, waveform_of):
     assert recognizer.recognize([waveform]) == recognizer.recognize(
         [waveform], recognizer.decoder(BEAM)
     )
+
+
+def test_a_decoder_is_made_once_for_all_who_ask_for_its_options(bundle_of, monkeypatch):
+    """A server asks for one with each call; what its language model said is of use to the next."""
+    made = []
+
+    def make(options, *others, **more):
+        made.append(options)
+        return make_decoder(options, *others, **more)
+
+    monkeypatch.setattr(recognizer_module, "make_decoder", make)
+    recognizer = Recognizer(bundle_of())
+    one = recognizer.decoder(BEAM, calibrated=False)
+    assert recognizer.decoder(replace(BEAM), calibrated=False) is one
+    assert recognizer.decoder(replace(BEAM, nbest=1)).options.nbest == 1
+    assert made == [BEAM, replace(BEAM, nbest=1)]
+    for width in range(1, 1000):  # of clients who ask for all there are
+        recognizer.decoder(replace(BEAM, beam_width=width, nbest=1))
+    before = len(made)
+    recognizer.decoder(BEAM, [Phrase("ab")])
+    recognizer.decoder(BEAM)
+    assert len(made) == before + 2, "few are kept, and none with phrases"
 
 
 def test_nothing_in_nothing_out(tiny_recognizer):

@@ -85,7 +85,7 @@ def build_word_boosts(phrases: Sequence[Phrase], lexicon: Lexicon, tree: Tree) -
     """
     from asr.decoding.beam.scoring import WordBoosts
 
-    ways = list(lexicon.pronunciations.values())
+    ways = list(lexicon.pronunciations.values()) if phrases else []
     gap = 0 if lexicon.separator is None else 1
     spelled = _numbered(phrases, lexicon)
 
@@ -123,6 +123,8 @@ def build_word_boosts(phrases: Sequence[Phrase], lexicon: Lexicon, tree: Tree) -
 
 
 def _numbered(phrases: Sequence[Phrase], lexicon: Lexicon) -> list[tuple[int, ...]]:
+    if not phrases:
+        return []  # the lexicon may be large
     numbers = {word: number for number, word in enumerate(lexicon.pronunciations)}
     for phrase in phrases:
         for word in phrase.text.split():
