@@ -168,8 +168,7 @@ class Recognizer:
         options = options or self.bundle.decoder
         # What reads a graph reads it as it is now.
         is_kept = not phrases and not isinstance(options, WfstOptions)
-        make = self._kept if is_kept else partial(_uncalibrated, self.bundle, phrases=phrases)
-        decoder = make(options)
+        decoder = self._kept(options) if is_kept else _uncalibrated(self.bundle, options, phrases)
         calibration = self.bundle.calibrations.get(options.name)
         if calibration is None or not calibrated:
             return decoder

@@ -85,7 +85,7 @@ def build_word_boosts(phrases: Sequence[Phrase], lexicon: Lexicon, tree: Tree) -
     """
     from asr.decoding.beam.scoring import WordBoosts
 
-    ways = list(lexicon.pronunciations.values()) if phrases else []
+    ways = list(lexicon.pronunciations.values())
     gap = 0 if lexicon.separator is None else 1
     spelled = _numbered(phrases, lexicon)
 
