@@ -9,8 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import hypothesis
 import pytest
 import torch
+
+# The same examples in every run, so that a change is to blame for what fails; `pytest
+# --hypothesis-profile default` looks for new ones.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 if not torch.cuda.is_available():
     # In its interpreter. It has to be told before anything imports it, and torch's compiler does.

@@ -88,7 +88,9 @@ def differentiate(run, x, weights, h0, c0):
 
 def assert_agrees(cell, tensors):
     """Values and gradients, relative to each tensor's largest magnitude; a weight's gradient has an
-    error for each frame that it sums.
+    error for each frame that it sums, and what the cells carry one for each frame that it passes,
+    in either direction: these grow as a random walk does. (Plain float32 operations are as far off
+    after 23 frames of the cell of 1997, which forgets nothing.)
     """
     x, weights, h0, c0, lengths = tensors
     wanted = differentiate(
@@ -99,8 +101,9 @@ def assert_agrees(cell, tensors):
         x.float(), narrow(weights), h0.float(), c0.float(),
     )  # fmt: skip
     assert found.keys() == wanted.keys()
+    passed = max(1.0, float(lengths.max())) ** 0.5
     for name, value in wanted.items():
-        terms = max(1, int(lengths.sum())) if name[5:] in LayerWeights._fields else 1
+        terms = max(1, int(lengths.sum())) if name[5:] in LayerWeights._fields else passed
         scale = max(value.abs().max().item(), 0.1 * terms) if value.numel() else 1.0
         error = (found[name].double() - value).abs().max().item() if value.numel() else 0.0
         assert error <= 1e-5 * scale, f"{name} is off by {error / scale:.2g}"
